@@ -1,0 +1,49 @@
+"""The metadata of the package and the one list of what it needs.
+
+The build system and the settings of the tools stand in pyproject.toml; this file knows nothing of them.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+readme = Path(__file__).with_name("README.md")
+
+setup(
+    name="tinygrad_lm",
+    version="0.1.0",
+    description="An autograd engine on plain arrays, and a GPT that uses nothing but that engine",
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["tinygrad_lm", "tinygrad_lm.*"]),
+    package_data={"tinygrad_lm": ["py.typed"], "tinygrad_lm.engine.kernels.cuda": ["*.cu"]},
+    zip_safe=False,
+    install_requires=["numpy>=2.1", "safetensors", "tqdm", "threadpoolctl"],
+    extras_require={
+        "cuda12": ["cupy-cuda12x>=14", "ml_dtypes"],
+        "cuda13": ["cupy-cuda13x>=14", "ml_dtypes"],
+        "plot": ["matplotlib"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist",
+            "hypothesis",
+            "matplotlib",
+            "ml_dtypes",
+            "ruff",
+            "mypy",
+        ],
+        "parity": ["torch==2.13.0"],
+    },
+    entry_points={"console_scripts": ["tinygrad-lm = tinygrad_lm.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Operating System :: OS Independent",
+        "Typing :: Typed",
+        "Intended Audience :: Education",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
