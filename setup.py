@@ -1,6 +1,7 @@
 """The metadata of the package and the one list of what it needs.
 
-The build system and the settings of the tools stand in pyproject.toml; this file knows nothing of them.
+The build system and the settings of the tools stand in pyproject.toml; of those this file knows
+nothing.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """What every test starts from: one thread per process, a fixed search, the same global state.
 
-It also keeps a promise: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be present, and a
-test of a `test_parity_*.py` file that skips fails instead. It knows no op and no layer.
+It also keeps a promise: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be present, and
+a test of a `test_parity_*.py` file that skips fails instead. It knows no op and no layer.
 """
 
 import importlib
@@ -14,8 +14,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-# The same examples in every run, so that a red test is a change of the code. `--hypothesis-profile=explore`
-# looks for new ones and remembers what failed.
+# The same examples in every run, so that a red test means changed code;
+# `--hypothesis-profile=explore` looks for new ones and remembers what failed.
 settings.register_profile(
     "steady",
     derandomize=True,

@@ -1,0 +1,506 @@
+"""Laws about the project itself: who imports whom, how long things are, which files must agree.
+
+Every law is a function from sources to a list of complaints, and `BROKEN` shows each complaining.
+Nothing here knows what the package computes.
+"""
+
+import ast
+import fnmatch
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "tinygrad_lm"
+
+# One number for the whole package: an afternoon of reading. It is there to make people delete.
+TOTAL_LINES = 6500
+FILE_LINES = 400
+FUNCTION_LINES = 59
+# What is read first has to be short: path, most lines.
+CORE_LINES = {
+    "engine/autograd.py": 250,
+    "engine/registry.py": 200,
+    "engine/tensor.py": 250,
+    "engine/backend.py": 250,
+    "models/gpt.py": 250,
+}
+# Longer than its rule allows: "path" or "path:function" -> (most lines, why).
+LONGER: dict[str, tuple[int, str]] = {}
+
+# Imports go from a later row to an earlier one, or stay in their row; "" is the package's __init__.
+ROWS = (
+    ("engine",),
+    ("nn",),
+    ("optim",),
+    ("data", "tokenizers", "saving", "files"),
+    ("models", "generation"),
+    ("training", "distributed", "viz", "cli"),
+    ("", "__main__", "as_torch", "micrograd", "utils"),
+)
+ROW = {name: number for number, row in enumerate(ROWS) for name in row}
+
+TOP_LEVEL = {
+    "tinygrad_lm",
+    "tests",
+    "benchmarks",
+    "examples",
+    "setup.py",
+    "README.md",
+    ".ci",
+    ".gitignore",
+    "LICENSE",
+    "CHANGELOG.md",
+    "pyproject.toml",
+}
+REQUIRED = {"numpy", "safetensors", "tqdm", "threadpoolctl"}
+EXTRAS = {"cupy", "torch", "matplotlib", "hypothesis"}
+# Extras that a file may look for while it loads: a dtype exists or not; a CUDA kernel file loads
+# on first use only.
+MAY_LOOK_FOR = {"engine/backend.py": {"ml_dtypes"}, "engine/kernels/cuda/": {"cupy"}}
+TEST_COMMAND = re.compile(r"\bpython3? -m pytest[^\n`\"'&|;)\\]*")
+INSTALL = re.compile(r"\bpip install.*\[(?:test|parity|,)+\]\S*")
+NOT_OURS = re.compile(
+    r"(?<![\w.])/(?:home|root|work|farm|Users)/"
+    r"|\b(?:pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org)"
+    r"|index[-]url\b"
+)
+
+Sources = dict[str, str]  # path below the root -> text
+
+
+def project_paths() -> list[str]:
+    """Every file that is or would be committed; without git, what .gitignore does not name."""
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return sorted(p for p in done.stdout.split("\0") if p and (ROOT / p).is_file())
+    ignored = [".git", *(ROOT / ".gitignore").read_text().split()]
+
+    def ours(path: Path) -> bool:
+        return not any(fnmatch.fnmatch(part, p) for part in path.parts for p in ignored)
+
+    found = (p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file())
+    return sorted(p.as_posix() for p in found if ours(p))
+
+
+def read(paths: list[str]) -> Sources:
+    return {path: (ROOT / path).read_text(encoding="utf-8", errors="replace") for path in paths}
+
+
+def package_sources() -> Sources:
+    return read([p for p in project_paths() if p.startswith(PACKAGE + "/") and p.endswith(".py")])
+
+
+def module_name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imports(path: str, sources: Sources) -> list[tuple[str, str, bool]]:
+    """All imports of a file, in functions too: (module, name taken from it, runs while loading)."""
+    modules = {module_name(p) for p in sources}
+    package = module_name(path).split(".")
+    if not path.endswith("/__init__.py"):
+        package.pop()
+    found: list[tuple[str, str, bool]] = []
+
+    def visit(node: ast.AST, now: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, "", now) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.append((inner, "", now) if inner in modules else (base, alias.name, now))
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.body:
+                visit(child, False)
+        else:
+            later = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            for child in ast.iter_child_nodes(node):
+                visit(child, now and not later)
+
+    visit(ast.parse(sources[path]), True)
+    return found
+
+
+def room(module: str) -> str:
+    """`tinygrad_lm.nn.layers` -> `nn`; the package itself -> ``."""
+    return ".".join(module.split(".")[1:2])
+
+
+def is_ours(module: str) -> bool:
+    return module.split(".")[0] == PACKAGE
+
+
+def law_imports_go_down(sources: Sources) -> list[str]:
+    complaints = []
+    for path in sources:
+        here = room(module_name(path))
+        if here not in ROW:
+            complaints.append(f"{path}: {here} stands in no row of ROWS")
+            continue
+        for module, _, _ in imports(path, sources):
+            if is_ours(module) and ROW.get(room(module), len(ROWS)) > ROW[here]:
+                complaints.append(f"{path} imports {module}, which stands above it")
+    return complaints
+
+
+def law_no_cycles(sources: Sources) -> list[str]:
+    """While modules load. The package's own __init__ may load everything and is left out."""
+    paths = {module_name(path): path for path in sources}
+    graph = {
+        name: {m for m, _, now in imports(path, sources) if now and m in paths and m != name}
+        for name, path in paths.items()
+    }
+    done: set[str] = {PACKAGE}
+    complaints = []
+
+    def walk(name: str, trail: tuple[str, ...]) -> None:
+        if name in trail:
+            complaints.append("cycle: " + " -> ".join([*trail[trail.index(name) :], name]))
+        elif name not in done:
+            for other in sorted(graph[name]):
+                walk(other, (*trail, name))
+            done.add(name)
+
+    for name in sorted(graph):
+        walk(name, ())
+    return complaints
+
+
+def law_rooms_refuse(sources: Sources) -> list[str]:
+    """Ops know no array library and no kernel; kernels know neither Tensor nor layers."""
+    complaints = []
+    for path in sources:
+        for module, name, _ in imports(path, sources):
+            parts = {*module.split("."), name}
+            if "/engine/ops/" in path and parts & {"numpy", "cupy", "kernels"}:
+                complaints.append(f"{path} is an op and imports {module}")
+            if "/kernels/" in path and (
+                "Tensor" in parts or is_ours(module) and parts & {"tensor", "nn"}
+            ):
+                complaints.append(f"{path} is a kernel and imports {module} {name}".rstrip())
+    return complaints
+
+
+def law_extras_wait(sources: Sources) -> list[str]:
+    """While modules load, only what setup.py requires."""
+    complaints = []
+    for path in sources:
+        allowed = {PACKAGE, *REQUIRED, *sys.stdlib_module_names}
+        short = path.removeprefix(PACKAGE + "/")
+        allowed.update(*(extra for place, extra in MAY_LOOK_FOR.items() if short.startswith(place)))
+        for module, _, now in imports(path, sources):
+            if now and module.split(".")[0] not in allowed:
+                complaints.append(f"{path} imports {module} at its top; import it where it is used")
+    return complaints
+
+
+def law_lengths(sources: Sources) -> list[str]:
+    """The line budget, file by file, function by function; and no exception that nobody needs."""
+    complaints = []
+    total = sum(text.count("\n") for text in sources.values())
+    if total > TOTAL_LINES:
+        complaints.append(f"{total} lines in the package, budget {TOTAL_LINES}; what can go?")
+    measured = {}  # what -> (lines, rule)
+    for path, text in sources.items():
+        short = path.removeprefix(PACKAGE + "/")
+        measured[short] = (text.count("\n"), CORE_LINES.get(short, FILE_LINES))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                what, lines = f"{short}:{node.name}", (node.end_lineno or 0) - node.lineno + 1
+                measured[what] = max(measured.get(what, (0, 0)), (lines, FUNCTION_LINES))
+    for what, (lines, rule) in measured.items():
+        most, why = LONGER.get(what, (rule, ""))
+        if lines > most:
+            complaints.append(f"{what} has {lines} lines, at most {most}; split it?")
+        if why and lines <= rule:
+            complaints.append(f"{what} has {lines} lines and needs no exception")
+    return complaints + [f"{what} is excepted and gone" for what in LONGER.keys() - measured.keys()]
+
+
+def law_prose_heads(sources: Sources) -> list[str]:
+    """Every file opens with a docstring of two sentences or more."""
+    complaints = []
+    for path, text in sources.items():
+        head = re.sub(r"\b(?:e\.g|i\.e|vs)\.", "", ast.get_docstring(ast.parse(text)) or "")
+        if len(re.findall(r"[.!?](?=\s|$)", head)) < 2:
+            complaints.append(f"{path}: say in two sentences what it is and what it does not know")
+    return complaints
+
+
+def law_top_level(paths: list[str]) -> list[str]:
+    return sorted(f"{top} at the top level" for top in {p.split("/")[0] for p in paths} - TOP_LEVEL)
+
+
+def law_nothing_foreign(sources: Sources) -> list[str]:
+    """No path of somebody's machine and no package registry: a checkout works anywhere."""
+    return [
+        f"{path} names {hit.group()}"
+        for path, text in sources.items()
+        if (hit := NOT_OURS.search(text))
+    ]
+
+
+def law_public_names(module: ModuleType) -> list[str]:
+    names = list(module.__all__)
+    complaints = [f"{name} is missing" for name in names if not hasattr(module, name)]
+    complaints += [f"{name} is listed twice" for name in {n for n in names if names.count(n) > 1}]
+    complaints += [f"{n} is private" for n in names if n.startswith("_") and n != "__version__"]
+    public = {n for n, v in vars(module).items() if n[0] != "_" and not isinstance(v, ModuleType)}
+    return complaints + [f"{name} is not in __all__" for name in sorted(public - set(names))]
+
+
+def law_light_import(root: Path, attempts: int = 3, limit: float = 0.5) -> list[str]:
+    """Importing the package takes under half a second (best of three) and loads no extra."""
+    program = (
+        "import sys, time; start = time.perf_counter(); import tinygrad_lm; "
+        "print(time.perf_counter() - start, *{name.split('.')[0] for name in sys.modules})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    best, loaded = float("inf"), set()
+    for _ in range(attempts):
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, check=True
+        )
+        seconds, *modules = done.stdout.split()
+        best, loaded = min(best, float(seconds)), set(modules)
+    complaints = [f"loads {name}" for name in sorted(loaded & EXTRAS)]
+    return complaints + [f"takes {best:.2f} s, limit {limit} s"] * (best >= limit)
+
+
+def law_same_commands(readme: str, check: str) -> list[str]:
+    """The check script installs as the README does, with PyTorch, and runs the same tests."""
+    complaints = []
+    installs = INSTALL.findall(readme)[:1], INSTALL.findall(check)
+    if [line.replace("[test]", "[test,parity]") for line in installs[0]] != installs[1]:
+        complaints.append(f"install: README says {installs[0]}, the check script {installs[1]}")
+    tests = [[found.strip() for found in TEST_COMMAND.findall(text)] for text in (readme, check)]
+    if not tests[0] or tests[0][:1] != tests[1]:
+        complaints.append(f"tests: README says {tests[0]}, the check script {tests[1]}")
+    return complaints
+
+
+def setup_arguments(source: str) -> dict:
+    """The literal arguments of `setup(...)`."""
+    calls = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call))
+    setup = next(call for call in calls if ast.unparse(call.func) == "setup")
+    literal = {}
+    for keyword in setup.keywords:
+        try:
+            literal[keyword.arg] = ast.literal_eval(keyword.value)
+        except ValueError:  # a computed one: find_packages(...), the README
+            continue
+    return literal
+
+
+def law_metadata(setup: str, changelog: str, version: str) -> list[str]:
+    """Four dependencies, and one version in setup.py, the package and the CHANGELOG."""
+    said = setup_arguments(setup)
+    needs = {re.split(r"[<>=!~ \[]", line)[0] for line in said["install_requires"]}
+    complaints = []
+    if needs != REQUIRED:
+        complaints.append(f"setup.py requires {sorted(needs)}, not {sorted(REQUIRED)}")
+    if said["version"] != version:
+        complaints.append(f"setup.py says {said['version']}, the package {version}")
+    if not re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.M):
+        complaints.append(f"CHANGELOG.md has no dated entry for {version}")
+    return complaints
+
+
+# Each law holds here ...
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        law_imports_go_down,
+        law_no_cycles,
+        law_rooms_refuse,
+        law_extras_wait,
+        law_lengths,
+        law_prose_heads,
+    ],
+)
+def test_the_package_keeps(law):
+    assert law(package_sources()) == []
+
+
+def test_nothing_else_at_the_top_level():
+    assert law_top_level(project_paths()) == []
+
+
+def test_every_file_belongs_to_everybody():
+    assert law_nothing_foreign(read(project_paths())) == []
+
+
+def test_scripts_and_tests_say_what_they_are():
+    others = ("tests/", "examples/", "benchmarks/")
+    paths = [p for p in project_paths() if p.startswith(others) and p.endswith(".py")]
+    assert law_prose_heads(read(paths)) == []
+
+
+def test_all_is_what_is_exposed():
+    assert law_public_names(importlib.import_module(PACKAGE)) == []
+
+
+def test_import_is_light():
+    assert law_light_import(ROOT) == []
+
+
+def test_the_readme_is_what_is_checked():
+    files = read(["README.md", ".ci/run"])
+    assert law_same_commands(files["README.md"], files[".ci/run"]) == []
+
+
+def test_metadata_agree():
+    files = read(["setup.py", "CHANGELOG.md"])
+    version = importlib.import_module(PACKAGE).__version__
+    assert law_metadata(files["setup.py"], files["CHANGELOG.md"], version) == []
+
+
+# ... and each can fail: a law, something that breaks it, a part of the complaint.
+
+E, N = "tinygrad_lm/engine/", "tinygrad_lm/nn/"
+BROKEN = [
+    (law_imports_go_down, {E + "a.py": "import tinygrad_lm.nn"}, "stands above"),
+    (law_imports_go_down, {E + "a.py": "def f():\n    from ..nn import x"}, "tinygrad_lm.nn"),
+    (law_imports_go_down, {E + "ops/a.py": "from ...optim import SGD"}, "tinygrad_lm.optim"),
+    (law_imports_go_down, {N + "a.py": "import tinygrad_lm"}, "stands above"),
+    (law_imports_go_down, {"tinygrad_lm/misc.py": ""}, "no row"),
+    (law_no_cycles, {E + "a.py": "from . import b", E + "b.py": "from .a import x"}, "a -> "),
+    (law_rooms_refuse, {E + "ops/a.py": "import numpy as np"}, "imports numpy"),
+    (law_rooms_refuse, {E + "ops/a.py": "def f():\n    from ..kernels import cpu"}, "kernels"),
+    (law_rooms_refuse, {E + "kernels/cpu/a.py": "from ...tensor import Tensor"}, "engine.tensor"),
+    (law_rooms_refuse, {E + "kernels/cpu/a.py": "from tinygrad_lm import nn"}, "nn"),
+    (law_extras_wait, {E + "backend.py": "try:\n    import cupy\nexcept: pass"}, "cupy at its top"),
+    (law_lengths, {E + "a.py": "\n" * 6501}, "budget"),
+    (law_lengths, {E + "a.py": "\n" * 401}, "at most 400"),
+    (law_lengths, {E + "registry.py": "\n" * 201}, "at most 200"),
+    (
+        law_lengths,
+        {E + "a.py": "class A:\n def f():\n" + "  1\n" * 59 + "class B:\n def f(): 1"},
+        "f has 60",
+    ),
+    (law_prose_heads, {E + "a.py": "x = 1"}, "two sentences"),
+    (law_prose_heads, {E + "a.py": '"""The tensors, e.g. all."""'}, "two sentences"),
+    (law_top_level, ["setup.py", "notes.txt"], "notes.txt"),
+    (law_nothing_foreign, {"a.py": "open('/" + "home/me/x')"}, "names"),
+    (law_nothing_foreign, {"a.md": "https://" + "pypi." + "org/simple"}, "names"),
+]
+
+
+@pytest.mark.parametrize("law, broken, complaint", BROKEN)
+def test_a_law_can_fail(law, broken, complaint):
+    assert complaint in "\n".join(law(broken))
+
+
+def test_what_is_allowed_is_not_complained_about():
+    sources = {
+        E + "__init__.py": '"""One. Two."""\nfrom . import a',
+        E + "a.py": '"""One. Two."""\nimport numpy\ndef f():\n    from . import b\n    import cupy',
+        E + "b.py": '"""One. Two."""\nfrom .a import x',
+        N + "__init__.py": '"""One. Two."""\nfrom ..engine.a import f\nfrom . import functional',
+        N + "functional.py": '"""One. Two."""\nfrom tinygrad_lm.engine import a',
+        "tinygrad_lm/__init__.py": '"""One. Two."""\nfrom . import engine, nn',
+    }
+    laws = [law_imports_go_down, law_no_cycles, law_rooms_refuse, law_extras_wait, law_prose_heads]
+    assert [law(sources) for law in laws] == [[]] * 5
+
+
+def test_an_exception_has_to_be_needed(monkeypatch):
+    monkeypatch.setattr(f"{__name__}.LONGER", {"engine/a.py": (500, "for a reason")})
+    assert law_lengths({E + "a.py": "\n" * 450}) == []
+    assert "no exception" in law_lengths({E + "a.py": "\n" * 300})[0]
+    assert "gone" in law_lengths({E + "b.py": ""})[0]
+
+
+def test_public_names_can_fail():
+    module = ModuleType("m")
+    module.__all__ = ["gone", "_hidden", "here", "here"]
+    module._hidden, module.here, module.stray = 1, 2, 3
+    assert len(law_public_names(module)) == 4
+
+
+def test_light_import_can_fail(tmp_path):
+    (tmp_path / PACKAGE).mkdir()
+    slow = "import sys, time\nsys.modules['torch'] = sys\ntime.sleep(0.05)\n"
+    (tmp_path / PACKAGE / "__init__.py").write_text(slow)
+    complaints = law_light_import(tmp_path, attempts=1, limit=0.05)
+    assert complaints[0] == "loads torch" and "limit 0.05 s" in complaints[1]
+
+
+def test_commands_and_metadata_can_fail():
+    readme = (
+        'pip install ".[test]" && .venv/bin/python -m pytest -n auto\n`python -m pytest tests/a.py`'
+    )
+    check = 'pip install ".[test,parity]"\nstep python -m pytest -n auto\n'
+    assert law_same_commands(readme, check) == []
+    assert "tests:" in law_same_commands(readme, check.replace("-n auto", "-x"))[0]
+    assert "install:" in law_same_commands(readme, check.replace(".[", "-e .["))[0]
+    assert len(law_same_commands("", check)) == 2
+    setup = "setup(version='0.2.0', install_requires=['numpy>=2', 'scipy'])"
+    assert len(law_metadata(setup, "## [0.2.0] - soon", "0.1.0")) == 3
+
+
+PARITY_FILES = {
+    "test_parity_whole_file.py": "import pytest\npytest.importorskip('no_such_module')",
+    "test_parity_one_by_one.py": """
+import pytest
+@pytest.fixture
+def absent():
+    pytest.skip("fixture")
+def test_call():
+    pytest.skip("call")
+def test_fixture(absent):
+    pass
+@pytest.mark.skip
+def test_mark():
+    pass
+@pytest.mark.xfail
+def test_known():
+    assert False
+@pytest.mark.cuda
+def test_gpu():
+    pytest.skip("no GPU")
+""",
+    "test_other.py": "import pytest\ndef test_plain():\n    pytest.skip('plain')",
+}
+
+
+@pytest.mark.parametrize(
+    "promise, outcome",
+    [
+        ("1", {"errors": 3, "failed": 1, "skipped": 2, "xfailed": 1}),
+        ("", {"skipped": 6, "xfailed": 1}),
+    ],
+)
+def test_a_skipped_parity_test_fails_where_pytorch_is_promised(tmp_path, promise, outcome):
+    (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    for name, text in PARITY_FILES.items():
+        (tmp_path / name).write_text(text)
+    options = ["--continue-on-collection-errors", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", *options, tmp_path],
+        cwd=tmp_path,
+        env={**os.environ, "TINYGRAD_LM_REQUIRE_PARITY": promise},
+        capture_output=True,
+        text=True,
+    )
+    closing = done.stdout.splitlines()[-1]
+    counts = {
+        word: int(number)
+        for number, word in re.findall(r"(\d+) ([a-z]+)", closing.split(" in ")[0])
+    }
+    assert counts == outcome
+    assert done.returncode == (1 if promise else 0)
