@@ -221,7 +221,7 @@ class Generator:
 
     def _normal_pairs(self, n: int) -> np.ndarray:
         """n standard normal values in float64: the cosine half of a pair first, then the sine."""
-        waiting = [] if n == 0 or math.isnan(self._half) else [self._half]
+        waiting = [] if math.isnan(self._half) else [self._half]
         pairs = (n - len(waiting) + 1) // 2
         turn, u = self._unit(2 * pairs, np.float64).reshape(pairs, 2).T
         radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * turn

@@ -1,0 +1,57 @@
+"""An autograd engine on plain arrays and a GPT that uses nothing but that engine, with PyTorch's
+names. This page only collects the public names; start reading in `engine/backend.py`."""
+
+from __future__ import annotations
+
+import math as _math
+
+from . import autograd, nn, optim
+from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .engine import backend as _backend
+from .engine import creation as _creation
+from .engine import random as _random
+from .engine.backend import (
+    device,
+    dtype,
+    float16,
+    float32,
+    float64,
+    get_default_device,
+    get_default_dtype,
+    get_num_threads,
+    int32,
+    int64,
+    promote_types,
+    set_default_device,
+    set_default_dtype,
+    set_num_threads,
+    uint8,
+)
+from .engine.methods import FUNCTIONS as _FUNCTIONS
+from .engine.gradcheck import gradcheck
+from .engine.printing import set_printoptions
+from .engine.random import Generator, default_generator, initial_seed, manual_seed, seed
+from .engine.registry import kernel, primitive, reference_only
+from .engine.tensor import Size, Tensor
+
+__version__ = "0.1.0"
+
+_backend.keep_big_blocks()
+
+float, double, half = float32, float64, float16
+long, int = int64, int32
+inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+
+# bool and bfloat16 (where ml_dtypes is installed), the functions that are also methods, and those
+# that make tensors
+_CREATION = (
+    "tensor as_tensor from_numpy zeros zeros_like ones ones_like empty empty_like full full_like "
+    "eye arange linspace rand randn randint randperm rand_like randn_like randint_like normal "
+    "bernoulli multinomial"
+).split()
+globals().update({"bool": _backend.bool_, **_FUNCTIONS})
+globals().update({name: getattr(_creation, name) for name in _CREATION})
+if _backend.bfloat16 is not None:
+    bfloat16 = _backend.bfloat16
+
+__all__ = [name for name in dir() if not name.startswith("_") and name != "annotations"]

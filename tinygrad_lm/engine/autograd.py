@@ -1,0 +1,336 @@
+"""The graph of a computation and the walk back through it. It knows no op and no mathematics
+beyond adding: undoing broadcasting, adding up contributions and freeing happen here, once.
+
+A node keeps no value, only the pullbacks that turn its gradient into those of its parents. Nodes
+are numbered at birth, so taking the reached node with the highest number next is the reverse
+topological order, with no recursion and no separate pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .backend import LIBRARIES, as_array, library
+
+# ---------------------------------------------------------------- whether to record
+
+
+class _Mode(threading.local):
+    recording = True
+    differentiable_pullbacks = False  # see `higher_order`
+
+
+mode = _Mode()
+
+
+class _ModeSwitch:
+    """Sets one switch of `mode`: a context manager, and a decorator with or without brackets."""
+
+    setting: tuple[str, bool]
+    before: list[bool]
+
+    def __new__(cls, function: Any = None) -> Any:
+        switch = object.__new__(cls)
+        switch.before = []
+        return switch(function) if callable(function) else switch
+
+    def __enter__(self) -> None:
+        name, value = self.setting
+        self.before.append(getattr(mode, name))
+        setattr(mode, name, value)
+
+    def __exit__(self, *exc: Any) -> None:
+        setattr(mode, self.setting[0], self.before.pop())
+
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_ModeSwitch):
+    """Nothing inside is recorded for backward: `with no_grad():` or `@no_grad()`."""
+
+    setting = ("recording", False)
+
+
+class enable_grad(_ModeSwitch):
+    """Recording inside, also within `no_grad`."""
+
+    setting = ("recording", True)
+
+
+class inference_mode(no_grad):
+    """The same as `no_grad` here."""
+
+
+class higher_order(_ModeSwitch):
+    """Record so that gradients can be differentiated again: every pullback inside is itself made of
+    recorded ops. Use it around the forward pass, then `grad(..., create_graph=True)`."""
+
+    setting = ("differentiable_pullbacks", True)
+
+
+class set_grad_enabled:
+    """Recording on or off by a flag, at once; as a context manager it is undone at the end."""
+
+    def __init__(self, enabled: bool):
+        self.before = mode.recording
+        mode.recording = bool(enabled)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        mode.recording = self.before
+
+
+def is_grad_enabled() -> bool:
+    return mode.recording
+
+
+# ---------------------------------------------------------------- writes
+
+# One clock ticks for births of nodes and for writes. A kept array that was written after its node
+# was born would falsify a gradient, and that is all there is to check.
+clock = itertools.count(1)
+_last_write = [0]
+_writes: dict[int, tuple[Any, int]] = {}  # id of a storage -> (weak reference, time of last write)
+
+
+def storage(array: Any) -> Any:
+    """The array that owns the memory this array looks at."""
+    base = array.base
+    while base is not None and type(base) in LIBRARIES:
+        array, base = base, base.base
+    return array
+
+
+def mark_written(array: Any) -> None:
+    owner = storage(array)
+    key = id(owner)
+    entry = _writes.get(key)
+    reference = entry[0] if entry else weakref.ref(owner, lambda _: _writes.pop(key, None))
+    _last_write[0] = next(clock)
+    _writes[key] = (reference, _last_write[0])
+
+
+def kept_arrays(pullback: Any) -> Iterator[Any]:
+    """The arrays a pullback's closure holds, through tuples and inner functions."""
+    for cell in getattr(pullback, "__closure__", None) or ():
+        try:
+            pending = [cell.cell_contents]
+        except ValueError:  # a name that was never bound
+            continue
+        while pending:
+            kept = pending.pop()
+            if type(kept) in LIBRARIES:
+                yield kept
+            elif isinstance(kept, (tuple, list)):
+                pending.extend(kept)
+            elif callable(kept) and getattr(kept, "__closure__", None):
+                yield from kept_arrays(kept)
+            elif type(getattr(kept, "array", None)) in LIBRARIES:  # a Tensor
+                yield kept.array
+
+
+# ---------------------------------------------------------------- the graph
+
+
+class Node:
+    """One recorded op: who its parents are, and how a gradient is pulled back to each of them.
+
+    A parent is a Node, or a Tensor where the graph ends in a leaf, or None where no gradient is
+    wanted. `pullbacks` is a tuple with one function per parent, or one function for all of them.
+    """
+
+    __slots__ = ("birth", "dtype", "hooks", "name", "parents", "pullbacks", "shape", "tensors")
+
+    def __init__(self, name: str, out: Any, parents: tuple, pullbacks: Any, tensors: bool = False):
+        self.name, self.shape, self.dtype = name, out.shape, out.dtype
+        self.parents, self.pullbacks, self.tensors = parents, pullbacks, tensors
+        self.birth = next(clock)
+        self.hooks: list[Callable] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{grad_fn_name(self.name)}>"
+
+    @property
+    def next_functions(self) -> tuple:
+        return tuple((p if isinstance(p, Node) else None, 0) for p in self.parents)
+
+
+def grad_fn_name(op: str) -> str:
+    """PyTorch's way of naming: log_softmax -> LogSoftmaxBackward0."""
+    return op if op[:1].isupper() else "".join(w.title() for w in op.split("_")) + "Backward0"
+
+
+class Part:
+    """A gradient that is zero outside a region: `add_to(total)` adds it in place. The pieces of a
+    split tensor meet in one buffer instead of one full-size array each."""
+
+    __slots__ = ("add_to", "dtype", "library", "shape")
+
+    def __init__(self, like: Any, shape: tuple, add_to: Callable[[Any], None]):
+        self.library, self.dtype, self.shape, self.add_to = library(like), like.dtype, shape, add_to
+
+
+def sum_to(g: Any, shape: tuple) -> Any:
+    """Undo broadcasting: sum g over every axis that was stretched from `shape`."""
+    if tuple(g.shape) == tuple(shape):
+        return g
+    lead = g.ndim - len(shape)
+    stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
+    summed = g.sum(axis=(*range(lead), *stretched), keepdims=True)
+    return summed.reshape(shape)
+
+
+class _Sum:
+    """Contributions to one gradient. The first array is borrowed (`add` hands the same one to both
+    parents), so it is never added into; from the second on the total is ours."""
+
+    __slots__ = ("owned", "total")
+
+    def __init__(self) -> None:
+        self.total: Any = None
+        self.owned = False
+
+    def add(self, g: Any, fresh: bool = False) -> None:
+        if type(g) is Part:
+            if self.total is None:
+                self.total, self.owned = g.library.zeros(g.shape, g.dtype), True
+            elif not self.owned:
+                self.total, self.owned = self.total.copy(), True
+            g.add_to(self.total)
+        elif self.total is None:
+            self.total, self.owned = g, fresh
+        elif self.owned and type(g) in LIBRARIES:
+            self.total += g
+        else:
+            self.total, self.owned = as_array(self.total + g), type(g) in LIBRARIES
+
+
+def _spent(g: Any) -> Any:
+    raise RuntimeError(
+        "[backward] the graph must not have been freed: this part of it was already walked, and "
+        "what it kept is gone; pass retain_graph=True to the earlier backward to walk it twice"
+    )
+
+
+def _check_unwritten(node: Node) -> None:
+    pullbacks = node.pullbacks if isinstance(node.pullbacks, tuple) else (node.pullbacks,)
+    for pullback in pullbacks:
+        for kept in kept_arrays(pullback):
+            entry = _writes.get(id(storage(kept)))
+            if entry is not None and entry[1] > node.birth:
+                raise RuntimeError(
+                    f"[backward] an array that {node!r} needs must keep its value until backward, "
+                    f"but the one of shape {tuple(kept.shape)} was written in place after it was "
+                    "used (an inplace operation); write to a clone() or use the out-of-place form"
+                )
+
+
+def _pull(node: Node, g: Any) -> Any:
+    """The gradients of node's parents, one each."""
+    if node.birth < _last_write[0]:
+        _check_unwritten(node)
+    pullbacks = node.pullbacks
+    if isinstance(pullbacks, tuple):
+        return [None if p is None else p(g) for p in pullbacks]
+    found = pullbacks(g)
+    return found if isinstance(found, (tuple, list)) else (found,)
+
+
+def _fit(node: Node, dx: Any, parent: Any) -> Any:
+    """One contribution in its parent's shape and dtype, whatever was broadcast or cast on the way."""
+    if type(dx) is Part:
+        return dx
+    like = parent if type(parent) is Node else parent.array
+    if not node.tensors:
+        dx = as_array(dx)
+        if dx.shape != like.shape:
+            dx = sum_to(dx, like.shape)
+        return dx if dx.dtype == like.dtype else dx.astype(like.dtype)
+    if dx.array.shape != like.shape:
+        dx = sum_to(dx, like.shape)
+    return dx if dx.array.dtype == like.dtype else dx.to(like.dtype)
+
+
+def walk(
+    roots: list[tuple[Any, Any]],
+    retain_graph: bool = False,
+    wanted: dict[int, Any] | None = None,
+    tensor_of: Callable | None = None,
+) -> dict[int, Any]:
+    """Carry gradients from the roots to the leaves.
+
+    roots are pairs (node or leaf Tensor, gradient). Without `wanted` every leaf's `.grad` grows;
+    with it, the gradients of exactly those nodes and leaves (by id) are returned. `tensor_of` makes
+    a Tensor of an array, for graphs whose pullbacks are recorded ops themselves.
+    """
+    sums: dict[int, _Sum] = {}
+    heap: list[tuple[int, int]] = []
+    reached: dict[int, Any] = {}
+    found: dict[int, Any] = {}
+
+    def contribute(target: Any, g: Any, fresh: bool) -> None:
+        key = id(target)
+        if key not in sums:
+            sums[key], reached[key] = _Sum(), target
+            heapq.heappush(heap, (-target.birth if type(target) is Node else 0, key))
+        sums[key].add(g, fresh)
+
+    for target, g in roots:
+        contribute(target, g, False)
+    while heap:
+        _, key = heapq.heappop(heap)
+        target, total = reached.pop(key), sums.pop(key)
+        if type(target) is not Node:
+            g = total.total
+            for hook in target.hooks or ():
+                replaced = hook(g)
+                g, total.owned = (g, total.owned) if replaced is None else (replaced, False)
+            if wanted is None:
+                target.accumulate(g, total.owned)
+            elif key in wanted:
+                found[key] = g
+            continue
+        g = total.total
+        if target.tensors and tensor_of is not None:
+            g = tensor_of(g)
+        for hook in target.hooks or ():
+            replaced = hook(g)
+            g = g if replaced is None else replaced
+        if wanted is not None and key in wanted:
+            found[key] = g
+        contributions = _pull(target, g)
+        if not retain_graph:
+            target.pullbacks = _spent
+        if len(contributions) != len(target.parents):
+            raise RuntimeError(
+                f"[{target.name}] a pullback must return one gradient per input: "
+                f"{len(target.parents)} inputs, {len(contributions)} gradients"
+            )
+        for parent, dx in zip(target.parents, contributions, strict=True):
+            if parent is None or dx is None:
+                continue
+            fitted = _fit(target, dx, parent)
+            # an array the pullback just made belongs to nobody else; a view or g itself may
+            fresh = (
+                fitted is not g
+                and getattr(fitted, "base", g) is None
+                and sum(dx is other for other in contributions) == 1
+            )
+            contribute(parent, fitted, fresh)
+        del contributions, g, total
+    return found
+

@@ -1,0 +1,316 @@
+"""Arrays, their libraries, dtypes and devices: the one place that knows NumPy from CuPy.
+
+Everything above asks `library(x)` for the module that made the array x and calls NumPy's names on
+it. This file knows no gradient and no Tensor.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import os
+import sys
+import threading
+from typing import Any
+
+import numpy
+from threadpoolctl import threadpool_info, threadpool_limits
+
+# ---------------------------------------------------------------- array libraries
+
+# array type -> (library, device type). CuPy adds its line when it is first asked for.
+LIBRARIES: dict[type, Any] = {numpy.ndarray: numpy}
+DEVICE_TYPES: dict[type, str] = {numpy.ndarray: "cpu"}
+
+
+def register_library(array_type: type, library: Any, device_type: str) -> None:
+    """Teach the engine one more array type: its NumPy-like module and its device name."""
+    LIBRARIES[array_type] = library
+    DEVICE_TYPES[array_type] = device_type
+
+
+def library(x: Any) -> Any:
+    """The array library of x, found by its type."""
+    return LIBRARIES[type(x)]
+
+
+def as_array(value: Any) -> Any:
+    """NumPy turns 0-d results into scalars; this turns them back into arrays."""
+    return value if type(value) in LIBRARIES else numpy.asarray(value)
+
+
+def cupy() -> Any:
+    """CuPy, imported on first use, or one clear error that names what to install."""
+    try:
+        import cupy as cp
+    except ImportError as error:
+        raise RuntimeError(
+            "[device] 'cuda' needs CuPy, which is not installed; "
+            "try: pip install 'tinygrad_lm[cuda12]' (or [cuda13], by your CUDA version)"
+        ) from error
+    if not cp.is_available():
+        raise RuntimeError("[device] 'cuda' needs a GPU and its driver, and CuPy found none")
+    if cp.ndarray not in LIBRARIES:
+        register_library(cp.ndarray, cp, "cuda")
+        for hook in ON_CUDA:
+            hook()
+    return cp
+
+
+ON_CUDA: list[Any] = []  # called once when CuPy is first loaded: that is how its kernels register
+
+
+# ---------------------------------------------------------------- devices
+
+
+class device:
+    """Where an array lives: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: str | device, index: int | None = None):
+        name = str(type)
+        kind, _, number = name.partition(":")
+        if kind not in ("cpu", "cuda", *DEVICE_TYPES.values()) or (number and not number.isdigit()):
+            raise RuntimeError(f"[device] must be 'cpu', 'cuda' or 'cuda:N', got {name!r}")
+        self.type = kind
+        self.index = int(number) if number else index
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index={self.index}"
+        return f"device(type='{self.type}'{index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            other = device(other)
+        return isinstance(other, device) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+CPU = device("cpu")
+_default = {"device": CPU, "dtype": None}
+
+
+def device_of(array: Any) -> device:
+    kind = DEVICE_TYPES[type(array)]
+    return CPU if kind == "cpu" else device(kind, getattr(array.device, "id", 0))
+
+
+def get_default_device() -> device:
+    return _default["device"]
+
+
+def set_default_device(where: str | device) -> None:
+    """New tensors are made there. 'cuda' without a GPU is an error, never a silent fall-back."""
+    where = device(where)
+    library_on(where)
+    _default["device"] = where
+
+
+def library_on(where: device | str | None) -> Any:
+    """The array library that makes arrays on a device (None: the default device)."""
+    where = get_default_device() if where is None else device(where)
+    if where.type == "cuda":
+        cp = cupy()
+        cp.cuda.Device(where.index or 0).use()
+        return cp
+    for array_type, kind in DEVICE_TYPES.items():
+        if kind == where.type:
+            return LIBRARIES[array_type]
+    raise RuntimeError(f"[device] no array library is registered for {where}")
+
+
+def to_device(array: Any, where: device | str | None) -> Any:
+    """The same values as an array of that device's library; the array itself when it is there."""
+    target = library_on(where)
+    if library(array) is target:
+        return array
+    return target.asarray(to_numpy(array))
+
+
+def to_numpy(array: Any) -> numpy.ndarray:
+    if type(array) is numpy.ndarray:
+        return array
+    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+# ---------------------------------------------------------------- dtypes and promotion
+
+
+class dtype:
+    """An element type under PyTorch's name; `.np` is NumPy's dtype, category 0 bool, 1 int, 2 float."""
+
+    __slots__ = ("category", "itemsize", "name", "np", "rank")
+
+    def __init__(self, name: str, np: Any, category: int, rank: int):
+        self.name, self.np, self.category, self.rank = name, numpy.dtype(np), category, rank
+        self.itemsize = self.np.itemsize
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == 2
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter, so that an op may ask a Tensor's dtype what it asks an array's."""
+        return self.np.kind
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> tuple:
+        return dtype_named, (self.name,)
+
+
+bool_ = dtype("bool", numpy.bool_, 0, 0)
+uint8 = dtype("uint8", numpy.uint8, 1, 1)
+int32 = dtype("int32", numpy.int32, 1, 2)
+int64 = dtype("int64", numpy.int64, 1, 3)
+float16 = dtype("float16", numpy.float16, 2, 4)
+float32 = dtype("float32", numpy.float32, 2, 6)
+float64 = dtype("float64", numpy.float64, 2, 7)
+DTYPES: dict[Any, dtype] = {
+    d.np: d for d in (bool_, uint8, int32, int64, float16, float32, float64)
+}
+try:  # the only bfloat16 NumPy has comes from ml_dtypes
+    import ml_dtypes
+
+    bfloat16: dtype | None = dtype("bfloat16", ml_dtypes.bfloat16, 2, 5)
+    DTYPES[bfloat16.np] = bfloat16
+except ImportError:
+    bfloat16 = None
+_default["dtype"] = float32
+
+
+def dtype_named(name: str) -> dtype:
+    return next(d for d in DTYPES.values() if d.name == name)
+
+
+def dtype_of(array: Any) -> dtype:
+    found = DTYPES.get(array.dtype)
+    if found is None:
+        names = ", ".join(d.name for d in DTYPES.values())
+        raise TypeError(f"[dtype] must be one of {names}, got NumPy's {array.dtype}; cast it first")
+    return found
+
+
+def as_dtype(kind: Any) -> dtype:
+    """One of our dtypes from itself, Python's float/int/bool, or anything NumPy accepts."""
+    if isinstance(kind, dtype):
+        return kind
+    if kind is float:
+        return get_default_dtype()
+    try:
+        return DTYPES[numpy.dtype(kind)]
+    except (KeyError, TypeError):
+        names = ", ".join(d.name for d in DTYPES.values())
+        raise TypeError(f"[dtype] must be one of {names}, got {kind!r}") from None
+
+
+def get_default_dtype() -> dtype:
+    return _default["dtype"]
+
+
+def set_default_dtype(kind: dtype) -> None:
+    if not as_dtype(kind).is_floating_point:
+        raise TypeError(f"[set_default_dtype] must be a floating-point dtype, got {kind!r}")
+    _default["dtype"] = as_dtype(kind)
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest type that holds both: category first, then width (PyTorch's table)."""
+    if {a, b} == {float16, bfloat16}:
+        return float32
+    return max(a, b, key=lambda d: d.rank)
+
+
+def result_type(*operands: Any) -> dtype:
+    """PyTorch's rule: arrays decide; 0-d arrays and Python numbers only lift the category."""
+    levels: list[dtype | None] = [None, None, None]  # arrays, 0-d arrays, Python numbers
+    for x in operands:
+        if type(x) in LIBRARIES:
+            level, kind = (0 if x.ndim else 1), dtype_of(x)
+        else:
+            level, kind = 2, bool_ if isinstance(x, bool) else int64
+            if isinstance(x, float):
+                kind = get_default_dtype()
+        best = levels[level]
+        levels[level] = kind if best is None else promote_types(best, kind)
+    result = None
+    for kind in levels:
+        if kind is not None and (result is None or kind.category > result.category):
+            result = kind
+    assert result is not None
+    return result
+
+
+# ---------------------------------------------------------------- quiet arithmetic, threads, memory
+
+
+class _Quiet(threading.local):
+    """A context per thread in which NumPy does not warn about overflow or 0/0 (nor does PyTorch).
+    Entering it costs a tenth of `numpy.errstate` and leaves the user's own settings alone."""
+
+    def __init__(self) -> None:
+        self.context = contextvars.copy_context()
+        self.context.run(numpy.seterr, all="ignore")
+
+
+_quiet = _Quiet()
+
+
+def quietly(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """function(*args, **kwargs) without floating-point warnings."""
+    try:
+        return _quiet.context.run(function, *args, **kwargs)
+    except RuntimeError as error:
+        if "cannot enter context" not in str(error):
+            raise
+        return function(*args, **kwargs)  # already inside: nested calls are quiet as they are
+
+
+_threads: dict[str, Any] = {"count": None, "limits": None}
+
+
+def set_num_threads(count: int) -> None:
+    """Threads that BLAS and the engine's own kernels use."""
+    if not isinstance(count, int) or count < 1:
+        raise RuntimeError(f"[set_num_threads] must be a positive integer, got {count!r}")
+    _threads["count"] = count
+    _threads["limits"] = threadpool_limits(count, user_api="blas")
+
+
+def get_num_threads() -> int:
+    if _threads["count"] is None:
+        blas = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+        _threads["count"] = max(blas, default=os.cpu_count() or 1)
+    return _threads["count"]
+
+
+def keep_big_blocks() -> bool:
+    """Ask glibc to reuse freed large blocks instead of returning them to the system.
+
+    Without it every large array is fresh pages that fault in one by one, which costs about 40 % of
+    a training step. Process-wide; Linux only; `TINYGRAD_LM_MALLOC=0` in the environment skips it.
+    """
+    if not sys.platform.startswith("linux") or os.environ.get("TINYGRAD_LM_MALLOC") == "0":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # musl has no mallopt
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
+    limit = 2**31 - 1
+    return all(
+        mallopt(option, value)
+        for option, value in (
+            (m_mmap_threshold, limit),
+            (m_trim_threshold, limit),
+            (m_top_pad, 64 * 2**20),
+        )
+    )

@@ -1,0 +1,129 @@
+"""What the functions below share: reading `dim` as PyTorch reads it, making Tensors of anything,
+and PyTorch's names for recorded ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy
+
+from .. import backend
+from ..backend import LIBRARIES
+from ..tensor import Tensor, wrap
+
+
+def raw(x: Any) -> Any:
+    """The array of a Tensor, anything else as it is."""
+    return x.array if isinstance(x, Tensor) else x
+
+
+def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
+    """A Tensor of a Tensor, an array, a number or nested lists of them."""
+    if isinstance(x, Tensor):
+        return x
+    if type(x) in LIBRARIES:
+        backend.dtype_of(x)
+        return wrap(x)
+    where = None if like is None else like.device
+    return wrap(backend.to_device(to_array(x), where))
+
+
+def to_array(data: Any, dtype: backend.dtype | None = None) -> numpy.ndarray:
+    """Python data as NumPy: floats become the default dtype, integers int64, as in PyTorch."""
+    if isinstance(data, Tensor):
+        found = backend.to_numpy(data.array)
+    elif isinstance(data, numpy.ndarray) or type(data) in LIBRARIES:
+        found = backend.to_numpy(data)
+    elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
+        found = numpy.stack([to_array(x) for x in data])
+    else:
+        try:
+            found = numpy.array(data)
+        except ValueError as error:
+            raise ValueError(f"[tensor] nested lists must be regular: {error}") from error
+        if found.dtype == numpy.float64 and not isinstance(data, numpy.generic):
+            holds_arrays = isinstance(data, (list, tuple)) and any(
+                isinstance(x, (numpy.ndarray, numpy.generic)) for x in data
+            )
+            if not holds_arrays:
+                found = numpy.array(data, backend.get_default_dtype().np)
+        elif found.dtype == object or found.dtype.kind in "USO":
+            raise TypeError(f"[tensor] data must be numbers, got {type(data).__name__}: {data!r:.60}")
+        elif not found.size and isinstance(data, (list, tuple)):
+            found = found.astype(backend.get_default_dtype().np)
+    if dtype is not None:
+        return found.astype(dtype.np)
+    backend.dtype_of(found)
+    return found
+
+
+def axis_of(x: Any, dim: int, name: str, extra: int = 0) -> int:
+    """One dim as a non-negative axis. extra: how many axes more than x has are allowed."""
+    n = x.ndim + extra
+    n = max(n, 1)
+    if not isinstance(dim, (int, numpy.integer)) or not -n <= dim < n:
+        raise IndexError(f"[{name}] dim must be in -{n} ... {n - 1}, got {dim}")
+    return int(dim) % n
+
+
+def axes_of(x: Any, dim: Any, name: str) -> Any:
+    """dim as NumPy's axis: None, an int, or a tuple without repeats."""
+    if dim is None or (isinstance(dim, (tuple, list)) and not dim):
+        return None
+    if isinstance(dim, (tuple, list)):
+        axes = tuple(axis_of(x, d, name) for d in dim)
+        if len(set(axes)) != len(axes):
+            raise RuntimeError(f"[{name}] each dim must appear once, got {tuple(dim)}")
+        return axes if x.ndim else None
+    return axis_of(x, dim, name) if x.ndim else None
+
+
+def numpy_names(function: Callable) -> Callable:
+    """Accept NumPy's axis= and keepdims= beside PyTorch's dim= and keepdim=."""
+
+    @wraps(function)
+    def accepting(*args: Any, **kwargs: Any) -> Any:
+        if "axis" in kwargs:
+            kwargs["dim"] = kwargs.pop("axis")
+        if "keepdims" in kwargs:
+            kwargs["keepdim"] = kwargs.pop("keepdims")
+        return function(*args, **kwargs)
+
+    return accepting
+
+
+def named(out: Tensor, name: str) -> Tensor:
+    """Give a recorded op the name that PyTorch prints for it."""
+    if out.node is not None:
+        out.node.name = name
+    return out
+
+
+def sizes(given: tuple) -> tuple:
+    """view(2, 3), view((2, 3)) and view(torch.Size) all mean the same."""
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    return tuple(int(n) for n in given)
+
+
+class ReturnType(tuple):
+    """Several results with names, e.g. `.values` and `.indices`; prints as PyTorch's."""
+
+    name: str
+    fields: tuple[str, ...]
+
+    def __getattr__(self, field: str) -> Any:
+        if field in self.fields:
+            return self[self.fields.index(field)]
+        raise AttributeError(f"[{self.name}] has {', '.join(self.fields)}, not {field!r}")
+
+    def __repr__(self) -> str:
+        rows = ",\n".join(f"{f}={x!r}" for f, x in zip(self.fields, self, strict=True))
+        return f"torch.return_types.{self.name}(\n{rows})"
+
+    @staticmethod
+    def of(name: str, **fields: Any) -> ReturnType:
+        kind = type(name, (ReturnType,), {"name": name, "fields": tuple(fields)})
+        return kind(fields.values())

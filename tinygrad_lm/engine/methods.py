@@ -1,0 +1,196 @@
+"""PyTorch's functions over the ops, and the one table that binds them to Tensor as methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import creation
+from .ops import elementwise as e
+
+from .tensor import Tensor
+from .writes import in_place
+from .functions import arithmetic, indexing, products, reductions, shapes
+
+# Functions that are called both as f(x, ...) and as x.f(...): everything here has both spellings.
+UNARY = (
+    "neg abs exp expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sin cos tanh sigmoid relu "
+    "erf sign floor ceil isfinite isnan isinf logical_not"
+)
+BINARY = (
+    "mul pow remainder floor_divide maximum minimum eq ne lt le gt ge logical_and logical_or "
+    "bitwise_and bitwise_or bitwise_not"
+)
+ARITHMETIC = "add sub div where masked_fill clamp round trunc allclose equal"
+REDUCTIONS = (
+    "sum mean prod var std norm logsumexp amax amin max min argmax argmin cumsum argsort sort topk "
+    "any all nonzero histogram softmax log_softmax"
+)
+SHAPES = (
+    "reshape flatten transpose permute t movedim squeeze unsqueeze broadcast_to repeat_interleave "
+    "narrow split chunk unbind flip roll tril triu diagonal"
+)
+INDEXING = "gather take_along_dim scatter_add index_select masked_select"
+PRODUCTS = "matmul dot mm mv bmm outer"
+
+BOTH: dict[str, Any] = {
+    name: getattr(module, name)
+    for module, names in (
+        (e, UNARY + " " + BINARY),
+        (arithmetic, ARITHMETIC),
+        (reductions, REDUCTIONS),
+        (shapes, SHAPES),
+        (indexing, INDEXING),
+        (products, PRODUCTS),
+    )
+    for name in names.split()
+}
+ALIASES = {
+    "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub", "negative": "neg",
+    "absolute": "abs", "clip": "clamp", "greater": "gt", "less": "lt", "greater_equal": "ge",
+    "less_equal": "le", "not_equal": "ne", "swapaxes": "transpose",
+}  # fmt: skip
+BOTH.update({alias: BOTH[name] for alias, name in ALIASES.items()})
+
+FUNCTIONS: dict[str, Any] = {
+    **BOTH,
+    "cat": shapes.cat,
+    "concat": shapes.cat,
+    "stack": shapes.stack,
+    "einsum": products.einsum,
+    "clone": indexing.copy,
+    "from_dlpack": indexing.from_dlpack,
+}
+
+METHODS: dict[str, Any] = {
+    **BOTH,
+    "view": shapes.view,
+    "view_as": shapes.view_as,
+    "expand": shapes.expand,
+    "expand_as": shapes.expand_as,
+    "repeat": shapes.repeat,
+    "contiguous": shapes.contiguous,
+    "clone": indexing.copy,
+    "to": arithmetic.to,
+    "type_as": lambda self, other: arithmetic.cast(self, other.dtype),
+    "float": lambda self: arithmetic.cast(self, "float32"),
+    "double": lambda self: arithmetic.cast(self, "float64"),
+    "half": lambda self: arithmetic.cast(self, "float16"),
+    "bfloat16": lambda self: arithmetic.cast(self, "bfloat16"),
+    "long": lambda self: arithmetic.cast(self, "int64"),
+    "int": lambda self: arithmetic.cast(self, "int32"),
+    "bool": lambda self: arithmetic.cast(self, "bool"),
+    "cpu": lambda self: arithmetic.to(self, "cpu"),
+    "cuda": lambda self, device=None: arithmetic.to(self, "cuda" if device is None else device),
+    "pin_memory": lambda self: self,
+    "new_zeros": lambda self, *size, **how: creation.zeros(*size, **_like(self, how)),
+    "new_ones": lambda self, *size, **how: creation.ones(*size, **_like(self, how)),
+    "new_full": lambda self, size, value, **how: creation.full(size, value, **_like(self, how)),
+    "new_empty": lambda self, *size, **how: creation.empty(*size, **_like(self, how)),
+    "new_tensor": lambda self, data, **how: creation.tensor(data, **_like(self, how)),
+    "multinomial": creation.multinomial,
+    "uniform_": creation.uniform_,
+    "normal_": creation.normal_,
+    "bernoulli": creation.bernoulli,
+    "bernoulli_": creation.bernoulli_,
+    "exponential_": creation.exponential_,
+    "random_": creation.random_,
+    "__getitem__": indexing.getitem,
+    "__setitem__": indexing.setitem,
+    "__neg__": e.neg,
+    "__abs__": e.abs,
+    "__invert__": e.bitwise_not,
+}
+
+OPERATORS = {
+    "add": e.add, "sub": e.sub, "mul": e.mul, "truediv": e.div, "pow": e.pow, "mod": e.remainder,
+    "floordiv": e.floor_divide, "matmul": products.matmul, "and": e.bitwise_and,
+    "or": e.bitwise_or, "xor": e.bitwise_xor,
+}  # fmt: skip
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+# x.exp_() is x = exp(x) in x's own memory, and likewise for the rest.
+IN_PLACE = {
+    name: BOTH[name]
+    for name in (
+        "neg abs exp log sqrt rsqrt square reciprocal sin cos tanh sigmoid relu floor ceil pow "
+        "remainder masked_fill clamp clip round tril triu scatter_add"
+    ).split()
+}  # fmt: skip
+IN_PLACE |= {"add": e.add, "sub": e.sub, "mul": e.mul, "div": e.div, "fill": arithmetic.fill}
+
+
+def _like(tensor: Tensor, how: dict) -> dict:
+    return {"dtype": tensor.dtype, "device": tensor.device, **how}
+
+
+def _operator(op: Any) -> tuple[Any, Any]:
+    def forward(self: Tensor, other: Any) -> Any:
+        return op(self, other) if _understood(other) else NotImplemented
+
+    def reflected(self: Tensor, other: Any) -> Any:
+        return op(other, self) if _understood(other) else NotImplemented
+
+    return forward, reflected
+
+
+def _understood(other: Any) -> bool:
+    kind = type(other)
+    return kind is Tensor or kind is float or kind is int or not isinstance(
+        other, (str, list, tuple, dict, type(None), type)
+    )  # fmt: skip
+
+
+def _writer(op: Any) -> Any:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return in_place(self, op, *args, **kwargs)
+
+    return method
+
+
+def _scaled(op: Any) -> Any:
+    def method(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+        return in_place(self, op, other if alpha == 1 else other * alpha)
+
+    return method
+
+
+def _copy_(self: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
+    """Overwrite with the values of source (broadcast, cast)."""
+    self[...] = source
+    return self
+
+
+def _zero_(self: Tensor) -> Tensor:
+    return in_place(self, arithmetic.fill, 0)
+
+
+def _type(self: Tensor, dtype: Any = None) -> Any:
+    """The old name of the type, or a cast."""
+    if dtype is None:
+        old = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
+        old |= {"int64": "Long", "int32": "Int", "uint8": "Byte", "bool": "Bool"}
+        return f"torch.{'cuda.' if self.is_cuda else ''}{old[self.dtype.name]}Tensor"
+    return arithmetic.cast(self, dtype)
+
+
+def _bind() -> None:
+    for name, method in METHODS.items():
+        setattr(Tensor, name, method)
+    for name, op in OPERATORS.items():
+        forward, reflected = _operator(op)
+        setattr(Tensor, f"__{name}__", forward)
+        setattr(Tensor, f"__r{name}__", reflected)
+        setattr(Tensor, f"__i{name}__", _writer(op))
+    for name in COMPARISONS:
+        setattr(Tensor, f"__{name}__", _operator(getattr(e, name))[0])
+    for name, op in IN_PLACE.items():
+        setattr(Tensor, f"{name}_", _writer(op))
+    for name in ("add", "sub"):
+        setattr(Tensor, f"{name}_", _scaled(IN_PLACE[name]))
+    for name, method in {"copy_": _copy_, "zero_": _zero_, "type": _type}.items():
+        setattr(Tensor, name, method)
+    for name in ("T", "mT"):
+        setattr(Tensor, name, property(getattr(shapes, name)))
+
+
+_bind()

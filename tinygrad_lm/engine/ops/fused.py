@@ -1,0 +1,179 @@
+"""Ops that are compositions of the others. What stands here is their definition: it runs anywhere,
+it is what the tests compare kernels with, and what a reader should read. Kernels for one array type
+are in `kernels/`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..registry import fused
+
+# Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
+
+
+@fused
+def linear(x, weight, bias=None):
+    """x (..., C) @ weight (D, C).T + bias (D,)."""
+    out = x @ weight.T
+    return out if bias is None else out + bias
+
+
+@fused
+def embedding(weight, *, ids):
+    """Rows of weight (V, C) at integer ids of any shape."""
+    return weight[ids]
+
+
+@fused
+def gelu(x, *, approximate="none"):
+    """x Phi(x) with the normal distribution function, or its tanh form (Hendrycks and Gimpel,
+    2016, arXiv 1606.08415)."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)).tanh())
+    return 0.5 * x * (1 + (x * math.sqrt(0.5)).erf())
+
+
+@fused
+def silu(x):
+    """x sigmoid(x)."""
+    return x * x.sigmoid()
+
+
+@fused
+def softmax(x, *, axis=-1):
+    """e^x over its sum along an axis; a row of -inf gives NaN, as in PyTorch."""
+    weights = (x - x.detach().amax(axis, keepdim=True)).exp()
+    return weights / weights.sum(axis, keepdim=True)
+
+
+@fused
+def log_softmax(x, *, axis=-1):
+    shifted = x - x.detach().amax(axis, keepdim=True)
+    return shifted - shifted.exp().sum(axis, keepdim=True).log()
+
+
+@fused
+def nll_loss(logp, weight=None, *, targets, ignore_index=-100, reduction="mean"):
+    """Minus the log-probability logp (N, V) of each target (N,), weighted by weight (V,)."""
+    counted = targets != ignore_index
+    ids = targets * counted  # an ignored target reads row 0 and is masked out
+    losses = -logp.gather(1, ids.reshape(-1, 1)).reshape(-1)
+    shares = counted.astype(logp.array.dtype) if weight is None else weight[ids] * counted
+    # where, not *: what an ignored row holds, be it inf or NaN, must not reach the sum
+    losses = (losses * shares).masked_fill(~counted, 0.0)
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total / shares.sum()
+
+
+@fused
+def cross_entropy(
+    logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    """Cross-entropy of logits (N, V) and integer targets (N,); with label smoothing e the target
+    distribution is (1 - e) one-hot + e / V (Szegedy et al., 2015, arXiv 1512.00567)."""
+    logp = logits.log_softmax(-1)
+    settings = {"targets": targets, "ignore_index": ignore_index, "reduction": reduction}
+    loss = nll_loss(logp, weight, **settings)
+    if not label_smoothing:
+        return loss
+    counted = targets != ignore_index
+    each = logp if weight is None else logp * weight
+    smooth = -each.sum(-1).masked_fill(~counted, 0.0)
+    if reduction != "none":
+        smooth = smooth.sum()
+    if reduction == "mean":
+        ids = targets * counted
+        smooth = smooth / (int(counted.sum()) if weight is None else (weight[ids] * counted).sum())
+    return (1 - label_smoothing) * loss + (label_smoothing / logits.shape[-1]) * smooth
+
+
+@fused
+def mse_loss(x, y, *, reduction="mean"):
+    """(x - y)^2."""
+    return _reduce((x - y).square(), reduction)
+
+
+@fused
+def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
+    """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, written so that nothing overflows."""
+    return _reduce(x.relu() - x * y + (-x.abs()).exp().log1p(), reduction)
+
+
+def _reduce(losses, reduction):
+    return losses if reduction == "none" else getattr(losses, reduction)()
+
+
+@fused
+def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
+    """Mean 0 and variance 1 over the last `axes` axes, then scale and shift (Ba et al., 2016,
+    arXiv 1607.06450)."""
+    over = tuple(range(-axes, 0))
+    centred = x - x.mean(over, keepdim=True)
+    out = centred * (centred.square().mean(over, keepdim=True) + eps).rsqrt()
+    if weight is not None:
+        out = out * weight
+    return out if bias is None else out + bias
+
+
+@fused
+def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
+    """x over its root mean square over the last `axes` axes (Zhang and Sennrich, 2019,
+    arXiv 1910.07467)."""
+    over = tuple(range(-axes, 0))
+    out = x * (x.square().mean(over, keepdim=True) + eps).rsqrt()
+    return out if weight is None else out * weight
+
+
+@fused
+def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
+    """Mean 0 and variance 1 per channel, over every axis but 1 (Ioffe and Szegedy, 2015, arXiv
+    1502.03167); with given arrays mean and var (C,) those are used instead of the batch's."""
+    over = tuple(i for i in range(x.ndim) if i != 1)
+    along = [-1 if i == 1 else 1 for i in range(x.ndim)]
+    if mean is None:
+        centred = x - x.mean(over, keepdim=True)
+        scale = (centred.square().mean(over, keepdim=True) + eps).rsqrt()
+    else:
+        centred = x - mean.reshape(along)
+        scale = (var.reshape(along) + eps) ** -0.5
+    out = centred * scale
+    if weight is not None:
+        out = out * weight.reshape(along)
+    return out if bias is None else out + bias.reshape(along)
+
+
+@fused
+def dropout(x, *, keep, p):
+    """x / (1 - p) where the boolean array `keep` holds, 0 elsewhere (Srivastava et al., 2014)."""
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return x * (keep * x.array.dtype.type(scale))
+
+
+@fused
+def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0):
+    """softmax(q k^T scale + mask) v (Vaswani et al., 2017, arXiv 1706.03762).
+
+    q (..., T, D), k (..., S, D), v (..., S, D). mask: boolean (True: may look) or added to the
+    scores. causal: position t sees at most positions up to t. keep: which weights dropout keeps.
+    A row that may look nowhere gives 0.
+    """
+    scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    allowed = None
+    if causal:
+        allowed = scores.new_ones(scores.shape[-2:], dtype=bool).tril()
+    elif mask is not None and not mask.is_floating_point():
+        allowed = mask
+    elif mask is not None:
+        scores = scores + mask
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -math.inf)
+    weights = scores.softmax(-1)
+    if allowed is not None or mask is not None:
+        blind = (scores == -math.inf).all(-1, keepdim=True)
+        weights = weights.masked_fill(blind, 0.0)
+    if keep is not None:
+        weights = dropout(weights, keep=keep, p=p)
+    return weights @ v

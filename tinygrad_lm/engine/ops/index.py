@@ -1,0 +1,128 @@
+"""Reading at positions, and its mirror: placing gradients at positions, where those that meet add
+up. The order of adding is fixed, so two runs give the same bits; bounds are checked here on every
+array library, because CuPy wraps indices around silently."""
+
+from __future__ import annotations
+
+from ..autograd import Part
+from ..backend import LIBRARIES, library
+from ..registry import primitive
+
+
+def is_basic(key):
+    """Made of integers, slices, None and ... only: such a key gives a view."""
+    return not any(type(k) in LIBRARIES or isinstance(k, (list, bool)) for k in key)
+
+
+def check_bounds(ids, size, name):
+    """An IndexError that names the first id that is out of range."""
+    if ids.size and (int(ids.min()) < -size or int(ids.max()) >= size):
+        wrong = ids[(ids < -size) | (ids >= size)].reshape(-1)[0]
+        raise IndexError(f"[{name}] index must be in 0 ... {size - 1}, got {int(wrong)}")
+
+
+def sum_rows(g, ids, rows):
+    """out[r] = sum of g[i] where ids[i] == r: g (N, C), ids (N,) in range. No atomics, no `add.at`:
+    sorting brings equal ids together, and each segment is added up in order of position."""
+    lib = library(g)
+    out = lib.zeros((rows, *g.shape[1:]), g.dtype)
+    if not ids.size:
+        return out
+    order = lib.argsort(ids, kind="stable")
+    ids = ids[order]
+    first = lib.concatenate([lib.ones(1, bool), ids[1:] != ids[:-1]])
+    starts = lib.flatnonzero(first)
+    if hasattr(lib.add, "reduceat"):
+        out[ids[starts]] = lib.add.reduceat(g[order], starts, axis=0)
+        return out
+    # CuPy has no reduceat: differences of running sums would lose digits, so add rank by rank.
+    rank = lib.arange(len(ids)) - lib.repeat(starts, lib.diff(lib.append(starts, len(ids))).tolist())
+    for r in range(int(rank.max()) + 1):
+        here = rank == r
+        out[ids[here]] += g[order[here]]
+    return out
+
+
+def add_at(total, key, g):
+    """total[key] += g, with repeated positions adding up, in a fixed order."""
+    if is_basic(key):
+        total[key] += g
+        return
+    lib = library(total)
+    flat = lib.arange(total.size).reshape(total.shape)[key].reshape(-1)
+    added = sum_rows(lib.broadcast_to(g, flat.shape if g.ndim == 0 else g.shape).reshape(-1), flat, total.size)  # fmt: skip
+    total += added.reshape(total.shape)
+
+
+def placed(g, shape, key):
+    """Zeros of a shape with g added at a key, as a Part that the walk adds where it is needed."""
+    return Part(g, shape, lambda total: add_at(total, key, g))
+
+
+def placed_along(g, shape, indices, axis):
+    """The mirror of take_along_axis."""
+    lib = library(g)
+    axis = axis % len(shape) if shape else 0
+    grids = [
+        lib.arange(n).reshape([-1 if i == d else 1 for i in range(len(shape))])
+        for d, n in enumerate(indices.shape)
+    ]
+    grids[axis] = indices
+    return placed(g, shape, tuple(grids))
+
+
+@primitive(view=True)
+def getitem(x, *, key):
+    """x[key]: integers, slices, None, ..., integer arrays and boolean masks in any mixture."""
+    shape = x.shape
+    out = x[key]
+    if type(out) not in LIBRARIES:  # NumPy hands out a scalar where a 0-d view is meant
+        out = x[(*key, ...)]
+    return out, (lambda g: placed(g, shape, key),)
+
+
+@primitive
+def take(x, *, indices, axis):
+    """Whole slices of x along an axis (PyTorch's `index_select`)."""
+    lib, shape = library(x), x.shape
+    check_bounds(indices, shape[axis], "index_select")
+
+    def dx(g):
+        rows = lib.moveaxis(g, axis, 0)
+        flat = rows.reshape(len(rows), -1)
+        whole = sum_rows(flat, indices % shape[axis], shape[axis])
+        return lib.moveaxis(whole.reshape(shape[axis], *rows.shape[1:]), 0, axis)
+
+    return lib.take(x, indices, axis=axis), (dx,)
+
+
+@primitive
+def scatter_add(x, source, *, indices, axis):
+    """x plus source added at positions along an axis; the mirror of take_along_axis."""
+    lib = library(x)
+    out = x.copy()
+    region = tuple(slice(0, n) for n in indices.shape)
+    placed_along(source[region], x.shape, indices, axis).add_to(out)
+
+    def dsource(g):
+        whole = lib.zeros(source.shape, g.dtype)
+        whole[region] = _along(g, indices, axis)
+        return whole
+
+    return out, (lambda g: g, dsource)
+
+
+def _along(x, indices, axis):
+    """take_along_axis where indices may be smaller than x on the other axes."""
+    cut = tuple(
+        slice(None) if d == axis % x.ndim else slice(0, n) for d, n in enumerate(indices.shape)
+    )
+    return library(x).take_along_axis(x[cut], indices, axis)
+
+
+@primitive
+def gather(x, *, indices, axis):
+    """out[i][j] = x[indices[i][j]][j] for axis 0; indices may be smaller than x elsewhere."""
+    shape = x.shape
+    check_bounds(indices, shape[axis] if shape else 1, "gather")
+    return _along(x, indices, axis), (lambda g: placed_along(g, shape, indices, axis),)

@@ -1,0 +1,60 @@
+"""Products of matrices. Operands with leading axes are flattened to two dimensions wherever that is
+the same thing: both NumPy and CuPy take a slow path for (B, T, C) @ (C, D)."""
+
+from __future__ import annotations
+
+from ..backend import library
+from ..registry import primitive
+
+
+@primitive
+def matmul(x, y):
+    """x (..., n, k) @ y (..., k, m), leading axes broadcast."""
+    if x.dtype != y.dtype:
+        raise RuntimeError(f"[matmul] both dtypes must be equal, got {x.dtype} and {y.dtype}; cast?")
+    if x.shape[-1] != y.shape[-2]:
+        raise RuntimeError(
+            f"[matmul] inner sizes must agree, got {tuple(x.shape)} @ {tuple(y.shape)}; "
+            "transpose one of them?"
+        )
+    if y.ndim == 2 and x.ndim > 2:
+        rows = x.reshape(-1, x.shape[-1])
+
+        def dx(g):
+            return (g.reshape(-1, g.shape[-1]) @ y.T).reshape(x.shape)
+
+        def dy(g):
+            return rows.T @ g.reshape(-1, g.shape[-1])
+
+        return (rows @ y).reshape(*x.shape[:-1], y.shape[-1]), (dx, dy)
+    return x @ y, (lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g)
+
+
+@primitive
+def einsum(*xs, equation):
+    """Einstein summation with explicit output, e.g. "bij,bjk->bik". Each pullback is an einsum too:
+    swap the operand for the output."""
+    lib = library(xs[0])
+    inputs, output = equation.split("->")
+    terms = inputs.split(",")
+    if len(terms) != len(xs):
+        raise RuntimeError(f"[einsum] {equation!r} names {len(terms)} operands, got {len(xs)}")
+
+    def pullback(i):
+        others = [x for j, x in enumerate(xs) if j != i]
+        letters = [t for j, t in enumerate(terms) if j != i]
+        shape = xs[i].shape
+
+        def dx(g):
+            known = set(output).union(*letters)
+            kept = "".join(c for c in terms[i] if c in known)
+            found = lib.einsum(f"{','.join([output, *letters])}->{kept}", g, *others)
+            sizes = [n if c in known else 1 for c, n in zip(terms[i], shape, strict=True)]
+            return lib.broadcast_to(found.reshape(sizes), shape)  # letters summed away on their own
+
+        return dx
+
+    for term in terms:
+        if len(set(term)) != len(term):
+            raise RuntimeError(f"[einsum] a letter must be used once per operand, got {term!r}")
+    return lib.einsum(equation, *xs), tuple(pullback(i) for i in range(len(xs)))

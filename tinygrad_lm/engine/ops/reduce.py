@@ -1,0 +1,194 @@
+"""Ops that reduce along axes: sums, products, extremes, and what is built by accumulating.
+`axis` is None, an int or a tuple, `keepdims` as in NumPy. PyTorch's `dim` is translated elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..backend import library
+from ..registry import primitive
+from .index import placed_along
+
+
+def _spread(g, like, axis, keepdims):
+    """g with the reduced axes back, broadcast to the shape of `like`."""
+    if axis is not None and not keepdims and like.ndim:
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        axes = {a % like.ndim for a in axes}
+        g = g.reshape([1 if i in axes else n for i, n in enumerate(like.shape)])
+    elif axis is None:
+        g = g.reshape((1,) * like.ndim)
+    return library(g).broadcast_to(g, like.shape)
+
+
+def count(x, axis):
+    """How many elements meet in one result."""
+    if axis is None:
+        return x.size
+    return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+class _Like:
+    """The shape of an array without its memory, so that a closure keeps no array alive."""
+
+    def __init__(self, x):
+        self.shape, self.ndim = x.shape, x.ndim
+
+
+@primitive
+def sum(x, *, axis=None, keepdims=False):
+    like = _Like(x)
+    if x.dtype.kind in "bui":  # booleans are counted, small integers do not overflow
+        return x.sum(axis=axis, keepdims=keepdims, dtype="int64"), None
+    out = x.sum(axis=axis, keepdims=keepdims)
+    return out, (lambda g: _spread(g, like, axis, keepdims),)
+
+
+@primitive
+def mean(x, *, axis=None, keepdims=False):
+    like, n = _Like(x), count(x, axis)
+    out = x.sum(axis=axis, keepdims=keepdims) / n if n else x.mean(axis=axis, keepdims=keepdims)
+    return out, (lambda g: _spread(g / n, like, axis, keepdims),)
+
+
+@primitive
+def var(x, *, axis=None, keepdims=False, correction=1):
+    """Sum of squared distances from the mean over (n - correction)."""
+    n = count(x, axis)
+    scale = 1 / (n - correction) if n > correction else math.nan
+    centred = x - x.mean(axis=axis, keepdims=True)
+    out = (centred * centred).sum(axis=axis, keepdims=keepdims) * scale
+    return out, (lambda g: _spread(g, x, axis, keepdims) * (centred * (2 * scale)),)
+
+
+@primitive
+def prod(x, *, axis=None, keepdims=False):
+    """The gradient is the product of the others; a zero among them is handled exactly."""
+    lib = library(x)
+    if x.dtype.kind in "bui":
+        return x.prod(axis=axis, keepdims=keepdims, dtype="int64"), None
+
+    def dx(g):
+        zero = x == 0
+        zeros = zero.sum(axis=axis, keepdims=True)
+        others = lib.where(zero, 1.0, x).prod(axis=axis, keepdims=True)
+        safe = lib.where(zero, 1.0, x)
+        alone = lib.where(zeros == 0, others / safe, lib.where((zeros == 1) & zero, others, 0.0))
+        return _spread(g, x, axis, keepdims) * alone
+
+    return x.prod(axis=axis, keepdims=keepdims), (dx,)
+
+
+def _extreme(name):
+    def function(x, *, axis=None, keepdims=False):
+        out = getattr(x, name)(axis=axis, keepdims=keepdims)
+        full = getattr(x, name)(axis=axis, keepdims=True)
+
+        def dx(g):
+            ties = x == full
+            shared = ties / ties.sum(axis=axis, keepdims=True)
+            return _spread(g, x, axis, keepdims) * shared.astype(x.dtype)
+
+        return out, (dx,)
+
+    function.__name__ = "a" + name
+    function.__doc__ = f"The {name}imum; elements that tie share the gradient evenly."
+    return primitive(function)
+
+
+amax, amin = _extreme("max"), _extreme("min")
+
+
+@primitive
+def logsumexp(x, *, axis, keepdims=False):
+    """log of the sum of e^x, with the maximum taken out first."""
+    lib = library(x)
+    top = x.max(axis=axis, keepdims=True)
+    top = lib.where(lib.isfinite(top), top, 0)
+    out = lib.log(lib.exp(x - top).sum(axis=axis, keepdims=True)) + top
+
+    def dx(g):
+        return _spread(g, x, axis, keepdims) * lib.exp(x - out)
+
+    return (out if keepdims else out.squeeze(axis=axis)), (dx,)
+
+
+@primitive
+def cumsum(x, *, axis):
+    lib = library(x)
+    if x.dtype.kind in "bui":
+        return x.cumsum(axis=axis, dtype="int64"), None
+    return x.cumsum(axis=axis), (lambda g: lib.flip(lib.flip(g, axis).cumsum(axis=axis), axis),)
+
+
+@primitive
+def norm(x, *, ord=2.0, axis=None, keepdims=False):
+    """(sum of |x|^ord)^(1/ord); ord may be inf. The gradient at 0 is 0."""
+    lib = library(x)
+    if ord == math.inf:
+        size = lib.abs(x)
+        full = size.max(axis=axis, keepdims=True)
+
+        def dx(g):
+            ties = size == full
+            shared = ties / ties.sum(axis=axis, keepdims=True)
+            return _spread(g, x, axis, keepdims) * (lib.sign(x) * shared)
+
+    else:
+        full = (lib.abs(x) ** ord).sum(axis=axis, keepdims=True) ** (1 / ord)
+
+        def dx(g):
+            ratio = lib.abs(x) / lib.where(full == 0, 1.0, full)
+            slope = lib.where(x == 0, 0.0, lib.where(x == 0, 1.0, ratio) ** (ord - 1))
+            return _spread(g, x, axis, keepdims) * (lib.sign(x) * slope)
+
+    out = full if keepdims else full.reshape(full.shape if axis == () else _reduced(full, axis))
+    return out.astype(x.dtype), (dx,)
+
+
+def _reduced(full, axis):
+    axes = range(full.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = {a % full.ndim for a in axes} if full.ndim else set()
+    return [n for i, n in enumerate(full.shape) if i not in axes]
+
+
+# ---------------------------------------------------------------- order
+
+
+@primitive
+def argmax(x, *, axis=None, keepdims=False):
+    return x.argmax(axis=axis, keepdims=keepdims), None
+
+
+@primitive
+def argmin(x, *, axis=None, keepdims=False):
+    return x.argmin(axis=axis, keepdims=keepdims), None
+
+
+@primitive
+def argsort(x, *, axis=-1, descending=False):
+    """Positions that sort x along an axis; equal elements keep their order."""
+    lib = library(x)
+    if not descending:
+        return lib.argsort(x, axis=axis, kind="stable"), None
+    backwards = lib.argsort(lib.flip(x, axis), axis=axis, kind="stable")
+    return x.shape[axis] - 1 - lib.flip(backwards, axis), None
+
+
+@primitive
+def take_along_axis(x, *, indices, axis):
+    """x at the given positions along one axis; positions that repeat add up their gradients."""
+    shape = x.shape
+    out = library(x).take_along_axis(x, indices, axis)
+    return out, (lambda g: placed_along(g, shape, indices, axis),)
+
+
+@primitive
+def any(x, *, axis=None, keepdims=False):
+    return x.astype(bool).any(axis=axis, keepdims=keepdims), None
+
+
+@primitive
+def all(x, *, axis=None, keepdims=False):
+    return x.astype(bool).all(axis=axis, keepdims=keepdims), None

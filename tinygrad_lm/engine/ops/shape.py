@@ -1,0 +1,184 @@
+"""Ops that move elements without changing them: reshape, reorder, join, repeat, cut off.
+Those that can return a view of their input's memory do."""
+
+from __future__ import annotations
+
+import itertools
+
+from ..backend import library
+from ..registry import primitive
+
+
+def _same_memory(name, x, out):
+    """A view must not copy; NumPy's reshape would do so silently on older array libraries."""
+    if x.size and out.base is None and out is not x:
+        raise ValueError(name)
+    return out
+
+
+@primitive(view=True)
+def reshape(x, *, shape):
+    """A view where strides allow it, else a copy."""
+    before = x.shape
+    return x.reshape(shape), (lambda g: g.reshape(before),)
+
+
+@primitive(view=True)
+def view(x, *, shape):
+    """A view, or an error where strides do not allow it."""
+    before = x.shape
+    if x.flags.c_contiguous:
+        out = x.reshape(shape)
+    else:
+        out = _strided_view(x, shape)
+    return out, (lambda g: g.reshape(before),)
+
+
+def _strided_view(x, shape):
+    """Give x a new shape by setting it on an alias, which refuses where a copy would be needed."""
+    out = x[...]
+    try:
+        reshaped = out.reshape(shape)
+        if library(x).shares_memory(reshaped, x) or not x.size:
+            return reshaped
+    except ValueError:
+        pass
+    raise RuntimeError(
+        f"[view] a view must be possible without copying, got shape {tuple(x.shape)} with strides "
+        f"that do not allow {tuple(shape)}; use reshape(...) or contiguous().view(...)"
+    )
+
+
+@primitive(view=True)
+def transpose(x, *, axes):
+    """Axes in a new order."""
+    back = [0] * len(axes)
+    for i, a in enumerate(axes):
+        back[a] = i
+    return x.transpose(axes), (lambda g: g.transpose(back),)
+
+
+@primitive(view=True)
+def swapaxes(x, *, first, second):
+    return x.swapaxes(first, second), (lambda g: g.swapaxes(first, second),)
+
+
+@primitive(view=True)
+def broadcast_to(x, *, shape):
+    """Axes of size 1, and new ones in front, stretched; the walk sums them back."""
+    return library(x).broadcast_to(x, shape), (lambda g: g,)
+
+
+@primitive
+def contiguous(x):
+    """A copy in row-major order."""
+    return x.copy(order="C"), (lambda g: g,)
+
+
+@primitive
+def concatenate(*xs, axis):
+    ends = list(itertools.accumulate(x.shape[axis] for x in xs))
+    lead = (slice(None),) * (axis % xs[0].ndim)
+
+    def piece(end, size):
+        return lambda g: g[(*lead, slice(end - size, end))]
+
+    pullbacks = [piece(end, x.shape[axis]) for end, x in zip(ends, xs, strict=True)]
+    return library(xs[0]).concatenate(xs, axis), tuple(pullbacks)
+
+
+@primitive
+def stack(*xs, axis):
+    lead = (slice(None),) * (axis % (xs[0].ndim + 1))
+    pullbacks = [lambda g, i=i: g[(*lead, i)] for i in range(len(xs))]
+    return library(xs[0]).stack(xs, axis), tuple(pullbacks)
+
+
+@primitive
+def flip(x, *, axis):
+    lib = library(x)
+    return lib.flip(x, axis).copy(), (lambda g: lib.flip(g, axis),)
+
+
+@primitive
+def roll(x, *, shift, axis):
+    lib = library(x)
+    back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
+    return lib.roll(x, shift, axis), (lambda g: lib.roll(g, back, axis),)
+
+
+@primitive
+def tile(x, *, counts):
+    """The whole tensor repeated along each axis (PyTorch's `repeat`)."""
+    shape = (1,) * (len(counts) - x.ndim) + tuple(x.shape)
+    apart = [n for pair in zip(counts, shape, strict=True) for n in pair]
+
+    def dx(g):
+        summed = g.reshape(apart).sum(axis=tuple(range(0, len(apart), 2)))
+        return summed.reshape(shape)
+
+    return library(x).tile(x, counts), (dx,)
+
+
+@primitive
+def repeat(x, *, count, axis):
+    """Each element repeated in place along an axis (PyTorch's `repeat_interleave`)."""
+    axis = axis % x.ndim
+    apart = [*x.shape[: axis + 1], count, *x.shape[axis + 1 :]]
+    return library(x).repeat(x, count, axis), (lambda g: g.reshape(apart).sum(axis=axis + 1),)
+
+
+@primitive
+def pad(x, *, widths, value=0.0):
+    """widths: one (before, after) per axis; negative ones cut off."""
+    lib = library(x)
+    grown = [(max(a, 0), max(b, 0)) for a, b in widths]
+    cut = tuple(
+        slice(max(-a, 0), (n + max(a, 0) + max(b, 0)) - max(-b, 0))
+        for n, (a, b) in zip(x.shape, widths, strict=True)
+    )
+    inside = tuple(slice(a, a + n) for n, (a, b) in zip(x.shape, grown, strict=True))
+    padded_shape = tuple(n + a + b for n, (a, b) in zip(x.shape, grown, strict=True))
+
+    def dx(g):
+        whole = lib.zeros(padded_shape, g.dtype)
+        whole[cut] = g
+        return whole[inside]
+
+    return lib.pad(x, grown, constant_values=value)[cut].copy(), (dx,)
+
+
+def _triangle(name):
+    def function(x, *, diagonal=0):
+        cut = getattr(library(x), name)
+        return cut(x, diagonal), (lambda g: cut(g, diagonal),)
+
+    function.__name__ = name
+    function.__doc__ = f"The {'lower' if name == 'tril' else 'upper'} triangle, zeros elsewhere."
+    return primitive(function)
+
+
+tril, triu = _triangle("tril"), _triangle("triu")
+
+
+@primitive(view=True)
+def diagonal(x, *, offset=0, axis1=0, axis2=1):
+    lib, shape = library(x), x.shape
+
+    def dx(g):
+        whole = lib.zeros(shape, g.dtype)
+        rows = lib.arange(g.shape[-1])
+        lib.moveaxis(whole, (axis1, axis2), (-2, -1))[
+            ..., rows + max(-offset, 0), rows + max(offset, 0)
+        ] = g
+        return whole
+
+    out = x.diagonal(offset, axis1, axis2)
+    if hasattr(out.flags, "writeable") and getattr(x.flags, "writeable", False):
+        out = _writeable(lib, out)
+    return out, (dx,)
+
+
+def _writeable(lib, out):
+    """NumPy marks diagonals read-only; PyTorch's are ordinary views."""
+    return lib.lib.stride_tricks.as_strided(out, out.shape, out.strides)

@@ -1,0 +1,223 @@
+"""How an op is declared, called and recorded.
+
+An op is a plain function of arrays that returns its value and its pullbacks. `@primitive` enters it
+in the table OPS that the tests walk; `@fused` enters a composition of other ops; `@kernel` adds a
+faster way to a fused op for one array type. This file knows no particular op.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from . import backend
+from .autograd import Node, mode, storage
+from .backend import LIBRARIES, as_array, device_of, dtype_of, quietly, result_type
+from .tensor import Tensor, wrap
+
+OPS: dict[str, Op] = {}
+_switches = {"kernels": True}
+
+
+class reference_only:
+    """Inside, every fused op runs as its composition and no kernel is used."""
+
+    def __enter__(self) -> None:
+        self.before, _switches["kernels"] = _switches["kernels"], False
+
+    def __exit__(self, *exc: Any) -> None:
+        _switches["kernels"] = self.before
+
+
+class Op:
+    """A callable over Tensors, arrays and numbers: arrays by position, everything else by keyword."""
+
+    def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
+        self.name = function.__name__.strip("_")
+        self.function, self.cast, self.view, self.fused = function, cast, view, fused
+        self.kernels: dict[type, Callable] = {}
+        self.__doc__, self.__name__ = function.__doc__, self.name
+        self.__module__, self.__wrapped__ = function.__module__, function
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
+        function = self.function
+        if self.fused:
+            kernel = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
+            if not kernel or mode.differentiable_pullbacks:
+                return function(*inputs, **settings)
+            function = kernel
+        recording, arrays, parents, wanted = mode.recording, [], [], False
+        kind = None  # the one dtype of all inputs, or False once two differ
+        for x in inputs:
+            if isinstance(x, Tensor):
+                if x.base is not None and x.seen != x.base.version:
+                    x.refresh()
+                arrays.append(x.array)
+                if recording and x.needs_grad:
+                    parents.append(x.node or x)
+                    wanted = True
+                else:
+                    parents.append(None)
+                if kind is None:
+                    kind = x.array.dtype
+                elif kind is not x.array.dtype and kind != x.array.dtype:
+                    kind = False
+            else:
+                if not (x is None or type(x) is float or type(x) is int):
+                    x = _plain(self.name, x)
+                arrays.append(x)
+                parents.append(None)
+                if kind is None and type(x) in LIBRARIES:
+                    kind = x.dtype
+                elif type(x) in LIBRARIES and kind != x.dtype:
+                    kind = False
+        if self.cast is not None:
+            self._cast(arrays, kind)
+        elif kind is False and self.fused:
+            return self.function(*inputs, **settings)  # which says what it thinks of mixed dtypes
+        if wanted and mode.differentiable_pullbacks:
+            return self._record_twice(inputs, settings, parents)
+        try:
+            out, pullbacks = quietly(function, *arrays, **settings)
+        except (ValueError, TypeError) as error:
+            raise self._explain(error, inputs) from error
+        if type(out) not in LIBRARIES:
+            out = as_array(out)
+        result = wrap(out)
+        if wanted and pullbacks is not None:
+            if type(pullbacks) is tuple:
+                pullbacks = tuple(
+                    [None if p is None else f for p, f in zip(parents, pullbacks, strict=True)]
+                )
+            result.node = Node(self.name, out, tuple(parents), pullbacks)
+            result.needs_grad = True
+        if self.view and out.base is not None and storage(out) is storage(arrays[0]):
+            source = inputs[0]
+            result.base = source.base or source
+            result.seen = result.base.version
+        return result
+
+    def _cast(self, arrays: list, kind: Any) -> None:
+        """Promote the inputs as PyTorch does. The walk casts gradients back by itself."""
+        numbers = [x for x in arrays if type(x) in (bool, int, float)]
+        if kind and (kind.kind == "f" or not (numbers or self.cast == "float")):
+            return  # a Python number takes part in the array's own type
+        target = result_type(*[x for x in arrays if x is not None])
+        if self.cast == "float" and not target.is_floating_point:
+            target = backend.get_default_dtype()
+        target = target.np
+        for i, x in enumerate(arrays):
+            if type(x) in LIBRARIES and x.dtype != target:
+                arrays[i] = x.astype(target)
+            elif type(x) in (bool, int, float):
+                arrays[i] = numpy.asarray(x).astype(target)[()]
+
+    def _record_twice(self, inputs: tuple, settings: dict, parents: list) -> Tensor:
+        """Run the op's own function on Tensors, so that its pullbacks are recorded ops too."""
+        mode.differentiable_pullbacks = False
+        try:
+            value, pullbacks = self.function(*inputs, **settings)
+        except (AttributeError, TypeError, KeyError, NotImplementedError) as error:
+            raise NotImplementedError(
+                f"[{self.name}] has no second derivative; leave `higher_order` for this part"
+            ) from error
+        finally:
+            mode.differentiable_pullbacks = True
+        result = wrap(value.array)
+        result.node = Node(self.name, value.array, tuple(parents), pullbacks, tensors=True)
+        result.needs_grad = True
+        return result
+
+    def _explain(self, error: Exception, inputs: tuple) -> Exception:
+        arrays = [x.array if isinstance(x, Tensor) else x for x in inputs]
+        arrays = [x for x in arrays if type(x) in LIBRARIES]
+        if len({type(x) for x in arrays}) > 1:
+            where = " and ".join(dict.fromkeys(str(device_of(x)) for x in arrays))
+            return RuntimeError(
+                f"[{self.name}] all inputs must be on the same device, got {where}; move with .to()"
+            )
+        if isinstance(error, TypeError) or str(error).startswith("["):
+            return error
+        shapes = " and ".join(str(tuple(x.shape)) for x in arrays)
+        return RuntimeError(f"[{self.name}] shapes must fit together, got {shapes}: {error}")
+
+
+def _first_array(inputs: tuple) -> Any:
+    for x in inputs:
+        if isinstance(x, Tensor):
+            return x.array
+    return None
+
+
+def _plain(name: str, x: Any) -> Any:
+    """An input that is neither a Tensor nor a Python number, as one of those or an array."""
+    if isinstance(x, (bool, numpy.generic)):
+        return x if isinstance(x, bool) else x.item()
+    if type(x) in LIBRARIES:
+        dtype_of(x)
+        return x
+    if isinstance(x, numpy.ndarray):
+        return numpy.asarray(x)
+    raise TypeError(
+        f"[{name}] inputs must be Tensors, arrays or numbers, got {type(x).__name__}; "
+        "make a Tensor of it with tensor(...)"
+    )
+
+
+def primitive(
+    function: Callable | None = None, *, cast: str | None = None, view: bool = False
+) -> Any:
+    """Declare an op: a function of arrays that returns (value, pullbacks).
+
+    `pullbacks` is a tuple with one function g -> dx per array input (None where there is no
+    gradient), or one function g -> (dx, dy, ...) for all. dx may have the broadcast shape of g;
+    the walk sums it. Metadata comes by keyword. `cast="same"` promotes mixed dtypes as PyTorch
+    does, `cast="float"` also lifts integers to the default float, `view=True` says that the value
+    may share memory with the first input.
+
+        @primitive
+        def cube(x):
+            return x**3, (lambda g: g * 3 * x**2,)
+
+        cube(tensor([2.0], requires_grad=True))      # a Tensor; check it with gradcheck(cube, [x])
+    """
+
+    def declare(f: Callable) -> Op:
+        return _enter(Op(f, cast, view, fused=False))
+
+    return declare if function is None else declare(function)
+
+
+def fused(function: Callable) -> Op:
+    """Declare an op as a composition of other ops. The composition is its definition; kernels may
+    do the same thing faster."""
+    return _enter(Op(function, None, False, fused=True))
+
+
+def kernel(op: Op, array_type: type) -> Callable:
+    """Register a faster way to a fused op for one array type: same inputs, returns
+    (value, pullbacks) like a primitive."""
+
+    def register(f: Callable) -> Callable:
+        op.kernels[array_type] = f
+        return f
+
+    return register
+
+
+def _enter(op: Op) -> Op:
+    if op.__module__.startswith(__name__.rpartition(".")[0] + ".ops"):
+        if op.name in OPS:
+            raise RuntimeError(f"[registry] an op's name must be new, {op.name!r} is taken")
+        OPS[op.name] = op
+    return op
+

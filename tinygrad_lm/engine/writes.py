@@ -1,0 +1,184 @@
+"""Writing into tensors in place. A write changes memory that views share, so it gives the written
+tensor, and the tensor it looks into, a new history. What a write may not do is falsify a gradient:
+the walk checks that (`autograd.mark_written`), leaves are refused here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .autograd import Node, kept_arrays, mark_written, mode, storage
+from .backend import LIBRARIES, dtype_of, library, quietly
+from .tensor import Tensor, wrap
+
+# Ops that NumPy and CuPy can write straight into their first input.
+IN_PLACE_UFUNCS = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide"}
+
+
+def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
+    """x becomes op(x, ...), in x's own memory, shape and dtype."""
+    recorded = _recorded(x, *others)
+    if not recorded and op.name in IN_PLACE_UFUNCS and x.is_floating_point() and not settings:
+        other = others[0].array if isinstance(others[0], Tensor) else others[0]
+        if type(other) in (type(x.array), float, int):
+            ufunc = getattr(library(x.array), IN_PLACE_UFUNCS[op.name])
+            try:
+                quietly(ufunc, x.array, other, out=x.array, casting="same_kind")
+            except ValueError as error:
+                raise _misfit(op.name, x, other) from error
+            mark_written(x.array)
+            return x
+    _check_leaf(x)
+    out = op(x, *others, **settings)
+    if out.node is not None and _keeps(out.node, x.array):
+        # A pullback needs what is about to be overwritten: let it keep a copy.
+        others = tuple(_copy(o) if _shares(o, x) else o for o in others)
+        out = op(_copy(x), *others, **settings)
+    if out.array.shape != x.array.shape:
+        raise _misfit(op.name, x, out.array)
+    if dtype_of(out.array).category > x.dtype.category:
+        raise RuntimeError(f"[{op.name}_] the result is {out.dtype} and cannot be kept in {x.dtype}")
+    x.array[...] = out.array
+    _commit(x, out.node, recorded)
+    return x
+
+
+def set_item(x: Tensor, key: Any, value: Any, place: Any) -> None:
+    """x[key] = value. `place(g, key)` and the region x.array[key] say what the key means."""
+    recorded = _recorded(x, value)
+    _check_leaf(x)
+    source = value.array if isinstance(value, Tensor) else value
+    if recorded and isinstance(value, Tensor) and _shares(value, x):
+        source = source.copy()
+    try:
+        x.array[key] = source
+    except ValueError as error:
+        shape = getattr(source, "shape", "a number")
+        raise RuntimeError(
+            f"[setitem] the value must fit the region {tuple(x.array[key].shape)}, got {shape}"
+        ) from error
+    node = None
+    if recorded:
+
+        def outside(g: Any) -> Any:
+            g = g.copy()
+            g[key] = 0
+            return g
+
+        parents = tuple(_parent(t) for t in (x, value))
+        node = Node("CopySlices", x.array, parents, (outside, lambda g: g[key]))
+        node.pullbacks = tuple(
+            None if p is None else f for p, f in zip(parents, node.pullbacks, strict=True)
+        )
+    _commit(x, node, recorded)
+
+
+def regain_history(view: Tensor) -> None:
+    """Record a view anew from its base, after the base was written through another tensor."""
+    base = view.base
+    assert base is not None
+    view.seen = base.version
+    view.needs_grad = base.needs_grad
+    view.node = None
+    if base.needs_grad:
+        shape, strides, offset = view.array.shape, view.array.strides, _offset(view, base)
+        whole_shape, order = base.array.shape, _order(base)
+
+        def back(g: Any) -> Any:
+            whole = library(g).zeros(whole_shape, g.dtype, order=order)
+            _region(whole, shape, strides, offset)[...] += g
+            return whole
+
+        view.node = Node("AsStrided", view.array, (_parent(base),), (back,))
+
+
+def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
+    mark_written(x.array)
+    if not mode.recording:
+        return
+    if x.base is None:
+        if recorded:
+            x.node, x.needs_grad = node, node is not None
+            x.version += 1
+        return
+    base = x.base
+    if not (recorded or base.needs_grad):
+        return
+    # The pullbacks know the base's layout, not its memory: later writes to it do not concern them.
+    shape, strides, offset, order = x.array.shape, x.array.strides, _offset(x, base), _order(base)
+
+    def outside(g: Any) -> Any:
+        whole = g.copy(order=order)
+        _region(whole, shape, strides, offset)[...] = 0
+        return whole
+
+    def inside(g: Any) -> Any:
+        return _region(g.copy(order=order), shape, strides, offset)
+
+    pullbacks = (outside if base.needs_grad else None, inside if node is not None else None)
+    base.node = Node("CopySlices", base.array, (_parent(base), node), pullbacks)
+    base.needs_grad = True
+    base.version += 1
+    x.node, x.needs_grad, x.seen = node, node is not None, base.version
+
+
+def _region(whole: Any, shape: tuple, strides: tuple, offset: int) -> Any:
+    """The part of a buffer laid out like the base that a view of these strides looks at."""
+    lib = library(whole)
+    flat = lib.lib.stride_tricks.as_strided(whole, (whole.size,), (whole.itemsize,))
+    return lib.lib.stride_tricks.as_strided(flat[offset:], shape, strides)
+
+
+def _offset(view: Tensor, base: Tensor) -> int:
+    flags = base.array.flags
+    if not (flags.c_contiguous or flags.f_contiguous):
+        raise RuntimeError(
+            "[in-place] a recorded write through a view needs a base whose memory has no gaps; "
+            "write into the base itself, or clone() it first"
+        )
+    return (view.data_ptr() - base.data_ptr()) // view.array.itemsize
+
+
+def _order(base: Tensor) -> str:
+    return "C" if base.array.flags.c_contiguous else "F"
+
+
+def _parent(x: Any) -> Any:
+    return (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None
+
+
+def _recorded(*tensors: Any) -> bool:
+    return mode.recording and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
+
+
+def _keeps(node: Node, array: Any) -> bool:
+    pullbacks = node.pullbacks if isinstance(node.pullbacks, tuple) else (node.pullbacks,)
+    owner = storage(array)
+    return any(storage(kept) is owner for p in pullbacks for kept in kept_arrays(p))
+
+
+def _shares(other: Any, x: Tensor) -> bool:
+    return isinstance(other, Tensor) and storage(other.array) is storage(x.array)
+
+
+def _copy(x: Tensor) -> Tensor:
+    copy = wrap(x.array.copy())
+    copy.node, copy.needs_grad = x.node, x.needs_grad
+    return copy
+
+
+def _check_leaf(x: Tensor) -> None:
+    if mode.recording:
+        for tensor, what in ((x, "a leaf"), (x.base, "a view of a leaf")):
+            if tensor is not None and tensor.requires_grad and tensor.node is None:
+                raise RuntimeError(
+                    f"[in-place] {what} Variable that requires grad must not be written in place "
+                    "while recording; do it under no_grad(), or through .data"
+                )
+
+
+def _misfit(name: str, x: Tensor, other: Any) -> Exception:
+    shape = tuple(other.shape) if type(other) in LIBRARIES else type(other).__name__
+    return RuntimeError(
+        f"[{name}_] the result must have the tensor's own shape {tuple(x.shape)}, got {shape}"
+    )
