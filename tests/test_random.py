@@ -105,6 +105,12 @@ def test_a_large_mask_needs_little_scratch():
     assert peak < 16e6
 
 
+def test_bernoulli_compares_all_53_bits():
+    u = float(Generator().uniform((1,), dtype=np.float64)[0])
+    assert not Generator().bernoulli(u, (1,))
+    assert Generator().bernoulli(u + 2.0**-53, (1,))
+
+
 def test_permutation_is_the_loop_it_replaces():
     n = 500
     words = np.random.RandomState(9).randint(0, 2**32, size=n - 1, dtype=np.uint32)
