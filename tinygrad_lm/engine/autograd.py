@@ -216,7 +216,9 @@ class _Sum:
         elif self.owned and type(g) in LIBRARIES:
             self.total += g
         else:
-            self.total, self.owned = as_array(self.total + g), type(g) in LIBRARIES
+            total = self.total + g
+            is_array = type(g) in LIBRARIES  # else a Tensor, which a graph may still look at
+            self.total, self.owned = (as_array(total) if is_array else total), is_array
 
 
 def _spent(g: Any) -> Any:

@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -30,8 +31,11 @@ def register_library(array_type: type, library: Any, device_type: str) -> None:
 
 
 def library(x: Any) -> Any:
-    """The array library of x, found by its type."""
-    return LIBRARIES[type(x)]
+    """The array library of x, found by its type; of a Tensor, NumPy's names over recorded ops."""
+    return LIBRARIES.get(type(x)) or TENSOR_LIBRARY
+
+
+TENSOR_LIBRARY = SimpleNamespace()  # filled by `ops/__init__.py`
 
 
 def as_array(value: Any) -> Any:

@@ -3,10 +3,9 @@ recorded ops, so that an op's own function runs on Tensors and its pullbacks can
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
-from ..backend import LIBRARIES
+from ..backend import LIBRARIES, TENSOR_LIBRARY
 from ..tensor import Tensor, wrap
 from . import elementwise, fused, index, linear, moving, reduce, shape
 
@@ -27,7 +26,7 @@ def _where(condition: Any, x: Any, y: Any) -> Tensor:
 
 
 _UNARY = "exp expm1 log log2 log10 log1p sqrt sin cos tanh abs sign floor isfinite"
-LIBRARIES[Tensor] = SimpleNamespace(
+TENSOR_LIBRARY.__dict__.update(
     **{name: getattr(elementwise, name) for name in _UNARY.split()},
     where=_where,
     maximum=lambda x, y: elementwise.maximum(x, y if isinstance(y, Tensor) else x * 0 + y),
