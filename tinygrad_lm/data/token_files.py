@@ -1,0 +1,95 @@
+"""Token files: corpora larger than memory, as one flat array on disk that is mapped, not read.
+
+A file is a header of 256 bytes, JSON that `head -c 256` shows, and then the ids, little-endian
+uint16 (or uint32 for a vocabulary above 65,536). Knows integers, not what they stand for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..files import StrPath, replacing
+
+FORMAT, FORMAT_VERSION = "tinygrad_lm tokens", 1
+HEADER_BYTES = 256
+
+
+def write_tokens(path: StrPath, tokens: np.ndarray | Iterable[Any], vocab_size: int) -> int:
+    """Write an array of ids, or arrays one after the other as they come; return how many ids.
+
+    tokens: integers of any shape, flattened, 0 <= id < vocab_size; an iterable is never held in
+    memory as a whole. The file appears when all of it is on the disk, or not at all. ValueError:
+    an id out of range, or no ids. TypeError: not integers.
+    """
+    if not 0 < vocab_size <= 2**32:
+        message = f"[write_tokens] vocab_size must be in 1..2**32, got {vocab_size}"
+        raise ValueError(f"{message}; pass tokenizer.vocab_size?")
+    dtype = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+    count = 0
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(bytes(HEADER_BYTES))
+        for chunk in [tokens] if isinstance(tokens, np.ndarray) else tokens:
+            ids = np.asarray(chunk)
+            if ids.size:  # np.asarray([]) is an array of floats
+                _check(ids, vocab_size, count)
+                file.write(np.ascontiguousarray(ids, dtype).data)
+                count += ids.size
+        if not count:
+            message = f"[write_tokens] there must be at least one token for {path}, got none"
+            raise ValueError(f"{message}; is the text empty, or the iterator already used up?")
+        file.seek(0)
+        header = {"format": FORMAT, "format_version": FORMAT_VERSION}
+        header |= {"dtype": dtype.name, "count": count, "vocab_size": int(vocab_size)}
+        file.write(json.dumps(header).encode().ljust(HEADER_BYTES - 1) + b"\n")
+    return count
+
+
+def _check(ids: np.ndarray, vocab_size: int, start: int) -> None:
+    if ids.ndim == 0 or ids.dtype.kind not in "iu":
+        came = "single numbers" if ids.ndim == 0 else ids.dtype
+        message = f"[write_tokens] tokens must be integers in arrays, got {came}"
+        raise TypeError(f"{message}; pass np.array(tokens), or an iterable of arrays?")
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        flat = ids.ravel()
+        at = int(np.argmax((flat < 0) | (flat >= vocab_size)))
+        message = f"[write_tokens] ids must be in 0..{vocab_size - 1}, got {flat[at]}"
+        raise ValueError(f"{message} at token {start + at}; is that another tokenizer's output?")
+
+
+def read_header(path: StrPath) -> dict[str, Any]:
+    """dtype, count and vocab_size of a token file. ValueError: a foreign file, or one cut short."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"[open_tokens] a file must exist at {path}, got none; a typo?")
+    with open(path, "rb") as file:
+        start = file.read(HEADER_BYTES)
+    try:
+        header = json.loads(start)
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        message = f"[open_tokens] {path} must begin with a {FORMAT} header, got {start[:20]!r}"
+        hint = "convert a raw file: write_tokens(new, np.fromfile(old, np.uint16), vocab_size)"
+        raise ValueError(f"{message}; {hint}?")
+    if (version := header.get("format_version")) != FORMAT_VERSION:
+        message = f"[open_tokens] {path} must be of format {FORMAT_VERSION}, got {version!r}"
+        raise ValueError(f"{message}; install the version of tinygrad_lm that wrote it?")
+    wanted = HEADER_BYTES + header["count"] * np.dtype(header["dtype"]).itemsize
+    if (size := os.path.getsize(path)) != wanted:
+        message = f"[open_tokens] {path} must have {wanted} bytes, got {size}"
+        raise ValueError(f"{message}; it was cut short or added to: copy or write it again?")
+    return header
+
+
+def open_tokens(path: StrPath) -> np.ndarray:
+    """The ids of a token file, shape (count,), read-only; the disk is read where you index.
+
+    Any number of processes share one copy in memory. Errors as for `read_header`.
+    """
+    header = read_header(path)
+    dtype = np.dtype(header["dtype"]).newbyteorder("<")
+    return np.memmap(path, dtype, mode="r", offset=HEADER_BYTES, shape=(header["count"],))

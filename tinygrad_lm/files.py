@@ -1,0 +1,108 @@
+"""Single files written all or nothing, so that a crash never leaves half of one under its name.
+
+Knows arrays and the safetensors format; knows neither checkpoints nor Tensors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+StrPath = str | os.PathLike[str]
+Arrays = dict[str, np.ndarray]
+
+DTYPES = "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64"
+
+
+def fsync(path: Path) -> None:
+    """Force a file, or the list of names in a folder, onto the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows can open no folder, and needs no such step
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def replacing(path: StrPath) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; leaving the block puts that file in its place.
+
+    That is one step, and durable. An exception inside the block leaves `path` as it was and
+    removes the temporary file.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        temporary.chmod(mode)  # safetensors makes its files private; the user's umask decides here
+        fsync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync(path.parent)
+
+
+def check_writable(folder: StrPath) -> None:
+    """Make `folder` and write into it once, before hours of work. OSError says what is wrong."""
+    probe = Path(folder) / ".probe-of-tinygrad_lm"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(probe) as temporary:
+            temporary.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        message = f"[check_writable] the folder must be writable, got {folder}: {error}"
+        raise OSError(f"{message}; choose another folder?") from error
+
+
+def _as_stored(name: str, array: np.ndarray) -> np.ndarray:
+    """`array` contiguous, as the file holds it; 0-d stays 0-d."""
+    came = array.dtype.name if isinstance(array, np.ndarray | np.generic) else type(array).__name__
+    if came not in DTYPES.split():
+        message = (
+            f"[save_safetensors] {name!r} must be a NumPy array of one of {DTYPES}, got {came}"
+        )
+        raise TypeError(f"{message}; use .numpy() or .astype?")
+    return np.asarray(array, order="C")  # the library writes whatever lies behind the pointer
+
+
+def save_safetensors(
+    path: StrPath, arrays: Arrays, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named arrays and texts to one file. TypeError for what the format cannot hold."""
+    stored = {name: _as_stored(name, array) for name, array in arrays.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(stored, temporary, dict(metadata) if metadata else None)
+        except SafetensorError as error:  # so the library reports a full disk
+            raise OSError(f"[save_safetensors] {path} must be writable, got: {error}") from error
+
+
+def load_safetensors(path: StrPath) -> tuple[Arrays, dict[str, str]]:
+    """(arrays, metadata): the arrays in memory, writable. ValueError for a damaged file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"[load_safetensors] a file must exist at {path}, got none; a typo?"
+        )
+    try:
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+            if any(file.get_slice(name).get_dtype() == "BF16" for name in names):
+                import ml_dtypes  # noqa: F401  (teaches NumPy the name bfloat16)
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except SafetensorError as error:
+        message = f"[load_safetensors] {path} must be a whole safetensors file, got: {error}"
+        raise ValueError(f"{message}; copy it again?") from error
+    except ImportError as error:
+        message = f"[load_safetensors] {path} holds bfloat16: ml_dtypes must be installed, got none"
+        raise ImportError(f"{message}; pip install ml_dtypes") from error

@@ -1,0 +1,184 @@
+"""Checkpoints that survive a kill at any moment: safetensors and JSON, no pickle anywhere.
+
+Each save writes a fresh sub-folder, which becomes the checkpoint by one rename of a small pointer
+file. This file knows arrays and plain values only: no Tensor, no module, no training.
+
+    run/last.json                             names the sub-folder that is the checkpoint `last`
+    run/last.8c1f54d20b7a9e36/arrays.safetensors
+    run/last.8c1f54d20b7a9e36/meta.json       meta, and size and sha256 of the arrays
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import (
+    Arrays,
+    StrPath,
+    check_writable,
+    fsync,
+    load_safetensors,
+    replacing,
+    save_safetensors,
+)
+
+__all__ = [
+    "check_writable",
+    "load_checkpoint",
+    "load_safetensors",
+    "replacing",
+    "save_checkpoint",
+    "save_safetensors",
+]
+
+FORMAT, FORMAT_VERSION = "tinygrad_lm checkpoint", 1
+SUB_FOLDER = re.compile(r"([A-Za-z0-9_-]+)\.[0-9a-f]{16}")
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+
+
+def save_checkpoint(
+    folder: StrPath, arrays: Arrays, meta: dict[str, Any], name: str = "last"
+) -> None:
+    """Replace the checkpoint `name` of `folder`; until the rename at the end the former one stands.
+
+    meta may hold None, bool, int, float (infinities too), str, list, tuple and dict, which
+    load_checkpoint returns equal. One process at a time may save into a folder; others may load
+    meanwhile. TypeError: something cannot be kept. ValueError: a bad name. OSError: the disk.
+    """
+    if not SUB_FOLDER.fullmatch(f"{name}.{0:016x}"):
+        message = f"[save_checkpoint] a name must be letters, digits, _ and -, got {name!r}"
+        raise ValueError(f"{message}; use 'last'?")
+    content: dict[str, Any] = {"meta": _to_json(meta, "meta")}
+    folder = Path(folder)
+    fresh = folder / f"{name}.{os.urandom(8).hex()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_unused(folder)
+        fresh.mkdir()
+        save_safetensors(fresh / "arrays.safetensors", arrays)
+        content["arrays"] = _size_and_sha256(fresh / "arrays.safetensors")
+        _write_json(fresh / "meta.json", content)
+        fsync(folder)
+        _write_json(folder / f"{name}.json", {"folder": fresh.name})
+    except OSError as error:
+        message = f"[save_checkpoint] {folder} must be writable, got: {error}"
+        raise OSError(f"{message}; is the disk full, or the folder gone?") from error
+    finally:
+        with contextlib.suppress(OSError):  # the next save deletes what cannot be deleted now
+            _remove_unused(folder)
+
+
+def load_checkpoint(folder: StrPath, name: str = "last") -> tuple[Arrays, dict[str, Any]]:
+    """(arrays, meta) as they were saved. FileNotFoundError: none there. ValueError: damaged."""
+    folder = Path(folder)
+    if not (folder / f"{name}.json").is_file():
+        there = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none at all"
+        came = f"only {there}" if folder.is_dir() else "no such folder"
+        message = f"[load_checkpoint] {folder} must hold a checkpoint {name!r}, got {came}"
+        raise FileNotFoundError(f"{message}; is the path right?")
+    while True:
+        target = _target(folder, name)
+        try:
+            return _read(folder / target)
+        except FileNotFoundError as error:
+            if _target(folder, name) != target:  # a save has just replaced it: look again
+                continue
+            message = f"[load_checkpoint] the checkpoint in {folder} must be complete, got: {error}"
+            raise ValueError(f"{message}; copy the whole folder again?") from error
+
+
+def _read(sub_folder: Path) -> tuple[Arrays, dict[str, Any]]:
+    path, content = sub_folder / "arrays.safetensors", _read_json(sub_folder / "meta.json")
+    wanted, found = content.get("arrays"), _size_and_sha256(path)
+    if found != wanted:
+        message = f"[load_checkpoint] {path} must have {wanted}, got {found}"
+        raise ValueError(f"{message}; it was cut short or changed: copy it again?")
+    return load_safetensors(path)[0], content["meta"]
+
+
+def _target(folder: Path, name: str) -> str:
+    """The sub-folder to which the pointer `name` points."""
+    target = _read_json(folder / f"{name}.json").get("folder")
+    if not isinstance(target, str) or not SUB_FOLDER.fullmatch(target):
+        message = (
+            f"[load_checkpoint] {name}.json in {folder} must name a sub-folder, got {target!r}"
+        )
+        raise ValueError(f"{message}; is it damaged?")
+    return target
+
+
+def _remove_unused(folder: Path) -> None:
+    """Delete what no pointer points to: superseded sub-folders, and the traces of a killed save."""
+    fsync(folder)  # a rename that is not yet on the disk must not cost its predecessor its life
+    for entry in list(folder.iterdir()):
+        if TEMPORARY.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
+        elif match := SUB_FOLDER.fullmatch(entry.name):
+            with contextlib.suppress(ValueError):  # beside a damaged pointer everything is kept
+                pointer = folder / f"{match[1]}.json"
+                if not pointer.exists() or _target(folder, match[1]) != entry.name:
+                    shutil.rmtree(entry, ignore_errors=True)
+
+
+def _size_and_sha256(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **content}, indent=1)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="ascii")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes(), object_hook=_from_json)
+    except ValueError as error:
+        message = f"[load_checkpoint] {path} must be JSON, got: {error}"
+        raise ValueError(f"{message}; is it damaged?") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        message = f"[load_checkpoint] {path} must be a {FORMAT}, got another kind of file"
+        raise ValueError(f"{message}; is this the right folder?")
+    if (version := content.get("format_version")) != FORMAT_VERSION:
+        message = f"[load_checkpoint] {path} must be of format {FORMAT_VERSION}, got {version!r}"
+        raise ValueError(f"{message}; install the version of tinygrad_lm that wrote it?")
+    return content
+
+
+def _to_json(value: Any, where: str) -> Any:
+    """`value` in the words of JSON, so that _from_json gives back its equal, of the same type."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}  # JSON has no infinity, and a best loss starts there
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        items = [_to_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return {"$tuple": items} if isinstance(value, tuple) else items
+    if isinstance(value, dict) and all(isinstance(k, str) and k[:1] != "$" for k in value):
+        return {key: _to_json(item, f"{where}[{key!r}]") for key, item in value.items()}
+    kinds = "None, bool, int, float, str, list, tuple or dict (its keys texts not beginning with $)"
+    came = f"the keys {list(value)[:9]}" if isinstance(value, dict) else type(value).__name__
+    message = f"[save_checkpoint] {where} must be {kinds}, got {came}"
+    raise TypeError(f"{message}; keep arrays in `arrays`, and turn other things into text?")
+
+
+def _from_json(item: dict[str, Any]) -> Any:
+    if item.keys() == {"$float"}:
+        return float(item["$float"])
+    return tuple(item["$tuple"]) if item.keys() == {"$tuple"} else item
