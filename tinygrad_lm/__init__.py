@@ -27,8 +27,9 @@ from .engine.backend import (
     set_num_threads,
     uint8,
 )
-from .engine.methods import FUNCTIONS as _FUNCTIONS
+from .engine.drawing import draw_graph
 from .engine.gradcheck import gradcheck
+from .engine.methods import FUNCTIONS as _FUNCTIONS
 from .engine.printing import set_printoptions
 from .engine.random import Generator, default_generator, initial_seed, manual_seed, seed
 from .engine.registry import kernel, primitive, reference_only

@@ -1,7 +1,10 @@
-"""The public door to the graph, under PyTorch's path: whether to record, gradients on request, one's
-own ops and their check. The machinery is in `engine/autograd.py`; nothing is computed here."""
+"""The public door to the graph, under PyTorch's path: whether to record, gradients on request,
+one's own ops and their check. The machinery is in `engine/autograd.py`; nothing is computed here."""
 
-from .engine.autograd import (
+from .engine.backprop import backward, grad
+from .engine.function import Function
+from .engine.gradcheck import gradcheck
+from .engine.modes import (
     enable_grad,
     higher_order,
     inference_mode,
@@ -9,9 +12,6 @@ from .engine.autograd import (
     no_grad,
     set_grad_enabled,
 )
-from .engine.function import Function
-from .engine.gradcheck import gradcheck
-from .engine.tensor import backward, grad
 
 __all__ = [
     "Function",

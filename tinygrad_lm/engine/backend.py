@@ -1,4 +1,4 @@
-"""Arrays, their libraries, dtypes and devices: the one place that knows NumPy from CuPy.
+"""Arrays, their libraries and devices: the one place that knows NumPy from CuPy.
 
 Everything above asks `library(x)` for the module that made the array x and calls NumPy's names on
 it. This file knows no gradient and no Tensor.
@@ -16,6 +16,26 @@ from typing import Any
 
 import numpy
 from threadpoolctl import threadpool_info, threadpool_limits
+
+from .dtypes import (  # noqa: F401  (one door to all facts about arrays)
+    DTYPES,
+    as_dtype,
+    bfloat16,
+    bool_,
+    dtype,
+    dtype_named,
+    dtype_of,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int32,
+    int64,
+    promote_types,
+    result_type,
+    set_default_dtype,
+    uint8,
+)
 
 # ---------------------------------------------------------------- array libraries
 
@@ -97,7 +117,7 @@ class device:
 
 
 CPU = device("cpu")
-_default = {"device": CPU, "dtype": None}
+_default_device = [CPU]
 
 
 def device_of(array: Any) -> device:
@@ -106,14 +126,14 @@ def device_of(array: Any) -> device:
 
 
 def get_default_device() -> device:
-    return _default["device"]
+    return _default_device[0]
 
 
 def set_default_device(where: str | device) -> None:
     """New tensors are made there. 'cuda' without a GPU is an error, never a silent fall-back."""
     where = device(where)
     library_on(where)
-    _default["device"] = where
+    _default_device[0] = where
 
 
 def library_on(where: device | str | None) -> Any:
@@ -141,116 +161,6 @@ def to_numpy(array: Any) -> numpy.ndarray:
     if type(array) is numpy.ndarray:
         return array
     return array.get() if hasattr(array, "get") else numpy.asarray(array)
-
-
-# ---------------------------------------------------------------- dtypes and promotion
-
-
-class dtype:
-    """An element type under PyTorch's name; `.np` is NumPy's dtype, category 0 bool, 1 int, 2 float."""
-
-    __slots__ = ("category", "itemsize", "name", "np", "rank")
-
-    def __init__(self, name: str, np: Any, category: int, rank: int):
-        self.name, self.np, self.category, self.rank = name, numpy.dtype(np), category, rank
-        self.itemsize = self.np.itemsize
-
-    @property
-    def is_floating_point(self) -> bool:
-        return self.category == 2
-
-    @property
-    def kind(self) -> str:
-        """NumPy's letter, so that an op may ask a Tensor's dtype what it asks an array's."""
-        return self.np.kind
-
-    def __repr__(self) -> str:
-        return f"torch.{self.name}"
-
-    def __reduce__(self) -> tuple:
-        return dtype_named, (self.name,)
-
-
-bool_ = dtype("bool", numpy.bool_, 0, 0)
-uint8 = dtype("uint8", numpy.uint8, 1, 1)
-int32 = dtype("int32", numpy.int32, 1, 2)
-int64 = dtype("int64", numpy.int64, 1, 3)
-float16 = dtype("float16", numpy.float16, 2, 4)
-float32 = dtype("float32", numpy.float32, 2, 6)
-float64 = dtype("float64", numpy.float64, 2, 7)
-DTYPES: dict[Any, dtype] = {
-    d.np: d for d in (bool_, uint8, int32, int64, float16, float32, float64)
-}
-try:  # the only bfloat16 NumPy has comes from ml_dtypes
-    import ml_dtypes
-
-    bfloat16: dtype | None = dtype("bfloat16", ml_dtypes.bfloat16, 2, 5)
-    DTYPES[bfloat16.np] = bfloat16
-except ImportError:
-    bfloat16 = None
-_default["dtype"] = float32
-
-
-def dtype_named(name: str) -> dtype:
-    return next(d for d in DTYPES.values() if d.name == name)
-
-
-def dtype_of(array: Any) -> dtype:
-    found = DTYPES.get(array.dtype)
-    if found is None:
-        names = ", ".join(d.name for d in DTYPES.values())
-        raise TypeError(f"[dtype] must be one of {names}, got NumPy's {array.dtype}; cast it first")
-    return found
-
-
-def as_dtype(kind: Any) -> dtype:
-    """One of our dtypes from itself, Python's float/int/bool, or anything NumPy accepts."""
-    if isinstance(kind, dtype):
-        return kind
-    if kind is float:
-        return get_default_dtype()
-    try:
-        return DTYPES[numpy.dtype(kind)]
-    except (KeyError, TypeError):
-        names = ", ".join(d.name for d in DTYPES.values())
-        raise TypeError(f"[dtype] must be one of {names}, got {kind!r}") from None
-
-
-def get_default_dtype() -> dtype:
-    return _default["dtype"]
-
-
-def set_default_dtype(kind: dtype) -> None:
-    if not as_dtype(kind).is_floating_point:
-        raise TypeError(f"[set_default_dtype] must be a floating-point dtype, got {kind!r}")
-    _default["dtype"] = as_dtype(kind)
-
-
-def promote_types(a: dtype, b: dtype) -> dtype:
-    """The smallest type that holds both: category first, then width (PyTorch's table)."""
-    if {a, b} == {float16, bfloat16}:
-        return float32
-    return max(a, b, key=lambda d: d.rank)
-
-
-def result_type(*operands: Any) -> dtype:
-    """PyTorch's rule: arrays decide; 0-d arrays and Python numbers only lift the category."""
-    levels: list[dtype | None] = [None, None, None]  # arrays, 0-d arrays, Python numbers
-    for x in operands:
-        if type(x) in LIBRARIES:
-            level, kind = (0 if x.ndim else 1), dtype_of(x)
-        else:
-            level, kind = 2, bool_ if isinstance(x, bool) else int64
-            if isinstance(x, float):
-                kind = get_default_dtype()
-        best = levels[level]
-        levels[level] = kind if best is None else promote_types(best, kind)
-    result = None
-    for kind in levels:
-        if kind is not None and (result is None or kind.category > result.category):
-            result = kind
-    assert result is not None
-    return result
 
 
 # ---------------------------------------------------------------- quiet arithmetic, threads, memory

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .autograd import Node, mode, no_grad
+from .autograd import Node
+from .modes import mode, no_grad
 from .tensor import Tensor, wrap
 
 
@@ -46,7 +47,9 @@ class Function:
         with no_grad():
             out = cls.forward(ctx, *args)
         if not isinstance(out, Tensor):
-            raise TypeError(f"[{cls.__name__}] forward must return one Tensor, got {type(out).__name__}")
+            raise TypeError(
+                f"[{cls.__name__}] forward must return one Tensor, got {type(out).__name__}"
+            )
         out = wrap(out.array.copy() if any(out is x for x in args) else out.array)
         if not (mode.recording and any(tracked)):
             return out

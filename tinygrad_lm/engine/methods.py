@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import creation
-from .ops import elementwise as e
-
-from .tensor import Tensor
-from .writes import in_place
+from . import backprop, creation
 from .functions import arithmetic, indexing, products, reductions, shapes
+from .ops import elementwise as e
+from .tensor import Tensor
+from .writes import in_place, regain_history
 
 # Functions that are called both as f(x, ...) and as x.f(...): everything here has both spellings.
 UNARY = (
@@ -63,6 +62,8 @@ FUNCTIONS: dict[str, Any] = {
 
 METHODS: dict[str, Any] = {
     **BOTH,
+    "backward": backprop.backward_from,
+    "refresh": regain_history,
     "view": shapes.view,
     "view_as": shapes.view_as,
     "expand": shapes.expand,

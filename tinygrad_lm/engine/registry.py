@@ -14,8 +14,9 @@ from typing import Any
 import numpy
 
 from . import backend
-from .autograd import Node, mode, storage
+from .autograd import Node, storage
 from .backend import LIBRARIES, as_array, device_of, dtype_of, quietly, result_type
+from .modes import mode
 from .tensor import Tensor, wrap
 
 OPS: dict[str, Op] = {}
@@ -33,7 +34,7 @@ class reference_only:
 
 
 class Op:
-    """A callable over Tensors, arrays and numbers: arrays by position, everything else by keyword."""
+    """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword."""
 
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
         self.name = function.__name__.strip("_")
@@ -55,7 +56,9 @@ class Op:
             if not kernel or mode.differentiable_pullbacks:
                 return function(*inputs, **settings)
             function = kernel
-        recording, arrays, parents, wanted = mode.recording, [], [], False
+        arrays: list[Any] = []
+        parents: list[Any] = []
+        recording, wanted = mode.recording, False
         kind = None  # the one dtype of all inputs, or False once two differ
         for x in inputs:
             if isinstance(x, Tensor):
@@ -220,4 +223,3 @@ def _enter(op: Op) -> Op:
             raise RuntimeError(f"[registry] an op's name must be new, {op.name!r} is taken")
         OPS[op.name] = op
     return op
-

@@ -1,18 +1,19 @@
-"""Tensor: an array, a node in the graph, and a gradient. Creation, leaving and entering the graph,
-and Python's and NumPy's protocols are here; mathematics is not: the ops bind themselves as methods.
-"""
+"""Tensor: an array, a node in the graph, and a gradient. Entering and leaving the graph are here;
+Python's and NumPy's protocols are in `interop.py`, mathematics is bound by `methods.py`."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy
 
-from . import backend, printing
-from .autograd import Node, grad_fn_name, mark_written, mode, walk
-from .backend import LIBRARIES, device_of, dtype_of, quietly, to_numpy
+from . import backend
+from .autograd import Node, mark_written, storage
+from .backend import device_of, dtype_of, quietly, to_numpy
+from .interop import Interop
+from .modes import mode
 
 
 class Size(tuple):
@@ -32,7 +33,7 @@ class Size(tuple):
         return Size(item) if isinstance(index, slice) else item
 
 
-class Tensor:
+class Tensor(Interop):
     """`Tensor([2.0])` is data in the default dtype, `Tensor(2, 3)` an uninitialised shape.
 
     `.array` is the engine's own slot: a NumPy or CuPy array. `.data` is a detached alias of it.
@@ -113,8 +114,6 @@ class Tensor:
 
     def storage_offset(self) -> int:
         """Elements between the start of the memory and the first element of this view."""
-        from .autograd import storage
-
         return (self.data_ptr() - _address(storage(self.array))) // self.array.itemsize
 
     def data_ptr(self) -> int:
@@ -142,7 +141,7 @@ class Tensor:
             )
         if requires_grad and not self.is_floating_point():
             raise RuntimeError(
-                f"[requires_grad] only floating-point tensors can require gradients, got {self.dtype}"
+                f"[requires_grad] only floating-point tensors can require one, got {self.dtype}"
             )
         self.needs_grad = bool(requires_grad)
         return self
@@ -189,18 +188,6 @@ class Tensor:
         self.node, self.needs_grad = None, False
         return self
 
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-    ) -> None:
-        """Add d self / d leaf into `.grad` of every leaf that requires it.
-
-        gradient: of self's shape; may be left out for one element (it is 1).
-        """
-        backward([self], [gradient], retain_graph, create_graph)
-
     def accumulate(self, g: Any, owned: bool) -> None:
         """Add an arriving gradient to `.grad`, which never shares memory with anything else."""
         if isinstance(g, Tensor):
@@ -215,7 +202,9 @@ class Tensor:
         """Call hook(gradient) when this tensor's gradient is known; a returned Tensor replaces it.
         Returns a function that removes the hook."""
         if not self.requires_grad:
-            raise RuntimeError("[register_hook] the tensor must require a gradient, this one does not")
+            raise RuntimeError(
+                "[register_hook] the tensor must require a gradient, this one does not"
+            )
 
         def on_arrays(g: Any) -> Any:
             replaced = hook(g if isinstance(g, Tensor) else wrap(g))
@@ -232,7 +221,9 @@ class Tensor:
     def retain_grad(self) -> None:
         """Keep `.grad` although this is no leaf."""
         if not self.requires_grad:
-            raise RuntimeError("[retain_grad] the tensor must require a gradient, this one does not")
+            raise RuntimeError(
+                "[retain_grad] the tensor must require a gradient, this one does not"
+            )
         if self.node is None:
             return
         tensor = weakref.ref(self)
@@ -243,114 +234,6 @@ class Tensor:
                 alive.accumulate(g if mode.recording and g.needs_grad else g.array, False)
 
         self.register_hook(keep)
-
-    def refresh(self) -> None:
-        """After a recorded write to its base, a view's history goes through the base as it is now."""
-        from .writes import regain_history
-
-        regain_history(self)
-
-    # ------------------------------------------------------------ Python and NumPy
-
-    def item(self) -> Any:
-        if self.array.size != 1:
-            raise RuntimeError(
-                f"[item] needs exactly one element, got shape {tuple(self.shape)}; use tolist()"
-            )
-        return to_numpy(self.array).item()
-
-    def tolist(self) -> Any:
-        return to_numpy(self.array).tolist()
-
-    def numpy(self, force: bool = False) -> numpy.ndarray:
-        if self.requires_grad and not force:
-            raise RuntimeError(
-                "[numpy] the tensor must not require a gradient; use tensor.detach().numpy()"
-            )
-        if not force and type(self.array) is not numpy.ndarray:
-            raise TypeError(f"[numpy] the tensor must be on the cpu, it is on {self.device}; .cpu()")
-        return to_numpy(self.array)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
-        return numpy.array(self.numpy(), dtype, copy=copy)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.detach().array.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple:
-        return self.array.__dlpack_device__()
-
-    def __len__(self) -> int:
-        if self.array.ndim == 0:
-            raise TypeError("[len] needs at least one axis, got a 0-d tensor")
-        return len(self.array)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.array.ndim == 0:
-            raise TypeError("[iter] needs at least one axis, got a 0-d tensor")
-        return (self[i] for i in range(len(self.array)))
-
-    def __bool__(self) -> bool:
-        if self.array.size != 1:
-            raise RuntimeError(
-                f"[bool] a truth value needs exactly one element, got shape {tuple(self.shape)}; "
-                "use any() or all()"
-            )
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        value = self.item()
-        if isinstance(value, float):
-            raise TypeError("[index] only integer tensors of one element can be an index")
-        return int(value)
-
-    def __contains__(self, value: Any) -> bool:
-        return bool((self == value).any())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.array.ndim == 0 else object.__format__(self, spec)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        name = self.grad_fn and grad_fn_name(self.grad_fn.name)
-        return printing.format_tensor(
-            to_numpy(self.array),
-            dtype=self.dtype.name,
-            default_dtype=backend.get_default_dtype().name,
-            device=str(self.device),
-            grad_fn=name,
-            requires_grad=self.needs_grad,
-        )
-
-    def __deepcopy__(self, memo: dict) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError("[deepcopy] only leaf tensors can be deep-copied; use detach().clone()")
-        copy = object.__new__(type(self))
-        memo[id(self)] = copy
-        copy.__dict__.update({k: v for k, v in self.__dict__.items() if k in ("needs_grad",)})
-        copy.array = self.array.copy()
-        copy._grad = None if self._grad is None else self._grad.__deepcopy__(memo)
-        return copy
-
-    def __reduce__(self) -> tuple:
-        if not self.is_leaf:
-            raise RuntimeError("[pickle] only leaf tensors can be pickled; use detach()")
-        return _rebuild, (type(self), to_numpy(self.array), self.needs_grad, str(self.device))
-
-
-def _rebuild(kind: type, array: numpy.ndarray, needs_grad: bool, where: str) -> Tensor:
-    tensor = object.__new__(kind)
-    tensor.array = backend.to_device(array, where)
-    tensor.needs_grad = needs_grad
-    return tensor
 
 
 def _address(array: Any) -> int:
@@ -365,112 +248,3 @@ def wrap(array: Any) -> Tensor:
     tensor = _new(Tensor)
     tensor.array = array
     return tensor
-
-
-def _roots(tensors: list, gradients: list) -> list[tuple[Any, Any]]:
-    """(node or leaf, starting gradient) for each tensor, with the starting gradient checked."""
-    roots = []
-    for tensor, gradient in zip(tensors, gradients, strict=True):
-        if not tensor.requires_grad:
-            raise RuntimeError(
-                "[backward] the tensor must require a gradient, this one does not; was it computed "
-                "under no_grad, or from tensors without requires_grad=True?"
-            )
-        if gradient is None:
-            if tensor.array.size != 1:
-                raise RuntimeError(
-                    "[backward] without a gradient the tensor must be a scalar (grad can be "
-                    f"implicitly created only for scalar outputs), got shape {tuple(tensor.shape)}; "
-                    "pass gradient= or reduce it with sum() or mean()"
-                )
-            start = backend.library(tensor.array).ones_like(tensor.array)
-        else:
-            if not isinstance(gradient, Tensor):
-                raise TypeError(f"[backward] gradient must be a Tensor, got {type(gradient).__name__}")
-            if gradient.array.shape != tensor.array.shape:
-                raise RuntimeError(
-                    f"[backward] gradient must have the tensor's shape {tuple(tensor.shape)}, "
-                    f"got {tuple(gradient.shape)}"
-                )
-            start = gradient if gradient.needs_grad else gradient.array
-        roots.append((tensor.node or tensor, start))
-    return roots
-
-
-def backward(
-    tensors: list,
-    gradients: list | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    wanted: dict[int, Any] | None = None,
-) -> dict[int, Any]:
-    """Walk back from several tensors at once; see `Tensor.backward` and `autograd.grad`."""
-    roots = _roots(tensors, gradients or [None] * len(tensors))
-    retain = create_graph if retain_graph is None else retain_graph
-    if create_graph:
-        _check_differentiable(roots)
-        return walk(
-            [(node, g if isinstance(g, Tensor) else wrap(g)) for node, g in roots],
-            retain, wanted, _as_tensor,
-        )  # fmt: skip
-    before, mode.recording = mode.recording, False
-    try:
-        found = quietly(walk, roots, retain, wanted, _as_tensor)
-    finally:
-        mode.recording = before
-    return {key: g.array if isinstance(g, Tensor) else g for key, g in found.items()}
-
-
-def _as_tensor(g: Any) -> Tensor:
-    return g if isinstance(g, Tensor) else wrap(g)
-
-
-def _check_differentiable(roots: list[tuple[Any, Any]]) -> None:
-    pending, known = [node for node, _ in roots], set()
-    while pending:
-        node = pending.pop()
-        if not isinstance(node, Node) or id(node) in known:
-            continue
-        known.add(id(node))
-        if not node.tensors:
-            raise RuntimeError(
-                f"[create_graph] the forward pass must be recorded for it, but {node!r} was not; "
-                "compute it inside `with autograd.higher_order():`"
-            )
-        pending.extend(node.parents)
-
-
-def grad(
-    outputs: Any,
-    inputs: Any,
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """Gradients of outputs with respect to inputs, returned instead of added to `.grad`.
-
-    With `create_graph=True` they can be differentiated again, if the forward pass was computed
-    inside `autograd.higher_order()`.
-    """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if isinstance(grad_outputs, Tensor) or grad_outputs is None:
-        grad_outputs = [grad_outputs] * len(outputs)
-    for x in inputs:
-        if not x.requires_grad:
-            raise RuntimeError("[grad] every input must require a gradient, one does not")
-    wanted = {id(x.node or x): x for x in inputs}
-    found = backward(outputs, list(grad_outputs), retain_graph, create_graph, wanted)
-    results: list[Tensor | None] = []
-    for x in inputs:
-        g = found.get(id(x.node or x))
-        if g is None and not allow_unused:
-            raise RuntimeError(
-                "[grad] every input must have been used to compute the outputs, one was not; "
-                "pass allow_unused=True to get None for it"
-            )
-        if type(g) in LIBRARIES:
-            g = wrap(g.copy())
-        results.append(g)
-    return tuple(results)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .autograd import Node, kept_arrays, mark_written, mode, storage
+from .autograd import Node, kept_arrays, mark_written, storage
 from .backend import LIBRARIES, dtype_of, library, quietly
+from .modes import mode
 from .tensor import Tensor, wrap
 
 # Ops that NumPy and CuPy can write straight into their first input.
@@ -37,7 +38,9 @@ def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
     if out.array.shape != x.array.shape:
         raise _misfit(op.name, x, out.array)
     if dtype_of(out.array).category > x.dtype.category:
-        raise RuntimeError(f"[{op.name}_] the result is {out.dtype} and cannot be kept in {x.dtype}")
+        raise RuntimeError(
+            f"[{op.name}_] the result is {out.dtype} and cannot be kept in {x.dtype}"
+        )
     x.array[...] = out.array
     _commit(x, out.node, recorded)
     return x

@@ -1,0 +1,143 @@
+"""The picture of a computation: its graph as Graphviz DOT text or as a self-contained SVG. It reads
+nodes only (op, shape, dtype, parents) and asks no Graphviz for the layout."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from re import sub
+from typing import Any
+
+from .autograd import Node
+from .backend import DTYPES
+from .tensor import Tensor
+
+# Sizes in SVG units: a box's line of text, its padding, and the gaps between boxes.
+LETTER, LINE, GAP_X, GAP_Y = 7.2, 15, 24, 36
+LIMIT = 400
+
+
+def draw_graph(
+    output: Tensor,
+    names: dict[str, Tensor] | None = None,
+    format: str = "svg",
+    path: str | Path | None = None,
+) -> str:
+    """The graph that computed `output`, as text: SVG, or DOT for Graphviz.
+
+    names: labels for leaves, such as `dict(model.named_parameters())`. Every box shows an op (or a
+    leaf's name), its shape and its dtype; arrows go from inputs to results. With `path` the text is
+    written there too. At most 400 boxes: a picture of more can't be read.
+    """
+    if format not in ("svg", "dot"):
+        raise ValueError(f"[draw_graph] format must be 'svg' or 'dot', got {format!r}")
+    if not isinstance(output, Tensor) or not output.requires_grad:
+        raise RuntimeError("[draw_graph] needs a tensor that requires a gradient; it has a graph")
+    nodes = _collect(output.node or output)
+    if len(nodes) > LIMIT:
+        raise RuntimeError(
+            f"[draw_graph] at most {LIMIT} boxes can be drawn, got {len(nodes)}; draw a part of it"
+        )
+    labels = {id(t): name for name, t in (names or {}).items()}
+    texts = [_text(n, labels) for n in nodes]
+    place = {id(n): i for i, n in enumerate(nodes)}
+    arrows = [(place[id(p)], i) for i, n in enumerate(nodes) for p in _parents(n)]
+    drawn = (_dot if format == "dot" else _svg)(nodes, texts, arrows)
+    if path is not None:
+        Path(path).write_text(drawn, encoding="utf-8")
+    return drawn
+
+
+def _parents(node: Any) -> list[Any]:
+    return [p for p in node.parents if p is not None] if isinstance(node, Node) else []
+
+
+def _collect(root: Any) -> list[Any]:
+    """Every node and leaf reached from the root, inputs before what is made of them."""
+    reached, pending = {}, [root]
+    while pending:
+        node = pending.pop()
+        if id(node) not in reached:
+            reached[id(node)] = node
+            pending.extend(_parents(node))
+    return sorted(reached.values(), key=lambda n: n.birth if isinstance(n, Node) else 0)
+
+
+def _text(node: Any, labels: dict[int, str]) -> list[str]:
+    if isinstance(node, Node):
+        name = sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name.partition("Backward")[0]).lower()
+        dtype = DTYPES[node.dtype].name
+    else:
+        name, dtype = labels.get(id(node), "leaf"), node.dtype.name
+    return [name, f"{'x'.join(map(str, node.shape)) or 'scalar'} {dtype}"]
+
+
+def _dot(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
+    rows = ["digraph {", "  rankdir=TB; node [shape=box, fontname=monospace];"]
+    for i, (node, text) in enumerate(zip(nodes, texts, strict=True)):
+        label = "\\n".join(text).replace('"', '\\"')
+        style = "" if isinstance(node, Node) else ", style=filled, fillcolor=lightblue"
+        rows.append(f'  n{i} [label="{label}"{style}];')
+    rows += [f"  n{a} -> n{b};" for a, b in arrows]
+    return "\n".join([*rows, "}", ""])
+
+
+def _layers(count: int, arrows: list[tuple[int, int]]) -> list[list[int]]:
+    """Boxes by their distance from the result; each layer ordered by where its users stand."""
+    depth = [0] * count
+    users: list[list[int]] = [[] for _ in range(count)]
+    for a, b in arrows:
+        users[a].append(b)
+    for i in reversed(range(count)):  # users come later in the list, so they are known already
+        depth[i] = max((depth[b] + 1 for b in users[i]), default=0)
+    layers: list[list[int]] = [[] for _ in range(max(depth) + 1)]
+    position = [0.0] * count
+    for d in range(len(layers)):
+        members = [i for i in range(count) if depth[i] == d]
+        centre = {i: sum(position[b] for b in users[i]) / max(len(users[i]), 1) for i in members}
+        layers[d] = sorted(members, key=lambda i: (centre[i], i))
+        for x, i in enumerate(layers[d]):
+            position[i] = x - len(members) / 2
+    return layers[::-1]
+
+
+def _svg(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
+    layers = _layers(len(nodes), arrows)
+    widths = [max(map(len, t)) * LETTER + 16 for t in texts]
+    height = 2 * LINE + 10
+    total = max(sum(widths[i] + GAP_X for i in layer) for layer in layers) + GAP_X
+    corner: dict[int, tuple[float, float]] = {}
+    for row, layer in enumerate(layers):
+        x = (total - sum(widths[i] + GAP_X for i in layer)) / 2 + GAP_X / 2
+        for i in layer:
+            corner[i] = (x, GAP_Y / 2 + row * (height + GAP_Y))
+            x += widths[i] + GAP_X
+    full = GAP_Y + len(layers) * (height + GAP_Y) - GAP_Y
+    rows = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total:.0f} {full:.0f}" '
+        f'width="{total:.0f}" height="{full:.0f}" font-family="monospace" font-size="12">',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
+        'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>',
+        f'<rect width="{total:.0f}" height="{full:.0f}" fill="white"/>',
+    ]
+    for a, b in arrows:
+        (xa, ya), (xb, yb) = corner[a], corner[b]
+        start, end = (xa + widths[a] / 2, ya + height), (xb + widths[b] / 2, yb)
+        bend = (start[1] + end[1]) / 2
+        rows.append(
+            f'<path d="M{start[0]:.1f} {start[1]:.1f}C{start[0]:.1f} {bend:.1f} '
+            f'{end[0]:.1f} {bend:.1f} {end[0]:.1f} {end[1]:.1f}" fill="none" stroke="#555" '
+            'marker-end="url(#tip)"/>'
+        )
+    for i, (node, text) in enumerate(zip(nodes, texts, strict=True)):
+        (x, y), fill = corner[i], "#fff" if isinstance(node, Node) else "#cfe8ff"
+        rows.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{widths[i]:.1f}" height="{height}" rx="4" '
+            f'fill="{fill}" stroke="#333"/>'
+        )
+        for j, line in enumerate(text):
+            rows.append(
+                f'<text x="{x + widths[i] / 2:.1f}" y="{y + LINE * (j + 1):.1f}" '
+                f'text-anchor="middle">{escape(line)}</text>'
+            )
+    return "\n".join([*rows, "</svg>", ""])

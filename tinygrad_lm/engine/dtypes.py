@@ -1,0 +1,115 @@
+"""Element types under PyTorch's names, and what comes out when they meet: PyTorch's promotion, not
+NumPy's. This file knows arrays only by their dtype and number of axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+
+class dtype:
+    """An element type under PyTorch's name; `.np` is NumPy's. Category: 0 bool, 1 int, 2 float."""
+
+    __slots__ = ("category", "itemsize", "name", "np", "rank")
+
+    def __init__(self, name: str, np: Any, category: int, rank: int):
+        self.name, self.np, self.category, self.rank = name, numpy.dtype(np), category, rank
+        self.itemsize = self.np.itemsize
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == 2
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter, so that an op may ask a Tensor's dtype what it asks an array's."""
+        return self.np.kind
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> tuple:
+        return dtype_named, (self.name,)
+
+
+bool_ = dtype("bool", numpy.bool_, 0, 0)
+uint8 = dtype("uint8", numpy.uint8, 1, 1)
+int32 = dtype("int32", numpy.int32, 1, 2)
+int64 = dtype("int64", numpy.int64, 1, 3)
+float16 = dtype("float16", numpy.float16, 2, 4)
+float32 = dtype("float32", numpy.float32, 2, 6)
+float64 = dtype("float64", numpy.float64, 2, 7)
+DTYPES: dict[Any, dtype] = {
+    d.np: d for d in (bool_, uint8, int32, int64, float16, float32, float64)
+}
+try:  # the only bfloat16 NumPy has comes from ml_dtypes
+    import ml_dtypes
+
+    bfloat16: Any = dtype("bfloat16", ml_dtypes.bfloat16, 2, 5)
+    DTYPES[bfloat16.np] = bfloat16
+except ImportError:
+    bfloat16 = None
+_default = [float32]
+
+
+def dtype_named(name: str) -> dtype:
+    return next(d for d in DTYPES.values() if d.name == name)
+
+
+def dtype_of(array: Any) -> dtype:
+    found = DTYPES.get(array.dtype)
+    if found is None:
+        names = ", ".join(d.name for d in DTYPES.values())
+        raise TypeError(f"[dtype] must be one of {names}, got NumPy's {array.dtype}; cast it first")
+    return found
+
+
+def as_dtype(kind: Any) -> dtype:
+    """One of our dtypes from itself, Python's float/int/bool, or anything NumPy accepts."""
+    if isinstance(kind, dtype):
+        return kind
+    if kind is float:
+        return get_default_dtype()
+    try:
+        return DTYPES[numpy.dtype(kind)]
+    except (KeyError, TypeError):
+        names = ", ".join(d.name for d in DTYPES.values())
+        raise TypeError(f"[dtype] must be one of {names}, got {kind!r}") from None
+
+
+def get_default_dtype() -> dtype:
+    return _default[0]
+
+
+def set_default_dtype(kind: dtype) -> None:
+    if not as_dtype(kind).is_floating_point:
+        raise TypeError(f"[set_default_dtype] must be a floating-point dtype, got {kind!r}")
+    _default[0] = as_dtype(kind)
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest type that holds both: category first, then width (PyTorch's table)."""
+    if {a, b} == {float16, bfloat16}:
+        return float32
+    return max(a, b, key=lambda d: d.rank)
+
+
+def result_type(*operands: Any) -> dtype:
+    """PyTorch's rule: arrays decide; 0-d arrays and Python numbers only lift the category."""
+    levels: list[dtype | None] = [None, None, None]  # arrays, 0-d arrays, Python numbers
+    for x in operands:
+        if hasattr(x, "dtype"):
+            level, kind = (0 if x.ndim else 1), dtype_of(x)
+        else:
+            level, kind = 2, bool_ if isinstance(x, bool) else int64
+            if isinstance(x, float):
+                kind = get_default_dtype()
+        best = levels[level]
+        levels[level] = kind if best is None else promote_types(best, kind)
+    result = None
+    for kind in levels:
+        if kind is not None and (result is None or kind.category > result.category):
+            result = kind
+    assert result is not None
+    return result

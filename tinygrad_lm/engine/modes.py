@@ -1,0 +1,86 @@
+"""Whether ops are recorded: switches per thread, as context managers and decorators. They know
+nothing of what is recorded."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class _Mode(threading.local):
+    recording = True
+    differentiable_pullbacks = False  # see `higher_order`
+
+
+mode = _Mode()
+
+
+class _ModeSwitch:
+    """Sets one switch of `mode`: a context manager, and a decorator with or without brackets."""
+
+    setting: tuple[str, bool]
+    before: list[bool]
+
+    def __new__(cls, function: Any = None) -> Any:
+        switch = object.__new__(cls)
+        switch.before = []
+        return switch(function) if callable(function) else switch
+
+    def __enter__(self) -> None:
+        name, value = self.setting
+        self.before.append(getattr(mode, name))
+        setattr(mode, name, value)
+
+    def __exit__(self, *exc: Any) -> None:
+        setattr(mode, self.setting[0], self.before.pop())
+
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_ModeSwitch):
+    """Nothing inside is recorded for backward: `with no_grad():` or `@no_grad()`."""
+
+    setting = ("recording", False)
+
+
+class enable_grad(_ModeSwitch):
+    """Recording inside, also within `no_grad`."""
+
+    setting = ("recording", True)
+
+
+class inference_mode(no_grad):
+    """The same as `no_grad` here."""
+
+
+class higher_order(_ModeSwitch):
+    """Record so that gradients can be differentiated again: every pullback inside is itself made of
+    recorded ops. Use it around the forward pass, then `grad(..., create_graph=True)`."""
+
+    setting = ("differentiable_pullbacks", True)
+
+
+class set_grad_enabled:
+    """Recording on or off by a flag, at once; as a context manager it is undone at the end."""
+
+    def __init__(self, enabled: bool):
+        self.before = mode.recording
+        mode.recording = bool(enabled)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        mode.recording = self.before
+
+
+def is_grad_enabled() -> bool:
+    return mode.recording
