@@ -105,7 +105,7 @@ class Op:
             result.needs_grad = True
         if self.view and out.base is not None and storage(out) is storage(arrays[0]):
             source = inputs[0]
-            result.base = source.base or source
+            result.base = source if source.base is None else source.base
             result.seen = result.base.version
         return result
 
