@@ -1,0 +1,9 @@
+"""Optimisers with PyTorch's signatures, and schedules of their rate. Nothing is computed here:
+start reading in `optimizer.py`, then `adam.py` for a rule and `flat.py` for how it is applied."""
+
+from .adam import Adam, AdamW
+from .optimizer import Optimizer
+from .rmsprop import RMSprop
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]

@@ -1,0 +1,195 @@
+"""What all optimisers share: parameter groups, state, and saving both. It knows no update rule
+and no gradient's origin: a rule says what it keeps and how a block changes, `flat.py` applies it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..engine.backend import to_device
+from ..engine.modes import enable_grad, no_grad
+from ..engine.tensor import Tensor, wrap
+from .flat import Plan, Update
+
+
+class Optimizer:
+    """Base class. A subclass gives `defaults`, `kept` and `update`.
+
+    params: tensors, (name, tensor) pairs, or dicts with "params" and settings of their own. The
+    settings of `param_groups` may be changed between steps. `state[p]` holds what is kept for p, as
+    views into flat buffers. Parameters change in their own memory, so every alias sees the change.
+    """
+
+    counts = True  # whether state[p]["step"] counts the steps p took part in
+
+    def __init__(self, params: Iterable, defaults: dict[str, Any]):
+        if isinstance(params, Tensor):
+            raise TypeError(
+                f"[{self._name}] params must be an iterable of Tensors, got a Tensor; [p]?"
+            )
+        if defaults.get("fused") and defaults.get("foreach"):
+            raise RuntimeError(f"[{self._name}] fused and foreach must not both be True")
+        self.defaults = defaults
+        self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._plans: dict[int, Plan] = {}
+        groups = list(params)
+        if not groups:
+            raise ValueError(
+                f"[{self._name}] there must be a parameter, got an empty parameter list"
+            )
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def kept(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """Names of the arrays, of p's shape, that the rule keeps for each parameter p."""
+        raise NotImplementedError
+
+    def update(self, group: dict[str, Any], step: int) -> Update:
+        """The rule for one block, with the constants of a parameter's step-th step (from 1)."""
+        raise NotImplementedError
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add `{"params": ..., setting: value, ...}`; settings left out are the defaults."""
+        if not isinstance(param_group, dict):
+            raise TypeError(
+                f"[{self._name}] a group must be a dict, got {type(param_group).__name__}"
+            )
+        group = dict(param_group)
+        params = group["params"]
+        if isinstance(params, set):
+            raise TypeError(f"[{self._name}] params must be ordered, got a set; use a list")
+        params = [params] if isinstance(params, Tensor) else list(params)
+        named = [p for p in params if isinstance(p, tuple)]
+        if named:
+            if len(named) != len(params):
+                raise ValueError(
+                    f"[{self._name}] either all or no parameters must have names, got "
+                    f"{len(named)} of {len(params)}"
+                )
+            group["param_names"], params = [name for name, _ in named], [p for _, p in named]
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"[{self._name}] a parameter must be a Tensor, got {type(p).__name__}"
+                )
+            if not p.is_leaf:
+                raise ValueError(
+                    f"[{self._name}] can't optimize a non-leaf Tensor, parameter {i} is the result "
+                    f"of {p.grad_fn!r}; detach() it?"
+                )
+            if id(p) in known:
+                raise ValueError(
+                    f"[{self._name}] a parameter must appear in one place, number {i} "
+                    f"of shape {tuple(p.shape)} appears twice; list tied parameters once"
+                )
+            known.add(id(p))
+        group["params"] = params
+        group = {**group, **{k: group.get(k, default) for k, default in self.defaults.items()}}
+        self.check(group)
+        self.param_groups.append(group)
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for a setting out of its range."""
+        for name in ("lr", "weight_decay", "momentum", "eps", "alpha"):
+            if name in group and not group[name] >= 0:
+                raise ValueError(f"[{self._name}] {name} must not be negative, got {group[name]}")
+        for i, beta in enumerate(group.get("betas", ())):
+            if not 0 <= beta < 1:
+                raise ValueError(f"[{self._name}] betas[{i}] must be in [0, 1), got {beta}")
+        if group.get("differentiable"):
+            raise RuntimeError(
+                f"[{self._name}] differentiable must be False: updates are not recorded; "
+                "write the update as ops on tensors if you need its gradient"
+            )
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient. closure: computes the loss again first."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for number, group in enumerate(self.param_groups):
+                plan = self._plans.setdefault(number, Plan())
+                plan.run(self, group)
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, or fill them with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.grad = None if set_to_none else wrap(p.grad.array * 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """`{"state": {index: ...}, "param_groups": [...]}`, parameters replaced by their index."""
+        index: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for p in group["params"]:
+                index.setdefault(id(p), len(index))
+            numbers = [index[id(p)] for p in group["params"]]
+            groups.append({**{k: v for k, v in group.items() if k != "params"}, "params": numbers})
+        state = {index[id(p)]: dict(kept) for p, kept in self.state.items() if id(p) in index}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where `state_dict()` was taken; arrays take their parameter's dtype, device."""
+        saved = copy.deepcopy(state_dict["param_groups"])
+        mine, theirs = ([len(g["params"]) for g in groups] for groups in (self.param_groups, saved))
+        if mine != theirs:
+            raise ValueError(
+                f"[load_state_dict] groups must have these many parameters: {mine}, got {theirs}"
+            )
+        state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        for group, loaded in zip(self.param_groups, saved, strict=True):
+            for p, number in zip(group["params"], loaded["params"], strict=True):
+                if number in state_dict["state"]:
+                    entry = state_dict["state"][number]
+                    state[p] = {name: self._placed(name, v, p) for name, v in entry.items()}
+            group.update({k: v for k, v in loaded.items() if k != "params"})
+        self.state = state
+
+    def _placed(self, name: str, value: Any, p: Tensor) -> Any:
+        if name == "step" or not isinstance(value, Tensor):
+            return copy.deepcopy(value)
+        if value.shape != p.shape:
+            raise ValueError(
+                f"[load_state_dict] {name} must have its parameter's shape {tuple(p.shape)}, "
+                f"got {tuple(value.shape)}"
+            )
+        return wrap(to_device(value.array, p.device).astype(p.array.dtype))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_plans"}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept)
+        self._plans = {}
+
+    def __repr__(self) -> str:
+        lines = [f"{self._name} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def regularised(lib: Any, p: Any, g: Any, decay: float, maximize: bool, out: Any) -> Any:
+    """The gradient a rule works with: +-g + decay * p, in `out` unless it is g itself."""
+    if maximize:
+        g = lib.negative(g, out=out)
+    if decay:
+        g = lib.add(g, lib.multiply(p, decay), out=out)
+    return g
