@@ -20,7 +20,9 @@ def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A new tensor with a copy of the data: numbers, nested lists, arrays, tensors."""
     kind = None if dtype is None else as_dtype(dtype)
     if device is None and isinstance(data, Tensor):
@@ -33,7 +35,11 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
 def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor that shares memory with the data where it can."""
-    made = _as_tensor(data) if isinstance(data, (Tensor, numpy.ndarray)) else tensor(data, device=device)
+    made = (
+        _as_tensor(data)
+        if isinstance(data, (Tensor, numpy.ndarray))
+        else tensor(data, device=device)
+    )
     return made.to(dtype=dtype, device=device)
 
 
@@ -95,9 +101,7 @@ def full(
 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    return full(
-        input.shape, fill_value, dtype=dtype or input.dtype, device=device or input.device
-    )
+    return full(input.shape, fill_value, dtype=dtype or input.dtype, device=device or input.device)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -192,7 +196,9 @@ def randn_like(input: Tensor, *, generator: Any = None, dtype: Any = None) -> Te
 
 def randint_like(input: Tensor, low: int, high: Any = None, *, generator: Any = None) -> Tensor:
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, input.shape, generator=generator, dtype=input.dtype, device=input.device)
+    return randint(
+        low, high, input.shape, generator=generator, dtype=input.dtype, device=input.device
+    )
 
 
 def normal(mean: Any, std: Any, size: Any = None, *, generator: Any = None) -> Tensor:
@@ -252,7 +258,9 @@ def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Any = None) ->
     return _drawn(input, _generator(generator).exponential(input.shape, lambd, dtype=kind))
 
 
-def random_(input: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
+def random_(
+    input: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None
+) -> Tensor:
     """Integers from low to high - 1."""
     if high is None:
         low, high = 0, low or 2**24

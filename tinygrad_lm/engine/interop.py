@@ -82,7 +82,7 @@ class Interop:
     def __iter__(self) -> Iterator[Tensor]:
         if self.array.ndim == 0:
             raise TypeError("[iter] needs at least one axis, got a 0-d tensor")
-        return (self[i] for i in range(len(self.array)))
+        return iter(self.unbind(0))
 
     def __bool__(self) -> bool:
         if self.array.size != 1:

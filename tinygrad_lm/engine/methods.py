@@ -5,31 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from . import backprop, creation
-from .functions import arithmetic, indexing, products, reductions, shapes
+from .functions import arithmetic, indexing, joining, ordering, products, reductions, shapes
 from .ops import elementwise as e
 from .tensor import Tensor
 from .writes import in_place, regain_history
 
 # Functions that are called both as f(x, ...) and as x.f(...): everything here has both spellings.
 UNARY = (
-    "neg abs exp expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sin cos tanh sigmoid relu "
+    "neg abs exp expm1 log log2 log10 log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu "
     "erf sign floor ceil isfinite isnan isinf logical_not"
 )
 BINARY = (
-    "mul pow remainder floor_divide maximum minimum eq ne lt le gt ge logical_and logical_or "
+    "mul floor_divide maximum minimum eq ne lt le gt ge logical_and logical_or "
     "bitwise_and bitwise_or bitwise_not"
 )
-ARITHMETIC = "add sub div where masked_fill clamp round trunc allclose equal"
+ARITHMETIC = (
+    "add sub div pow remainder fmod square exp2 where masked_fill clamp clamp_min clamp_max round "
+    "trunc frac lerp addcmul addcdiv allclose isclose equal"
+)
 REDUCTIONS = (
-    "sum mean prod var std norm logsumexp amax amin max min argmax argmin cumsum argsort sort topk "
-    "any all nonzero histogram softmax log_softmax"
+    "sum mean prod var std norm logsumexp amax amin max min argmax argmin cumsum any all "
+    "count_nonzero softmax log_softmax"
 )
+ORDERING = "argsort sort topk median nonzero unique bincount histogram"
 SHAPES = (
-    "reshape flatten transpose permute t movedim squeeze unsqueeze broadcast_to repeat_interleave "
-    "narrow split chunk unbind flip roll tril triu diagonal"
+    "reshape flatten unflatten transpose permute t movedim squeeze unsqueeze broadcast_to tril "
+    "triu diagonal diag trace"
 )
-INDEXING = "gather take_along_dim scatter_add index_select masked_select"
-PRODUCTS = "matmul dot mm mv bmm outer"
+JOINING = "repeat_interleave tile narrow select split chunk unbind flip roll"
+INDEXING = "gather take_along_dim scatter scatter_add index_add index_select masked_select"
+PRODUCTS = "matmul dot mm mv bmm outer addmm"
 
 BOTH: dict[str, Any] = {
     name: getattr(module, name)
@@ -37,7 +42,9 @@ BOTH: dict[str, Any] = {
         (e, UNARY + " " + BINARY),
         (arithmetic, ARITHMETIC),
         (reductions, REDUCTIONS),
+        (ordering, ORDERING),
         (shapes, SHAPES),
+        (joining, JOINING),
         (indexing, INDEXING),
         (products, PRODUCTS),
     )
@@ -46,15 +53,26 @@ BOTH: dict[str, Any] = {
 ALIASES = {
     "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub", "negative": "neg",
     "absolute": "abs", "clip": "clamp", "greater": "gt", "less": "lt", "greater_equal": "ge",
-    "less_equal": "le", "not_equal": "ne", "swapaxes": "transpose",
+    "less_equal": "le", "not_equal": "ne", "swapaxes": "transpose", "swapdims": "transpose",
+    "ravel": "flatten",
 }  # fmt: skip
 BOTH.update({alias: BOTH[name] for alias, name in ALIASES.items()})
 
 FUNCTIONS: dict[str, Any] = {
     **BOTH,
-    "cat": shapes.cat,
-    "concat": shapes.cat,
-    "stack": shapes.stack,
+    "cat": joining.cat,
+    "concat": joining.cat,
+    "concatenate": joining.cat,
+    "stack": joining.stack,
+    "vstack": joining.vstack,
+    "hstack": joining.hstack,
+    "var_mean": reductions.var_mean,
+    "std_mean": reductions.std_mean,
+    "broadcast_tensors": shapes.broadcast_tensors,
+    "meshgrid": shapes.meshgrid,
+    "is_tensor": lambda x: isinstance(x, Tensor),
+    "is_floating_point": Tensor.is_floating_point,
+    "numel": Tensor.numel,
     "einsum": products.einsum,
     "clone": indexing.copy,
     "from_dlpack": indexing.from_dlpack,
@@ -66,9 +84,11 @@ METHODS: dict[str, Any] = {
     "refresh": regain_history,
     "view": shapes.view,
     "view_as": shapes.view_as,
+    "reshape_as": shapes.reshape_as,
     "expand": shapes.expand,
     "expand_as": shapes.expand_as,
-    "repeat": shapes.repeat,
+    "repeat": joining.repeat,
+    "where": lambda self, condition, other: arithmetic.where(condition, self, other),
     "contiguous": shapes.contiguous,
     "clone": indexing.copy,
     "to": arithmetic.to,
@@ -98,15 +118,17 @@ METHODS: dict[str, Any] = {
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
     "__neg__": e.neg,
+    "__pos__": lambda self: self,
     "__abs__": e.abs,
     "__invert__": e.bitwise_not,
 }
 
 OPERATORS = {
-    "add": e.add, "sub": e.sub, "mul": e.mul, "truediv": e.div, "pow": e.pow, "mod": e.remainder,
-    "floordiv": e.floor_divide, "matmul": products.matmul, "and": e.bitwise_and,
-    "or": e.bitwise_or, "xor": e.bitwise_xor,
+    "add": e.add, "sub": e.sub, "mul": e.mul, "truediv": e.div, "pow": arithmetic.pow,
+    "mod": arithmetic.remainder, "floordiv": e.floor_divide, "matmul": products.matmul,
+    "and": e.bitwise_and, "or": e.bitwise_or, "xor": e.bitwise_xor,
 }  # fmt: skip
+REFLECTED = {"sub": arithmetic.rsub, "truediv": arithmetic.rdiv, "pow": arithmetic.rpow}
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 # x.exp_() is x = exp(x) in x's own memory, and likewise for the rest.
@@ -114,7 +136,8 @@ IN_PLACE = {
     name: BOTH[name]
     for name in (
         "neg abs exp log sqrt rsqrt square reciprocal sin cos tanh sigmoid relu floor ceil pow "
-        "remainder masked_fill clamp clip round tril triu scatter_add"
+        "remainder masked_fill clamp clip clamp_min clamp_max round trunc tril triu lerp addcmul "
+        "addcdiv scatter scatter_add index_add logical_not"
     ).split()
 }  # fmt: skip
 IN_PLACE |= {"add": e.add, "sub": e.sub, "mul": e.mul, "div": e.div, "fill": arithmetic.fill}
@@ -179,9 +202,12 @@ def _bind() -> None:
         setattr(Tensor, name, method)
     for name, op in OPERATORS.items():
         forward, reflected = _operator(op)
+        if name in REFLECTED:
+            reflected, _ = _operator(REFLECTED[name])
         setattr(Tensor, f"__{name}__", forward)
         setattr(Tensor, f"__r{name}__", reflected)
-        setattr(Tensor, f"__i{name}__", _writer(op))
+        if name != "matmul":  # x @= y makes a new tensor, as in PyTorch
+            setattr(Tensor, f"__i{name}__", _writer(op))
     for name in COMPARISONS:
         setattr(Tensor, f"__{name}__", _operator(getattr(e, name))[0])
     for name, op in IN_PLACE.items():

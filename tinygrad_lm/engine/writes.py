@@ -19,14 +19,14 @@ IN_PLACE_UFUNCS = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "t
 def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
     """x becomes op(x, ...), in x's own memory, shape and dtype."""
     recorded = _recorded(x, *others)
-    if not recorded and op.name in IN_PLACE_UFUNCS and x.is_floating_point() and not settings:
+    if not recorded and op.__name__ in IN_PLACE_UFUNCS and x.is_floating_point() and not settings:
         other = others[0].array if isinstance(others[0], Tensor) else others[0]
         if type(other) in (type(x.array), float, int):
-            ufunc = getattr(library(x.array), IN_PLACE_UFUNCS[op.name])
+            ufunc = getattr(library(x.array), IN_PLACE_UFUNCS[op.__name__])
             try:
                 quietly(ufunc, x.array, other, out=x.array, casting="same_kind")
             except ValueError as error:
-                raise _misfit(op.name, x, other) from error
+                raise _misfit(op.__name__, x, other) from error
             mark_written(x.array)
             return x
     _check_leaf(x)
@@ -36,10 +36,10 @@ def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
         others = tuple(_copy(o) if _shares(o, x) else o for o in others)
         out = op(_copy(x), *others, **settings)
     if out.array.shape != x.array.shape:
-        raise _misfit(op.name, x, out.array)
+        raise _misfit(op.__name__, x, out.array)
     if dtype_of(out.array).category > x.dtype.category:
         raise RuntimeError(
-            f"[{op.name}_] the result is {out.dtype} and cannot be kept in {x.dtype}"
+            f"[{op.__name__}_] the result is {out.dtype} and cannot be kept in {x.dtype}"
         )
     x.array[...] = out.array
     _commit(x, out.node, recorded)

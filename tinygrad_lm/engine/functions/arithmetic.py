@@ -8,8 +8,9 @@ from .. import backend
 from ..backend import library
 from ..ops import elementwise as ops
 from ..ops.moving import copy_to
-from ..tensor import Tensor
-from .common import as_tensor, raw
+from ..tensor import Tensor, wrap
+from .common import as_tensor, named, raw
+from .ordering import nonzero
 
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
@@ -20,29 +21,113 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
+def rsub(input: Tensor, other: Any) -> Tensor:
+    """other - input, as Python calls it for `1 - x`."""
+    return named(ops.sub(other, input), "RsubBackward1")
+
+
+def rdiv(input: Tensor, other: Any) -> Tensor:
+    """other / input, as Python calls it for `1 / x`."""
+    return named(ops.div(other, input), "MulBackward0")
+
+
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other; rounding_mode "floor" and "trunc" keep the dtype of the operands."""
     if rounding_mode == "floor":
         return ops.floor_divide(input, other)
+    if rounding_mode not in (None, "trunc"):
+        raise RuntimeError(f"[div] rounding_mode must be 'floor' or 'trunc', got {rounding_mode!r}")
     out = ops.div(input, other)
-    return trunc(out) if rounding_mode == "trunc" else out
+    if rounding_mode is None:
+        return out
+    whole = backend.result_type(raw(input), raw(other))
+    return named(cast(trunc(out), whole), "DivBackward2")
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent; one of them may be a number."""
+    out = ops.pow(input, exponent)
+    if out.node is not None and isinstance(exponent, Tensor):
+        out.node.name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"
+    return out
+
+
+def rpow(input: Tensor, other: Any) -> Tensor:
+    return pow(other, input)
+
+
+def square(input: Tensor) -> Tensor:
+    return named(ops.square(input), "PowBackward0")
+
+
+def exp2(input: Tensor) -> Tensor:
+    """2 ** input."""
+    return named(ops.pow(2.0, input), "Exp2Backward0")
 
 
 def trunc(input: Tensor) -> Tensor:
-    return ops.mul(ops.sign(input), ops.floor(ops.abs(input)))
+    """The integer part: rounded towards zero."""
+    return named(ops.mul(ops.sign(input), ops.floor(ops.abs(input))), "TruncBackward0")
+
+
+def frac(input: Tensor) -> Tensor:
+    """What trunc leaves."""
+    return named(ops.sub(input, trunc(input)), "FracBackward0")
+
+
+def remainder(input: Any, other: Any) -> Tensor:
+    """input - other floor(input / other): the sign is other's, as Python's % has it."""
+    out = ops.remainder(input, other)
+    return named(out, "RemainderBackward1") if isinstance(other, Tensor) else out
+
+
+def fmod(input: Tensor, other: Any) -> Tensor:
+    """The remainder with the sign of input, as C's fmod."""
+    kind = backend.result_type(raw(input), raw(other))
+    whole = cast(trunc(ops.div(input, other)), kind)
+    out = ops.sub(input, ops.mul(whole, other))
+    return named(out, f"FmodBackward{1 if isinstance(other, Tensor) else 0}")
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """input + weight (end - input)."""
+    out = ops.add(input, ops.mul(weight, ops.sub(end, input)))
+    return named(out, f"LerpBackward{1 if isinstance(weight, Tensor) else 0}")
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value tensor1 tensor2."""
+    return named(add(input, ops.mul(tensor1, tensor2), alpha=value), "AddcmulBackward0")
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value tensor1 / tensor2."""
+    return named(add(input, ops.div(tensor1, tensor2), alpha=value), "AddcdivBackward0")
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Elements below min become min, above max become max; outside the gradient is 0."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         out = input if min is None else ops.maximum(input, as_tensor(min, input))
-        return out if max is None else ops.minimum(out, as_tensor(max, input))
-    return ops.clamp(input, min=min, max=max)
+        out = out if max is None else ops.minimum(out, as_tensor(max, input))
+        return named(out, "ClampBackward0")
+    if min is None and max is None:
+        raise RuntimeError("[clamp] at least one of min and max must be given, got neither")
+    return named(ops.clamp(input, min=min, max=max), "ClampBackward1")
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    return named(clamp(input, min), "ClampMinBackward0")
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    return named(clamp(input, None, max), "ClampMaxBackward0")
 
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """input where the condition holds, other elsewhere; with the condition alone, its positions."""
     if input is None:
-        return tuple(as_tensor(i) for i in as_tensor(condition).array.nonzero())
+        return nonzero(as_tensor(condition), as_tuple=True)
     mask = raw(as_tensor(condition))
     if mask.dtype != bool:
         raise RuntimeError(f"[where] the condition must be boolean, got {backend.dtype_of(mask)}")
@@ -54,9 +139,12 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
 def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
     """value where the boolean mask holds."""
     if isinstance(value, Tensor):
-        if value.requires_grad:
-            return ops.where(value, input, condition=raw(mask))
-        value = value.item()
+        if value.ndim:
+            raise RuntimeError(
+                f"[masked_fill] value must be a number or a 0-d tensor, got {tuple(value.shape)}"
+            )
+        filled = ops.where(cast(value, input.dtype), input, condition=raw(mask))
+        return named(filled, "MaskedFillBackward1")
     return ops.masked_fill(input, mask=raw(mask), value=value)
 
 
@@ -75,13 +163,22 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    return ops.round(input * 10.0**decimals) / 10.0**decimals if decimals else ops.round(input)
+    """The nearest integer, halves to the even one; with decimals, of 10**decimals parts."""
+    if not decimals:
+        return ops.round(input)
+    return named(ops.round(input * 10.0**decimals) / 10.0**decimals, "RoundBackward1")
 
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
     """Whether |input - other| <= atol + rtol |other| everywhere."""
     a, b = raw(input), raw(other)
     return bool(library(a).allclose(a, b, rtol=rtol, atol=atol))
+
+
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> Tensor:
+    """|input - other| <= atol + rtol |other|, elementwise."""
+    a, b = raw(input), raw(other)
+    return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol))
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
@@ -91,7 +188,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 
 def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Another dtype and/or device: to(torch.float64), to("cuda"), to(other), to(device=, dtype=)."""
+    """Another dtype or device or both: to(torch.float64), to("cuda"), to(other), to(dtype=...)."""
     dtype, device = kwargs.get("dtype"), kwargs.get("device")
     for arg in args:
         if isinstance(arg, Tensor):
@@ -109,4 +206,6 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def cast(input: Tensor, dtype: Any) -> Tensor:
     """The values in another dtype; the tensor itself where it has that dtype already."""
     kind = backend.as_dtype(dtype)
-    return input if input.array.dtype == kind.np else ops.astype(input, dtype=kind.np)
+    if input.array.dtype == kind.np:
+        return input
+    return named(ops.astype(input, dtype=kind.np), "ToCopyBackward0")

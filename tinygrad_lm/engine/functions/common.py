@@ -50,7 +50,9 @@ def to_array(data: Any, dtype: backend.dtype | None = None) -> numpy.ndarray:
             if not holds_arrays:
                 found = numpy.array(data, backend.get_default_dtype().np)
         elif found.dtype == object or found.dtype.kind in "USO":
-            raise TypeError(f"[tensor] data must be numbers, got {type(data).__name__}: {data!r:.60}")
+            raise TypeError(
+                f"[tensor] data must be numbers, got {type(data).__name__}: {data!r:.60}"
+            )
         elif not found.size and isinstance(data, (list, tuple)):
             found = found.astype(backend.get_default_dtype().np)
     if dtype is not None:
@@ -78,6 +80,11 @@ def axes_of(x: Any, dim: Any, name: str) -> Any:
             raise RuntimeError(f"[{name}] each dim must appear once, got {tuple(dim)}")
         return axes if x.ndim else None
     return axis_of(x, dim, name) if x.ndim else None
+
+
+def check_some(x: Tensor, name: str) -> None:
+    if not x.array.size:
+        raise RuntimeError(f"[{name}] needs at least one element, got shape {tuple(x.shape)}")
 
 
 def numpy_names(function: Callable) -> Callable:

@@ -14,6 +14,7 @@ from ..ops.reduce import take_along_axis
 from ..tensor import Tensor, wrap
 from ..writes import set_item
 from .common import as_tensor, axis_of, named, raw
+from .shapes import broadcast_tensors
 
 
 def _key(x: Tensor, key: Any) -> tuple:
@@ -54,7 +55,9 @@ def _part(x: Tensor, k: Any) -> Any:
     elif isinstance(k, (int, numpy.integer)):
         return int(k)
     elif type(k) not in LIBRARIES:
-        raise TypeError(f"[index] must be integers, slices, None, ..., lists or tensors, got {k!r:.60}")
+        raise TypeError(
+            f"[index] must be integers, slices, None, ..., lists or tensors, got {k!r:.60}"
+        )
     if k.dtype.kind not in "iub":
         raise IndexError(f"[index] index tensors must be integer or boolean, got {k.dtype}")
     if k.ndim == 0 and k.dtype != bool:
@@ -99,7 +102,9 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
 def _indices(index: Any, name: str) -> Any:
     index = raw(as_tensor(index))
     if index.dtype.kind not in "iu":
-        raise RuntimeError(f"[{name}] index must be an integer tensor, got {index.dtype}; use long()")
+        raise RuntimeError(
+            f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
+        )
     return index
 
 
@@ -116,7 +121,7 @@ def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tenso
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
     ops.check_bounds(indices, input.array.shape[axis], "take_along_dim")
-    return take_along_axis(input, indices=indices, axis=axis)
+    return named(take_along_axis(input, indices=indices, axis=axis), "GatherBackward0")
 
 
 def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
@@ -124,6 +129,28 @@ def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add")
     ops.check_bounds(index, input.array.shape[axis], "scatter_add")
     return ops.scatter_add(input, src, indices=index, axis=axis)
+
+
+def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+    """input with src (or one value) written at index along dim."""
+    axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter")
+    ops.check_bounds(index, input.array.shape[axis], "scatter")
+    source = value if src is None else src
+    if isinstance(source, Tensor) and source.ndim:
+        source = source[tuple(slice(0, n) for n in index.shape)]
+    out = clone(input)
+    out[ops.grids_along(index, axis)] = source
+    return named(out, "ScatterBackward0" if isinstance(source, Tensor) else "ScatterBackward1")
+
+
+def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """input plus the slices of source added at index along dim; those that repeat add up."""
+    axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
+    ops.check_bounds(index, input.array.shape[axis], "index_add")
+    along = [-1 if i == axis else 1 for i in range(input.ndim)]
+    spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
+    source = source if alpha == 1 else source * alpha
+    return named(ops.scatter_add(input, source, indices=spread, axis=axis), "IndexAddBackward0")
 
 
 def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
@@ -134,7 +161,12 @@ def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one row."""
-    return getitem(input.expand(mask.shape) if mask.shape != input.shape else input, mask)
+    if mask.dtype is not backend.bool_:
+        raise RuntimeError(
+            f"[masked_select] mask must be boolean, got {mask.dtype}; compare first?"
+        )
+    input, mask = broadcast_tensors(input, mask)
+    return named(getitem(input, mask), "MaskedSelectBackward0")
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
@@ -147,7 +179,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(ids.max()) + 1
     if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
         raise RuntimeError(
-            f"[one_hot] ids must be in 0 ... {num_classes - 1}, got {int(ids.min())} ... {int(ids.max())}"
+            f"[one_hot] ids must be in 0 ... {num_classes - 1}, "
+            f"got {int(ids.min())} ... {int(ids.max())}"
         )
     return wrap((ids[..., None] == lib.arange(num_classes)).astype("int64"))
 

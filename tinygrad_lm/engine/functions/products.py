@@ -10,7 +10,7 @@ from ..ops.elementwise import mul
 from ..ops.reduce import sum as sum_op
 from ..tensor import Tensor
 from .common import as_tensor, named
-from .shapes import squeeze, unsqueeze
+from .shapes import diagonal, squeeze, unsqueeze
 
 
 def matmul(input: Any, other: Any) -> Tensor:
@@ -25,18 +25,20 @@ def matmul(input: Any, other: Any) -> Tensor:
     if n == 1 and m == 1:
         return dot(input, other)
     if n == 1:
-        return named(squeeze(ops.matmul(unsqueeze(input, 0), other), -2), "SqueezeBackward4")
+        product = squeeze(ops.matmul(unsqueeze(input, 0), other), -2)
+        return named(product, "SqueezeBackward4" if m == 2 else "UnsafeViewBackward0")
     if m == 1:
         product = squeeze(ops.matmul(input, unsqueeze(other, 1)), -1)
-        return named(product, "MvBackward0" if n == 2 else "ViewBackward0")
-    return named(ops.matmul(input, other), "UnsafeViewBackward0")
+        return named(product, "MvBackward0" if n == 2 else "UnsafeViewBackward0")
+    return named(ops.matmul(input, other), f"{'Clone' if n == 2 else 'UnsafeView'}Backward0")
 
 
 def dot(input: Tensor, other: Tensor) -> Tensor:
     """Sum of products of two vectors."""
     if input.ndim != 1 or other.ndim != 1 or input.shape != other.shape:
         raise RuntimeError(
-            f"[dot] needs two vectors of one size, got {tuple(input.shape)} and {tuple(other.shape)}"
+            f"[dot] needs two vectors of one size, got {tuple(input.shape)} and "
+            f"{tuple(other.shape)}"
         )
     return named(sum_op(mul(input, other)), "DotBackward0")
 
@@ -64,6 +66,15 @@ def outer(input: Tensor, other: Tensor) -> Tensor:
     return mul(unsqueeze(input, 1), other)
 
 
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """beta input + alpha mat1 @ mat2."""
+    product = mm(mat1, mat2)
+    product = product if alpha == 1 else product * alpha
+    return named(product + (input if beta == 1 else input * beta), "AddmmBackward0")
+
+
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Einstein summation, e.g. einsum("bij,bjk->bik", x, y); without -> the output letters are
     those that appear once, in alphabetical order; "..." stands for leading axes."""
@@ -73,7 +84,9 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     inputs, arrow, output = equation.partition("->")
     terms = inputs.split(",")
     if len(terms) != len(operands):
-        raise RuntimeError(f"[einsum] {equation!r} names {len(terms)} operands, got {len(operands)}")
+        raise RuntimeError(
+            f"[einsum] {equation!r} names {len(terms)} operands, got {len(operands)}"
+        )
     if "..." in equation:
         unused = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
         most = 0
@@ -88,7 +101,26 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             output = spread
     letters = "".join(terms)
     if not arrow:
-        output += "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in output))
+        output += "".join(
+            sorted(c for c in set(letters) if letters.count(c) == 1 and c not in output)
+        )
     kind = backend.result_type(*[x.array for x in operands])
-    operands = tuple(x.to(kind) for x in operands)
-    return ops.einsum(*operands, equation=f"{','.join(terms)}->{output}")
+    made = [_once(term, x.to(kind)) for term, x in zip(terms, operands, strict=True)]
+    terms, operands = [term for term, _ in made], tuple(x for _, x in made)
+    out = ops.einsum(*operands, equation=f"{','.join(terms)}->{output}")
+    if len(operands) == 1:
+        return named(out, "PermuteBackward0" if len(terms[0]) == len(output) else "SumBackward1")
+    contracted = set("".join(terms)) - set(output)
+    return named(out, "ViewBackward0" if contracted else "MulBackward0")
+
+
+def _once(term: str, x: Tensor) -> tuple[str, Tensor]:
+    """A letter that an operand repeats, as in "ii", means its diagonal."""
+    if x.ndim != len(term):
+        raise RuntimeError(f"[einsum] {term!r} names {len(term)} dims, got shape {tuple(x.shape)}")
+    for letter in term:
+        while term.count(letter) > 1:
+            first, second = term.index(letter), term.rindex(letter)
+            x = diagonal(x, 0, first, second)
+            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
+    return term, x

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import library
 from ..ops import elementwise, fused
 from ..ops import reduce as ops
-from ..ops.shape import reshape
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 from .arithmetic import cast
-from .common import ReturnType, axes_of, axis_of, named, numpy_names, raw
+from .common import ReturnType, axes_of, axis_of, check_some, named, numpy_names
+from .shapes import squeeze
 
 
 def _reduced(op: Any, input: Tensor, dim: Any, keepdim: bool, **settings: Any) -> Tensor:
@@ -62,6 +61,21 @@ def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return named(elementwise.sqrt(var(input, *args, **kwargs)), "StdBackward0")
 
 
+def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    """(variance, mean), with the arguments of `var`."""
+    spread = named(var(input, *args, **kwargs), "VarMeanBackward0")
+    dim = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
+    kept = spread.ndim == input.ndim
+    average = mean(input, None if isinstance(dim, bool) else dim, keepdim=kept)
+    return spread, named(average, "VarMeanBackward0")
+
+
+def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    """(standard deviation, mean), with the arguments of `var`."""
+    spread, average = var_mean(input, *args, **kwargs)
+    return named(elementwise.sqrt(spread), "StdMeanBackward0"), named(average, "StdMeanBackward0")
+
+
 @numpy_names
 def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
     """(sum of |x|^p)^(1/p); p may be float("inf"), and "fro" is 2."""
@@ -90,19 +104,19 @@ def _best(name: str, whole: Any, pair: Any, position: Any) -> Any:
     @numpy_names
     def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         if dim is None:
-            _check_some(input, name)
+            check_some(input, name)
             return named(whole(input), f"{name.title()}Backward1")
         if isinstance(dim, Tensor):
             return pair(input, dim)
         axis = axis_of(input, dim, name)
         if not input.ndim:
             return ReturnType.of(name, values=whole(input), indices=position(input))
-        _check_some(input, name)
+        check_some(input, name)
         indices = position(input, axis=axis, keepdims=True)
         values = ops.take_along_axis(input, indices=indices.array, axis=axis)
         values = named(values, f"{name.title()}Backward0")
         if not keepdim:
-            values, indices = squeezed(values, axis), squeezed(indices, axis)
+            values, indices = squeeze(values, axis), squeeze(indices, axis)
             values = named(values, f"{name.title()}Backward0")
         return ReturnType.of(name, values=values, indices=indices)
 
@@ -114,16 +128,6 @@ def _best(name: str, whole: Any, pair: Any, position: Any) -> Any:
     return function
 
 
-def squeezed(x: Tensor, axis: int) -> Tensor:
-    shape = x.array.shape
-    return reshape(x, shape=shape[:axis] + shape[axis + 1 :])
-
-
-def _check_some(input: Tensor, name: str) -> None:
-    if not input.array.size:
-        raise RuntimeError(f"[{name}] needs at least one element, got shape {tuple(input.shape)}")
-
-
 max = _best("max", ops.amax, elementwise.maximum, ops.argmax)
 min = _best("min", ops.amin, elementwise.minimum, ops.argmin)
 
@@ -131,45 +135,21 @@ min = _best("min", ops.amin, elementwise.minimum, ops.argmin)
 @numpy_names
 def argmax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The position of the (first) maximum."""
-    _check_some(input, "argmax")
+    check_some(input, "argmax")
     return ops.argmax(input, axis=axes_of(input, dim, "argmax"), keepdims=keepdim)
 
 
 @numpy_names
 def argmin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    _check_some(input, "argmin")
+    check_some(input, "argmin")
     return ops.argmin(input, axis=axes_of(input, dim, "argmin"), keepdims=keepdim)
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along dim."""
     input = input if dtype is None else cast(input, dtype)
-    return ops.cumsum(input, axis=axis_of(input, dim, "cumsum")) if input.ndim else input
-
-
-def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    return ops.argsort(input, axis=axis_of(input, dim, "argsort"), descending=descending)
-
-
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    """(values, indices) in order; equal elements keep theirs."""
-    indices = argsort(input, dim, descending)
-    axis = axis_of(input, dim, "sort")
-    values = ops.take_along_axis(input, indices=indices.array, axis=axis)
-    return ReturnType.of("sort", values=named(values, "SortBackward0"), indices=indices)
-
-
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """(values, indices) of the k largest (smallest) along dim."""
-    axis = axis_of(input, dim, "topk")
-    if not 0 <= k <= input.array.shape[axis]:
-        raise RuntimeError(
-            f"[topk] k must be in 0 ... {input.array.shape[axis]}, the size of dim {dim}, got {k}"
-        )
-    order = argsort(input, dim, descending=largest).array
-    indices = order[(*(slice(None),) * axis, slice(0, k))].copy()
-    values = ops.take_along_axis(input, indices=indices, axis=axis)
-    return ReturnType.of("topk", values=named(values, "TopkBackward0"), indices=wrap(indices))
+    axis = axis_of(input, dim, "cumsum")
+    return ops.cumsum(input, axis=axis) if input.ndim else input
 
 
 @numpy_names
@@ -182,41 +162,25 @@ def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return ops.all(input, axis=axes_of(input, dim, "all"), keepdims=keepdim)
 
 
-def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """Positions of the elements that are not zero: (N, ndim), or one (N,) per axis."""
-    found = input.array.nonzero()
-    if as_tuple:
-        return tuple(wrap(i) for i in found)
-    return wrap(library(input.array).stack(found, axis=1))
-
-
-def histogram(
-    input: Tensor, bins: Any = 100, *, range: Any = None, density: bool = False
-) -> ReturnType:
-    """(hist, bin_edges): counts, or densities, of all elements in equal bins, as floats."""
-    x = input.detach().array.reshape(-1)
-    edges = raw(bins)
-    if not isinstance(bins, int) and range is not None:
-        raise RuntimeError("[histogram] range must be left out when the bin edges are given")
-    hist, edges = library(x).histogram(x, bins=edges, range=range, density=density)
-    return ReturnType.of(
-        "histogram", hist=wrap(hist.astype(x.dtype)), bin_edges=wrap(edges.astype(x.dtype))
-    )
+@numpy_names
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """How many elements are not zero."""
+    return sum(elementwise.ne(input, 0), dim)
 
 
 def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """e^x over its sum along dim."""
     input = input if dtype is None else cast(input, dtype)
-    return fused.softmax(input, axis=_last(input, dim, "softmax"))
+    return named(fused.softmax(input, axis=_last(input, dim, "softmax")), "SoftmaxBackward0")
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """x minus the log of the sum of e^x along dim."""
     input = input if dtype is None else cast(input, dtype)
-    return fused.log_softmax(input, axis=_last(input, dim, "log_softmax"))
+    out = fused.log_softmax(input, axis=_last(input, dim, "log_softmax"))
+    return named(out, "LogSoftmaxBackward0")
 
 
 def _last(input: Tensor, dim: int | None, name: str) -> int:
     axis = axis_of(input, -1 if dim is None else dim, name)
     return -1 if axis == input.ndim - 1 else axis
-

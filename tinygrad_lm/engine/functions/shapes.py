@@ -1,15 +1,18 @@
-"""Shape functions in PyTorch's spelling. Views share memory with their input wherever PyTorch's do."""
+"""Shape functions in PyTorch's spelling; they share memory with their input wherever
+PyTorch's do."""
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 from typing import Any
 
+from numpy import broadcast_shapes
+
 from .. import backend
+from ..backend import library
 from ..ops import shape as ops
 from ..tensor import Tensor
-from .common import as_tensor, axes_of, axis_of, named, sizes
+from .common import axes_of, axis_of, named, sizes
 
 
 def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
@@ -30,7 +33,9 @@ def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
 def view(input: Tensor, *shape: Any) -> Tensor:
     """The same memory in another shape; an error where that needs a copy. -1 is worked out."""
     if len(shape) == 1 and isinstance(shape[0], backend.dtype):
-        raise RuntimeError("[view] reinterpreting memory as another dtype is not supported; use to()")
+        raise RuntimeError(
+            "[view] reinterpreting memory as another dtype is not supported; use to()"
+        )
     shape = _inferred(input, sizes(shape), "view")
     return ops.view(input, shape=shape)
 
@@ -38,11 +43,23 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """`view` where that is possible, else a copy."""
     shape = _inferred(input, sizes(shape), "reshape")
-    return named(ops.reshape(input, shape=shape), "ViewBackward0")
+    out = ops.reshape(input, shape=shape)
+    return named(out, "UnsafeViewBackward0" if out.base is None else "ViewBackward0")
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     return view(input, other.shape)
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    return reshape(input, other.shape)
+
+
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+    """One axis as several; -1 is worked out."""
+    axis, shape = axis_of(input, dim, "unflatten"), input.array.shape
+    sizes = _inferred(input, (*shape[:axis], *sizes, *shape[axis + 1 :]), "unflatten")
+    return view(input, sizes)
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -50,6 +67,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first, last = axis_of(input, start_dim, "flatten"), axis_of(input, end_dim, "flatten")
     if first > last:
         raise RuntimeError(f"[flatten] start_dim must not be after end_dim, got {first} and {last}")
+    if first == last and input.ndim:
+        return input
     shape = input.array.shape
     joined = 1
     for n in shape[first : last + 1]:
@@ -86,7 +105,7 @@ def mT(input: Tensor) -> Tensor:
 
 
 def movedim(input: Tensor, source: int, destination: int) -> Tensor:
-    axes = builtins.list(range(input.ndim))
+    axes = list(range(input.ndim))
     moved = axes.pop(axis_of(input, source, "movedim"))
     axes.insert(axis_of(input, destination, "movedim"), moved)
     return permute(input, axes)
@@ -98,7 +117,8 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     axes = range(len(shape)) if dim is None else axes_of(input, dim, "squeeze")
     axes = (axes,) if isinstance(axes, int) else axes or ()
     kept = tuple(n for i, n in enumerate(shape) if n != 1 or i not in axes)
-    return named(ops.reshape(input, shape=kept), f"SqueezeBackward{0 if dim is None else 1}")
+    form = 0 if dim is None else 1 if isinstance(dim, int) else 2
+    return named(ops.reshape(input, shape=kept), f"SqueezeBackward{form}")
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -130,107 +150,11 @@ def broadcast_to(input: Tensor, *shape: Any) -> Tensor:
     return expand(input, *shape)
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
-    """The whole tensor repeated along each axis."""
-    counts = sizes(repeats)
-    if len(counts) < input.ndim:
-        raise RuntimeError(f"[repeat] needs a count for each of {input.ndim} dims, got {counts}")
-    return named(ops.tile(input, counts=counts), "RepeatBackward0")
-
-
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Each element repeated `repeats` times along dim (the flattened tensor by default)."""
-    if dim is None:
-        input, dim = flatten(input), 0
-    return ops.repeat(input, count=int(repeats), axis=axis_of(input, dim, "repeat_interleave"))
-
-
 def contiguous(input: Tensor) -> Tensor:
     """The tensor itself where it is row-major, else a row-major copy."""
-    return input if input.array.flags.c_contiguous else named(ops.contiguous(input), "CloneBackward0")
-
-
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Joined along an existing axis."""
-    tensors = _some(tensors, "cat")
-    kept = [x for x in tensors if x.array.shape != (0,)] or tensors[:1]  # torch skips empty ones
-    kind = backend.result_type(*[x.array for x in kept]).np
-    kept = [x if x.array.dtype == kind else x.to(backend.DTYPES[kind]) for x in kept]
-    axis = axis_of(kept[0], dim, "cat")
-    return named(ops.concatenate(*kept, axis=axis), "CatBackward0")
-
-
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Joined along a new axis; all shapes must be equal."""
-    tensors = _some(tensors, "stack")
-    shapes = {tuple(x.array.shape) for x in tensors}
-    if len(shapes) > 1:
-        raise RuntimeError(f"[stack] all shapes must be equal, got {sorted(shapes)}")
-    return ops.stack(*tensors, axis=axis_of(tensors[0], dim, "stack", extra=1))
-
-
-def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
-    if isinstance(tensors, Tensor) or not len(tensors):
-        raise RuntimeError(f"[{name}] needs a non-empty list or tuple of tensors, got {tensors!r:.80}")
-    return [as_tensor(x) for x in tensors]
-
-
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """`length` positions of dim from `start` on, as a view."""
-    axis = axis_of(input, dim, "narrow")
-    size = input.array.shape[axis]
-    start = start + size if start < 0 else start
-    if not 0 <= start <= start + length <= size:
-        raise RuntimeError(
-            f"[narrow] start and length must stay within {size}, got {start} and {length}"
-        )
-    return named(input[(slice(None),) * axis + (slice(start, start + length),)], "SliceBackward0")
-
-
-def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """Pieces of split_size along dim (the last may be smaller), or of the sizes listed."""
-    axis = axis_of(input, dim, "split")
-    total = input.array.shape[axis]
-    if isinstance(split_size, int):
-        if split_size < 1:
-            raise RuntimeError(f"[split] split_size must be positive, got {split_size}")
-        pieces = [min(split_size, total - i) for i in range(0, total, split_size)] or [0]
-    else:
-        pieces = [int(n) for n in split_size]
-        if builtins.sum(pieces) != total:
-            raise RuntimeError(f"[split] sizes must add up to {total}, got {pieces}")
-    ends = [builtins.sum(pieces[: i + 1]) for i in range(len(pieces))]
-    return tuple(
-        named(narrow(input, axis, end - n, n), "SplitBackward0")
-        for n, end in zip(pieces, ends, strict=True)
+    return (
+        input if input.array.flags.c_contiguous else named(ops.contiguous(input), "CloneBackward0")
     )
-
-
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` pieces of equal size along dim (the last may be smaller)."""
-    if chunks < 1:
-        raise RuntimeError(f"[chunk] chunks must be positive, got {chunks}")
-    size = input.array.shape[axis_of(input, dim, "chunk")]
-    return split(input, max(-(-size // chunks), 1), dim)
-
-
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices along dim, without that axis."""
-    axis = axis_of(input, dim, "unbind")
-    lead = (slice(None),) * axis
-    return tuple(named(input[(*lead, i)], "UnbindBackward0") for i in range(input.array.shape[axis]))
-
-
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    return ops.flip(input, axis=axes_of(input, sizes(dims), "flip"))
-
-
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """Elements shifted along dims, those pushed out coming back in (flattened without dims)."""
-    shift = shifts if isinstance(shifts, int) else tuple(shifts)
-    if isinstance(shift, tuple) and len(shift) == 1:
-        shift, dims = shift[0], dims if dims is None or isinstance(dims, int) else dims[0]
-    return ops.roll(input, shift=shift, axis=axes_of(input, dims, "roll"))
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
@@ -253,10 +177,58 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return ops.triu(_matrix(input, "triu"), diagonal=diagonal)
 
 
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All in the shape they broadcast to, as views."""
+    shapes = [x.array.shape for x in tensors]
+    try:
+        shape = broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise RuntimeError(f"[broadcast_tensors] shapes must fit together, got {shapes}") from error
+    return tuple(x if x.array.shape == shape else expand(x, shape) for x in tensors)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Vectors as the axes of a grid; the first runs over rows ("ij") or columns ("xy")."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"[meshgrid] indexing must be 'ij' or 'xy', got {indexing!r}")
+    n = len(tensors)
+    order = list(range(n))
+    if indexing == "xy" and n > 1:
+        order[:2] = 1, 0
+    shaped = [
+        x.reshape([-1 if i == axis else 1 for i in range(n)]) for x, axis in zip(tensors, order)
+    ]
+    return broadcast_tensors(*shaped)
+
+
 def _matrix(input: Tensor, name: str) -> Tensor:
     if input.ndim < 2:
         raise RuntimeError(f"[{name}] needs at least 2 dims, got shape {tuple(input.array.shape)}")
     return input
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix."""
+    if input.ndim != 2:
+        raise RuntimeError(f"[trace] needs a matrix, got shape {tuple(input.array.shape)}")
+    return named(diagonal(input).sum(), "TraceBackward0")
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix as a vector (a copy), or a vector on the diagonal of zeros."""
+    if input.ndim == 2:
+        cut = ops.diagonal(input, offset=diagonal, axis1=0, axis2=1)
+        return named(cut.clone(), "DiagonalBackward0_copy")
+    if input.ndim != 1:
+        raise RuntimeError(f"[diag] needs 1 or 2 dims, got shape {tuple(input.array.shape)}")
+    n = input.array.shape[0] + abs(diagonal)
+    rows, columns = max(-diagonal, 0), max(diagonal, 0)
+    places = library(input.array).arange(input.array.shape[0])
+    whole = input.new_zeros(n, n)
+    whole[places + rows, places + columns] = input
+    return named(whole, "DiagEmbedBackward0")
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

@@ -36,7 +36,9 @@ def sum_rows(g, ids, rows):
         out[ids[starts]] = lib.add.reduceat(g[order], starts, axis=0)
         return out
     # CuPy has no reduceat: differences of running sums would lose digits, so add rank by rank.
-    rank = lib.arange(len(ids)) - lib.repeat(starts, lib.diff(lib.append(starts, len(ids))).tolist())
+    rank = lib.arange(len(ids)) - lib.repeat(
+        starts, lib.diff(lib.append(starts, len(ids))).tolist()
+    )
     for r in range(int(rank.max()) + 1):
         here = rank == r
         out[ids[here]] += g[order[here]]
@@ -61,14 +63,18 @@ def placed(g, shape, key):
 
 def placed_along(g, shape, indices, axis):
     """The mirror of take_along_axis."""
-    lib = library(g)
-    axis = axis % len(shape) if shape else 0
+    return placed(g, shape, grids_along(indices, axis % len(shape) if shape else 0))
+
+
+def grids_along(indices, axis):
+    """The key for which x[key] takes the indices along one axis, position by position elsewhere."""
+    lib = library(indices)
     grids = [
-        lib.arange(n).reshape([-1 if i == d else 1 for i in range(len(shape))])
+        lib.arange(n).reshape([-1 if i == d else 1 for i in range(indices.ndim)])
         for d, n in enumerate(indices.shape)
     ]
     grids[axis] = indices
-    return placed(g, shape, tuple(grids))
+    return tuple(grids)
 
 
 @primitive(view=True)

@@ -48,7 +48,7 @@ def sum(x, *, axis=None, keepdims=False):
 @primitive
 def mean(x, *, axis=None, keepdims=False):
     like, n = _Like(x), count(x, axis)
-    out = x.sum(axis=axis, keepdims=keepdims) / n if n else x.mean(axis=axis, keepdims=keepdims)
+    out = x.sum(axis=axis, keepdims=keepdims) / (n or math.nan)
     return out, (lambda g: _spread(g / n, like, axis, keepdims),)
 
 
