@@ -1,0 +1,72 @@
+"""Activation functions, element by element, and the two that share out a whole axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...engine.functions import arithmetic, reductions
+from ...engine.functions.common import named
+from ...engine.ops import elementwise, fused
+from ...engine.tensor import Tensor
+from ...engine.writes import in_place
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0)."""
+    return in_place(input, elementwise.relu) if inplace else elementwise.relu(input)
+
+
+def tanh(input: Tensor) -> Tensor:
+    return elementwise.tanh(input)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    return elementwise.sigmoid(input)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x Phi(x), exact ("none") or by its "tanh" form (Hendrycks and Gimpel, arXiv 1606.08415)."""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"[gelu] approximate must be 'none' or 'tanh', got {approximate!r}")
+    return named(fused.gelu(input, approximate=approximate), "GeluBackward0")
+
+
+def silu(input: Tensor) -> Tensor:
+    """x sigmoid(x)."""
+    return named(fused.silu(input), "SiluBackward0")
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    return arithmetic.leaky_relu(input, negative_slope)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold."""
+    return arithmetic.softplus(input, beta, threshold)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    return named(-softplus(-input, threshold=float("inf")), "LogSigmoidBackward0")
+
+
+def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """x above 0, alpha (e^x - 1) below (Clevert et al., 2015, arXiv 1511.07289)."""
+    out = elementwise.relu(input) + alpha * elementwise.clamp(input, max=0.0).expm1()
+    return named(out, "EluBackward0")
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """e^x over its sum along dim; a row that is all -inf gives NaN."""
+    out = reductions.softmax(input, _dim(input, dim, "softmax"), dtype=dtype)
+    return named(out, "SoftmaxBackward0")
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    out = reductions.log_softmax(input, _dim(input, dim, "log_softmax"), dtype=dtype)
+    return named(out, "LogSoftmaxBackward0")
+
+
+def _dim(input: Tensor, dim: int | None, name: str) -> int:
+    if dim is None:
+        raise RuntimeError(f"[{name}] dim must be given, got None; dim=-1 is the last axis")
+    return dim

@@ -1,0 +1,35 @@
+"""The one check of ids from outside: token ids and class targets. NumPy would read a negative one from
+the end and CuPy wraps whatever it gets, so neither may see one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...engine.tensor import Tensor
+
+UNSIGNED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
+
+
+def checked_ids(name: str, ids: Tensor, like: Tensor, size: int, ignore: int | None = None) -> Any:
+    """The array of `ids`, all of which are in 0 ... size - 1 or equal to `ignore`.
+
+    Raises IndexError that names the first one that is not.
+    """
+    array = ids.array
+    if array.dtype.kind not in "iu":
+        raise RuntimeError(f"[{name}] ids must be integers, got {ids.dtype}; use long()")
+    if type(array) is not type(like.array):
+        raise RuntimeError(
+            f"[{name}] ids must be on {like.device}, got them on {ids.device}; move with .to()"
+        )
+    # as unsigned numbers the negative ones are the largest: one maximum tells all
+    if array.size and int(array.view(UNSIGNED[array.itemsize]).max()) >= size:
+        wrong = (array < 0) | (array >= size)
+        if ignore is not None:
+            wrong &= array != ignore
+        if bool(wrong.any()):
+            raise IndexError(
+                f"[{name}] ids must be in 0 ... {size - 1}, got {int(array[wrong].reshape(-1)[0])} "
+                "(out of range)"
+            )
+    return array

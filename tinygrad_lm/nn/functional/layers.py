@@ -1,0 +1,197 @@
+"""Linear maps, table look-up, normalisation, dropout and attention as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from ...engine import random
+from ...engine.autograd import mark_written
+from ...engine.backend import library
+from ...engine.functions.common import named
+from ...engine.functions.reductions import norm
+from ...engine.ops import elementwise, fused
+from ...engine.tensor import Tensor
+from .ids import checked_ids
+
+# Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
+
+WITH_BIAS = ("ViewBackward0", "ViewBackward0", "AddmmBackward0")
+WITHOUT_BIAS = ("SqueezeBackward4", "SqueezeBackward4", "MmBackward0")
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input (..., C) @ weight (D, C).T + bias (D,)."""
+    if input.array.shape[-1:] != weight.array.shape[-1:]:
+        raise RuntimeError(
+            f"[linear] the last size of the input must be that of the weight, got "
+            f"{tuple(input.array.shape)} and {tuple(weight.array.shape)}; transpose one of them?"
+        )
+    out = fused.linear(input, weight, bias)
+    if out.node is not None:
+        n = input.array.ndim
+        if bias is None:
+            out.node.name = WITHOUT_BIAS[n] if n < 3 else "UnsafeViewBackward0"
+        else:
+            out.node.name = WITH_BIAS[n] if n < 3 else "ViewBackward0"
+    return out
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of weight (V, C) at integer ids (...): (..., C). The row padding_idx gets no gradient.
+
+    Raises IndexError that names an id outside 0 ... V - 1.
+    """
+    rows = weight.array.shape[0]
+    ids = checked_ids("embedding", input, weight, rows)
+    out = fused.embedding(weight, ids=ids)
+    if padding_idx is not None and out.node is not None:
+        padding = ids == padding_idx % rows
+        out = elementwise.where(out.detach(), out, condition=padding[..., None])
+    return named(out, "EmbeddingBackward0")
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Mean 0 and variance 1 over the last axes, those of normalized_shape, then scale and shift
+    (Ba et al., 2016, arXiv 1607.06450)."""
+    axes = _last_axes("layer_norm", input, normalized_shape)
+    out = fused.layer_norm(input, weight, bias, axes=axes, eps=eps)
+    return named(out, "NativeLayerNormBackward0")
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """Input over its root mean square over the last axes (Zhang and Sennrich, arXiv 1910.07467).
+    eps defaults to the machine epsilon of the dtype."""
+    axes = _last_axes("rms_norm", input, normalized_shape)
+    if eps is None:
+        eps = float(numpy.finfo(input.array.dtype).eps)
+    return named(fused.rms_norm(input, weight, axes=axes, eps=eps), "MulBackward0")
+
+
+def _last_axes(name: str, input: Tensor, shape: Sequence[int]) -> int:
+    shape, axes = tuple(shape), len(shape)
+    if not axes or input.array.shape[-axes:] != shape:
+        raise RuntimeError(
+            f"[{name}] the input must end in the normalized shape {shape}, "
+            f"got {tuple(input.array.shape)}"
+        )
+    return axes
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Each channel of (N, C) or (N, C, L) to mean 0 and variance 1 (Ioffe and Szegedy, 2015, arXiv
+    1502.03167). In training by the batch's own statistics, of which the running ones take in the
+    share `momentum` (the variance unbiased); otherwise by the running ones.
+    """
+    if not training and (running_mean is None or running_var is None):
+        raise RuntimeError("[batch_norm] needs running_mean and running_var unless training")
+    if not training:
+        use = {"mean": running_mean.array, "var": running_var.array}  # type: ignore[union-attr]
+        return named(
+            fused.batch_norm(input, weight, bias, **use, eps=eps), "NativeBatchNormBackward0"
+        )
+    x = input.array
+    n = x.size // max(x.shape[1], 1)
+    if n < 2:
+        raise ValueError(
+            f"[batch_norm] training needs more than 1 value per channel, got shape {tuple(x.shape)}; "
+            "use a larger batch, or eval()"
+        )
+    over = tuple(i for i in range(x.ndim) if i != 1)
+    if running_mean is not None:
+        _approach(running_mean.array, x.mean(over), momentum)
+    if running_var is not None:
+        _approach(running_var.array, x.var(over, ddof=1), momentum)
+    return named(fused.batch_norm(input, weight, bias, eps=eps), "NativeBatchNormBackward0")
+
+
+def _approach(running: Any, found: Any, momentum: float) -> None:
+    running *= 1 - momentum
+    running += momentum * found
+    mark_written(running)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Vectors along dim divided by their p-norm (by eps where that is smaller)."""
+    return input / elementwise.clamp(norm(input, p, dim, keepdim=True), min=eps)
+
+
+def kept(p: float, like: Any, shape: tuple) -> Any:
+    """Booleans of a shape, each True with probability 1 - p: what dropout keeps. Drawn from the
+    default generator, onto the device of the array `like`."""
+    if p == 1:
+        return library(like).zeros(shape, bool)
+    return library(like).asarray(random.default_generator.bernoulli(1 - p, shape))
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """In training, 0 with probability p, else input / (1 - p) (Srivastava et al., 2014)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"[dropout] p must be in 0 ... 1, got {p}")
+    if p == 0 or not training:
+        return input
+    x = input.array
+    if x.flags.c_contiguous:
+        keep = kept(p, x, x.shape)
+    else:  # PyTorch draws in the order of memory
+        order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+        keep = kept(p, x, tuple(x.shape[axis] for axis in order)).transpose(numpy.argsort(order))
+    out = named(fused.dropout(input, keep=keep, p=p), "MulBackward0")
+    return input.copy_(out) if inplace else out
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(q k^T scale + mask) v (Vaswani et al., 2017, arXiv 1706.03762).
+
+    query (..., T, D), key and value (..., S, D), usually (B, H, T, D). attn_mask: boolean, True
+    where looking is allowed, or added to the scores. is_causal: position t sees 0 ... t. scale:
+    1 / sqrt(D) by default. dropout_p applies always: pass 0 outside training.
+    """
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("[attention] give attn_mask or is_causal, not both")
+    q, k = query.array.shape, key.array.shape
+    if q[-1] != k[-1] or k[-2] != value.array.shape[-2]:
+        raise RuntimeError(
+            "[attention] needs query (..., T, D), key (..., S, D) and value (..., S, D), got "
+            f"{tuple(q)}, {tuple(k)} and {tuple(value.array.shape)}"
+        )
+    keep = None
+    if dropout_p > 0:
+        keep = kept(dropout_p, query.array, (*q[:-1], k[-2]))
+    out = fused.scaled_dot_product_attention(
+        query, key, value, attn_mask, causal=is_causal, scale=scale, keep=keep, p=dropout_p
+    )
+    whole = len(q) == 4 and keep is None
+    return named(
+        out, "ScaledDotProductFlashAttentionForCpuBackward0" if whole else "UnsafeViewBackward0"
+    )

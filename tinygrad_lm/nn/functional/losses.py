@@ -1,0 +1,188 @@
+"""Losses: how far an output is from a target, as one number or one for each element."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from ...engine.backend import library
+from ...engine.functions.common import named
+from ...engine.functions.reductions import log_softmax
+from ...engine.ops import elementwise, fused
+from ...engine.registry import primitive
+from ...engine.tensor import Tensor
+from .activations import softplus
+from .ids import checked_ids
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def _check_reduction(name: str, reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"[{name}] reduction must be one of {REDUCTIONS}, got {reduction!r}")
+
+
+def _reduced(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    losses = losses if weight is None else losses * weight
+    return losses if reduction == "none" else getattr(losses, reduction)()
+
+
+def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
+    if input.array.shape != target.array.shape:
+        raise ValueError(
+            f"[{name}] input and target must have the same size, got {tuple(input.array.shape)} and "
+            f"{tuple(target.array.shape)}"
+        )
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross-entropy of logits, in nats: (N, V), (V,) or (N, V, d1, ...) with V classes.
+
+    target: class ids of the shape without V, `ignore_index` counting for nothing; or, of the
+    input's own shape and floating, probabilities. weight (V,) weighs classes; the mean is then over
+    the weights of the targets. label_smoothing e mixes the target with e / V.
+    Raises IndexError that names an id outside 0 ... V - 1.
+    """
+    _check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(
+            f"[cross_entropy] label_smoothing must be in 0 ... 1, got {label_smoothing}"
+        )
+    if target.is_floating_point():
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    rest = {"label_smoothing": label_smoothing}
+    return _by_ids(fused.cross_entropy, input, target, weight, ignore_index, reduction, rest)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability that input, shaped as for `cross_entropy`, gives each target id."""
+    _check_reduction("nll_loss", reduction)
+    return _by_ids(fused.nll_loss, input, target, weight, ignore_index, reduction, {})
+
+
+def _by_ids(
+    op: Any, input: Tensor, target: Tensor, weight: Any, ignore: int, reduction: str, rest: dict
+) -> Tensor:
+    shape, n = input.array.shape, input.array.ndim
+    if not n or target.array.shape != shape[: n > 1] + shape[2:]:
+        raise ValueError(
+            f"[{op.name}] target must have the input's shape without its class axis, got input "
+            f"{tuple(shape)} and target {tuple(target.array.shape)}"
+        )
+    classes = shape[n > 1]
+    ids = checked_ids(op.name, target, input, classes, ignore)
+    if n == 1:
+        input, ids = input.reshape(1, -1), ids.reshape(1)
+    elif n > 2:
+        input = input.movedim(1, -1).reshape(-1, classes)
+    settings = {"targets": ids.reshape(-1), "ignore_index": ignore, "reduction": reduction}
+    out = op(input, weight, **settings, **rest)
+    if n != 2 and reduction == "none":
+        out = out.reshape(target.shape)
+    name = "AddBackward0" if rest.get("label_smoothing") else "NllLossBackward0"
+    if n > 2 and name != "AddBackward0":
+        name = "ViewBackward0" if reduction == "none" else "NllLoss2DBackward0"
+    return named(out, name)
+
+
+def _soft_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float
+) -> Tensor:
+    _check_sizes("cross_entropy", input, target)
+    axis = 0 if input.ndim == 1 else 1
+    classes = input.array.shape[axis]
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / classes
+    losses = log_softmax(input, axis) * target
+    if weight is not None:
+        losses = losses * weight.reshape([-1 if i == axis else 1 for i in range(input.ndim)])
+    if reduction == "none":
+        return -losses.sum(axis)
+    count = input.array.size // classes if reduction == "mean" else 1
+    return -losses.sum() if count == 1 and reduction == "sum" else -losses.sum() / count
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(input - target)^2."""
+    _check_reduction("mse_loss", reduction)
+    _warn_of_broadcasting("mse_loss", input, target)
+    return named(fused.mse_loss(input, target, reduction=reduction), "MseLossBackward0")
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """|input - target|."""
+    _check_reduction("l1_loss", reduction)
+    _warn_of_broadcasting("l1_loss", input, target)
+    return _reduced(elementwise.abs(input - target), None, reduction)
+
+
+def _warn_of_broadcasting(name: str, input: Tensor, target: Tensor) -> None:
+    if input.array.shape != target.array.shape:
+        warnings.warn(
+            f"[{name}] input {tuple(input.array.shape)} and target {tuple(target.array.shape)} differ "
+            "in size and are broadcast, which is rarely meant; reshape one of them",
+            stacklevel=3,
+        )
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """-(p y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s of logits x, targets y in 0 ... 1,
+    positive weight p; `weight` multiplies each loss. Nothing overflows."""
+    name = "binary_cross_entropy_with_logits"
+    _check_reduction(name, reduction)
+    _check_sizes(name, input, target)
+    if weight is None and pos_weight is None:
+        out = fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
+    else:
+        # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
+        share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+        losses = (1 - target) * input + share * softplus(-input, threshold=math.inf)
+        out = _reduced(losses, weight, reduction)
+    return named(out, "BinaryCrossEntropyWithLogitsBackward0")
+
+
+@primitive
+def bernoulli_nll(x, y):
+    """-(y log x + (1 - y) log(1 - x)), logarithms not below -100 and slopes not above 1e12."""
+    lib = library(x)
+    yes, no = lib.maximum(lib.log(x), -100), lib.maximum(lib.log1p(-x), -100)
+    return -(y * yes + (1 - y) * no), (
+        lambda g: g * ((x - y) / lib.maximum(x * (1 - x), 1e-12)),
+        lambda g: g * (no - yes),
+    )
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """-(y log x + (1 - y) log(1 - x)) of probabilities x; each logarithm is at least -100."""
+    _check_reduction("binary_cross_entropy", reduction)
+    _check_sizes("binary_cross_entropy", input, target)
+    array = input.array
+    if array.size and not bool(((array >= 0) & (array <= 1)).all()):
+        raise RuntimeError(
+            "[binary_cross_entropy] the input must be in 0 ... 1, it is not everywhere; "
+            "binary_cross_entropy_with_logits takes logits"
+        )
+    out = _reduced(bernoulli_nll(input, target), weight, reduction)
+    return named(out, "BinaryCrossEntropyBackward0")

@@ -1,0 +1,159 @@
+"""First values of parameters. Every function writes into a Tensor in place, outside the graph, and
+draws what PyTorch's draws from the same generator, number for number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy
+
+from ..engine import backend, random
+from ..engine.modes import no_grad
+from ..engine.tensor import Tensor, wrap
+
+
+@no_grad()
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform on [a, b)."""
+    return tensor.uniform_(a, b, generator=generator)
+
+
+@no_grad()
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+    """Normal with a mean and a standard deviation."""
+    return tensor.normal_(mean, std, generator=generator)
+
+
+@no_grad()
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    return tensor.fill_(val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    return constant_(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    return constant_(tensor, 0.0)
+
+
+@no_grad()
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity matrix in a 2-D tensor."""
+    if tensor.ndim != 2:
+        raise ValueError(f"[eye_] needs 2 dims, got shape {tuple(tensor.shape)}")
+    tensor.zero_()
+    for i in range(min(tensor.shape)):
+        tensor[i, i] = 1.0
+    return tensor
+
+
+@no_grad()
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Any = None,
+) -> Tensor:
+    """Normal, what falls outside [a, b] being clamped onto it after the inverse of the
+    distribution function was applied to a uniform draw between that of a and that of b."""
+
+    def below(x: float) -> float:
+        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+    low, high = below((a - mean) / std), below((b - mean) / std)
+    tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
+    values = _inverse_erf(backend.to_numpy(tensor.array).astype(numpy.float64))
+    values = numpy.clip(values * (std * math.sqrt(2.0)) + mean, a, b)
+    return tensor.copy_(wrap(backend.to_device(values, tensor.device)))
+
+
+def _inverse_erf(y: numpy.ndarray) -> numpy.ndarray:
+    """x with erf(x) = y: Winitzki's closed approximation, then Newton's steps on erfc's scale."""
+    from ..engine.ops.elementwise import error_function
+
+    y = numpy.clip(y, -1 + 1e-16, 1 - 1e-16)
+    log_part = numpy.log1p(-y * y)
+    half = 2 / (math.pi * 0.147) + log_part / 2
+    x = numpy.sign(y) * numpy.sqrt(numpy.sqrt(half * half - log_part / 0.147) - half)
+    for _ in range(3):
+        x = x - (error_function(x) - y) * (math.sqrt(math.pi) / 2) * numpy.exp(x * x)
+    return x
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor that keeps the variance through an activation (He et al., 2015)."""
+    gains = {"sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 3.0 / 4}
+    gains |= dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), 1.0)
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
+    if nonlinearity not in gains:
+        known = ", ".join([*gains, "leaky_relu"])
+        raise ValueError(f"[calculate_gain] must be one of {known}, got {nonlinearity!r}")
+    return gains[nonlinearity]
+
+
+def _fans(tensor: Tensor) -> tuple[int, int]:
+    """How many inputs and outputs a weight (out, in, ...) connects."""
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"[init] fan in and fan out need at least 2 dims, got shape {tuple(tensor.shape)}"
+        )
+    area = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * area, tensor.shape[0] * area
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform with variance 2 gain^2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
+    bound = math.sqrt(3.0) * gain * math.sqrt(2.0 / sum(_fans(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Normal with variance 2 gain^2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))), generator)
+
+
+def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"[kaiming] mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    return calculate_gain(nonlinearity, a) / math.sqrt(_fans(tensor)[mode == "fan_out"])
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
+) -> Tensor:
+    """Uniform with standard deviation gain / sqrt(fan) (He et al., 2015, arXiv 1502.01852)."""
+    bound = math.sqrt(3.0) * _kaiming(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
+) -> Tensor:
+    """Normal with standard deviation gain / sqrt(fan) (He et al., 2015)."""
+    return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
+
+
+@no_grad()
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """A (semi-)orthogonal matrix times gain (Saxe et al., 2013, arXiv 1312.6120)."""
+    rows, columns = tensor.shape[0], tensor.array.size // tensor.shape[0]
+    if tensor.ndim < 2:
+        raise ValueError(f"[orthogonal_] needs at least 2 dims, got shape {tuple(tensor.shape)}")
+    made = (generator or random.default_generator).normal((rows, columns), dtype=tensor.array.dtype)
+    q, r = numpy.linalg.qr(made.T if rows < columns else made)
+    q = q * numpy.sign(numpy.diagonal(r))
+    q = (q.T if rows < columns else q).reshape(tensor.shape) * gain
+    return tensor.copy_(wrap(backend.to_device(q.astype(tensor.array.dtype), tensor.device)))

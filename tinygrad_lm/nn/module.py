@@ -1,0 +1,396 @@
+"""Module: a function with parameters, buffers and other modules inside, found by their names.
+It knows how to name, walk, save, load, move and print what it holds, and no layer in particular.
+
+Everything registered stands twice: in `_parameters`, `_buffers` or `_modules`, which are what is
+walked, and as a plain attribute, so that reading one costs no more than any attribute.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from ..engine import backend
+from ..engine.functions.common import as_tensor
+from ..engine.modes import no_grad
+from ..engine.tensor import Tensor
+from .parameter import Parameter
+
+M = TypeVar("M", bound="Module")
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` found no value for, and which values found no place."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return (
+            f"_IncompatibleKeys(missing_keys={self.missing_keys}, "
+            f"unexpected_keys={self.unexpected_keys})"
+        )
+
+
+class RemovableHandle:
+    """Takes a hook off again: `handle.remove()`."""
+
+    numbers = itertools.count()
+
+    def __init__(self, hooks: dict):
+        self.hooks, self.id = hooks, next(self.numbers)
+
+    def remove(self) -> None:
+        self.hooks.pop(self.id, None)
+
+
+class Module:
+    """Subclass it, call `super().__init__()`, assign parameters and modules as attributes, and
+    write `forward`. Calling the module runs `forward` and its hooks."""
+
+    training: bool
+    forward: Callable[..., Any]
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+
+    def __init__(self) -> None:
+        state = self.__dict__
+        state["training"] = True
+        for kind in ("_parameters", "_buffers", "_modules", "_pre_hooks", "_hooks"):
+            state[kind] = {}
+        state["_not_saved"] = set()
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks or self._pre_hooks:
+            return self._call_with_hooks(args, kwargs)
+        return self.forward(*args, **kwargs)
+
+    def _call_with_hooks(self, args: tuple, kwargs: dict) -> Any:
+        for hook, with_kwargs in list(self._pre_hooks.values()):
+            changed = hook(self, args, kwargs) if with_kwargs else hook(self, args)
+            if changed is None:
+                continue
+            if with_kwargs:
+                args, kwargs = changed
+            else:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        out = self.forward(*args, **kwargs)
+        for hook, with_kwargs in list(self._hooks.values()):
+            changed = hook(self, args, kwargs, out) if with_kwargs else hook(self, args, out)
+            out = out if changed is None else changed
+        return out
+
+    def register_forward_pre_hook(
+        self, hook: Callable, *, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Run hook(module, args) before forward; what it returns replaces the arguments."""
+        handle = RemovableHandle(self._pre_hooks)
+        self._pre_hooks[handle.id] = (hook, with_kwargs)
+        return handle
+
+    def register_forward_hook(
+        self, hook: Callable, *, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Run hook(module, args, output) after forward; what it returns replaces the output."""
+        handle = RemovableHandle(self._hooks)
+        self._hooks[handle.id] = (hook, with_kwargs)
+        return handle
+
+    # ------------------------------------------------------------ registering
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        state = self.__dict__
+        if isinstance(value, (Parameter, Module)):
+            if "_modules" not in state:
+                raise AttributeError(
+                    f"[{type(self).__name__}] super().__init__() must run before {name!r} is set"
+                )
+            mine = "_parameters" if isinstance(value, Parameter) else "_modules"
+            for kind in ("_parameters", "_buffers", "_modules"):
+                if kind != mine:
+                    state[kind].pop(name, None)
+            state[mine][name] = value
+        else:
+            for kind in ("_parameters", "_buffers", "_modules"):
+                held = state.get(kind, ())
+                if name in held:
+                    if not (value is None or (kind == "_buffers" and isinstance(value, Tensor))):
+                        raise TypeError(
+                            f"[{type(self).__name__}] {name!r} is one of {kind[1:]}, so it must "
+                            f"stay one or become None, got {type(value).__name__}; del it first?"
+                        )
+                    held[name] = value
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        for held in (self._parameters, self._buffers, self._modules):
+            held.pop(name, None)
+        self._not_saved.discard(name)
+        object.__delattr__(self, name)
+
+    def _register(self, kind: str, name: str, value: Any, wanted: type) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(
+                f"[{kind}] a name must be a string without dots, not empty, got {name!r}"
+            )
+        if hasattr(self, name) and name not in self.__dict__[kind]:
+            raise KeyError(f"[{kind}] a name must be new, but attribute {name!r} already exists")
+        if value is not None and not isinstance(value, wanted):
+            raise TypeError(
+                f"[{kind}] {name!r} must be a {wanted.__name__} or None, got {type(value).__name__}"
+            )
+        self.__dict__[kind][name] = value
+        object.__setattr__(self, name, value)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        self._register("_parameters", name, param, Parameter)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """A tensor that belongs to the module but is not trained; saved if `persistent`."""
+        self._register("_buffers", name, tensor, Tensor)
+        (self._not_saved.discard if persistent else self._not_saved.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        self._register("_modules", name, module, Module)
+
+    register_module = add_module
+
+    # ------------------------------------------------------------ walking
+
+    def named_modules(
+        self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """(name, module) for this module, named `prefix`, and everything below it, parents first."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        return (module for _, module in self.named_children())
+
+    def _named(
+        self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen = set()
+        several = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+        for path, module in several if recurse else [(prefix, self)]:
+            for name, x in module.__dict__[kind].items():
+                if x is not None and id(x) not in seen:
+                    if remove_duplicate:
+                        seen.add(id(x))
+                    yield _join(path, name), x
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(name, parameter) with dotted names; a shared parameter comes once, under its first."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (x for _, x in self.named_parameters(recurse=recurse))
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (x for _, x in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a dotted name; "" is this one."""
+        module: Module = self
+        for name in target.split(".") if target else ():
+            found = module._modules.get(name)
+            if found is None:
+                raise AttributeError(
+                    f"[get_submodule] {type(module).__name__} has no module {name!r} (of {target!r})"
+                )
+            module = found
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a dotted name."""
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        found = owner._parameters.get(name)
+        if found is None:
+            raise AttributeError(
+                f"[get_parameter] {type(owner).__name__} has no parameter {name!r} (of {target!r})"
+            )
+        return found
+
+    # ------------------------------------------------------------ saving and loading
+
+    def _saved(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        for name, x in itertools.chain(self._parameters.items(), self._buffers.items()):
+            if x is not None and name not in self._not_saved:
+                yield prefix + name, x
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module._saved(f"{prefix}{name}.")
+
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
+        """All parameters and persistent buffers by name, sharing memory, outside the graph."""
+        saved = self._saved(prefix)
+        return OrderedDict((name, x if keep_vars else x.detach()) for name, x in saved)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> IncompatibleKeys:
+        """Copy values into the existing tensors by name; nothing is copied unless all of it fits.
+
+        Raises one RuntimeError that lists every missing and unexpected name (unless not `strict`)
+        and every shape that differs.
+        """
+        mine = dict(self._saved(""))
+        given = {name: as_tensor(x) for name, x in state_dict.items()}
+        missing = [name for name in mine if name not in given]
+        unexpected = [name for name in given if name not in mine]
+        problems = []
+        for what, names in (("Missing", missing), ("Unexpected", unexpected)):
+            if strict and names:
+                listed = ", ".join(f'"{name}"' for name in names)
+                problems.append(f"{what} key(s) in state_dict: {listed}.")
+        problems += [
+            f"size mismatch for {name}: {tuple(given[name].shape)} is given, the module has "
+            f"{tuple(x.shape)}."
+            for name, x in mine.items()
+            if name in given and given[name].shape != x.shape
+        ]
+        if problems:
+            raise RuntimeError(
+                f"[load_state_dict] names and shapes must be those of {type(self).__name__}:\n\t"
+                + "\n\t".join(problems)
+            )
+        with no_grad():
+            for name, x in mine.items():
+                if name in given:
+                    x.copy_(given[name].to(x.device))
+        return IncompatibleKeys(missing, unexpected)
+
+    # ------------------------------------------------------------ changing everything below
+
+    def apply(self: M, fn: Callable[[Module], Any]) -> M:
+        """Call fn on every module below, children first, and on this one last."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def train(self: M, mode: bool = True) -> M:
+        if not isinstance(mode, bool):
+            raise ValueError(f"[train] mode must be True or False, got {mode!r}")
+        for module in self.modules():
+            object.__setattr__(module, "training", mode)
+        return self
+
+    def eval(self: M) -> M:
+        return self.train(False)
+
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        for p in self.parameters():
+            p.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for p in self.parameters():
+            if set_to_none:
+                p.grad = None
+            elif p.grad is not None:
+                p.grad = p.grad.detach().zero_()
+
+    def _convert(self: M, convert: Callable[[Tensor], Tensor]) -> M:
+        with no_grad():
+            for p in self.parameters():
+                p.data = convert(p)
+                if p.grad is not None:
+                    p.grad = convert(p.grad)
+            for module in self.modules():
+                for name, x in module._buffers.items():
+                    if x is not None:
+                        setattr(module, name, convert(x))
+        return self
+
+    def to(self: M, *args: Any, **kwargs: Any) -> M:
+        """to("cuda"), to(torch.float64), to(other_tensor), to(device, dtype): moves everything and
+        casts what is floating, in place."""
+        device, dtype = kwargs.get("device"), kwargs.get("dtype")
+        for arg in args:
+            if isinstance(arg, Tensor):
+                device, dtype = arg.device, arg.dtype
+            elif isinstance(arg, (str, int, backend.device)) and not isinstance(arg, bool):
+                device = f"cuda:{arg}" if isinstance(arg, int) else arg
+            elif isinstance(arg, backend.dtype):
+                dtype = arg
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(f"[to] a module's dtype must be floating-point, got {dtype}")
+
+        def convert(x: Tensor) -> Tensor:
+            return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
+
+        return self._convert(convert)
+
+    def float(self: M) -> M:
+        return self.to(backend.float32)
+
+    def double(self: M) -> M:
+        return self.to(backend.float64)
+
+    def half(self: M) -> M:
+        return self.to(backend.float16)
+
+    def bfloat16(self: M) -> M:
+        return self.to(backend.as_dtype("bfloat16"))
+
+    def cpu(self: M) -> M:
+        return self.to("cpu")
+
+    def cuda(self: M, device: Any = None) -> M:
+        return self.to("cuda" if device is None else device)
+
+    # ------------------------------------------------------------ printing
+
+    def extra_repr(self) -> str:
+        """What a layer shows of itself between the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        children = [(name, repr(module)) for name, module in self._modules.items()]
+        return bracketed(type(self).__name__, extra.split("\n") if extra else [], children)
+
+
+def bracketed(name: str, extra: list[str], children: Iterable[tuple[str, str]]) -> str:
+    """Name(extra) on one line, or one line for each part where there are several."""
+    lines = extra + [f"({key}): {text}".replace("\n", "\n  ") for key, text in children]
+    if lines == extra and len(lines) < 2:
+        return f"{name}({''.join(lines)})"
+    return "\n  ".join([f"{name}(", *lines]) + "\n)"
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,23 @@
+"""Parameter: a Tensor that a Module owns and an optimiser updates. What is computed from one is a
+plain Tensor."""
+
+from __future__ import annotations
+
+from ..engine.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A leaf on the memory of `data` (a Tensor; empty if left out) that requires a gradient."""
+
+    def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
+        data = Tensor() if data is None else data
+        if not isinstance(data, Tensor):
+            raise TypeError(
+                f"[Parameter] data must be a Tensor, got {type(data).__name__}; "
+                "make one with tensor(...)"
+            )
+        self.array = data.array
+        self.requires_grad_(requires_grad)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
