@@ -4,6 +4,7 @@ names. This page only collects the public names; start reading in `engine/backen
 from __future__ import annotations
 
 import math as _math
+import os as _os
 
 from . import autograd, nn, optim
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -38,6 +39,7 @@ from .engine.tensor import Size, Tensor
 __version__ = "0.1.0"
 
 _backend.keep_big_blocks()
+set_default_device(_os.environ.get("TINYGRAD_LM_DEVICE", "cpu"))
 
 float, double, half = float32, float64, float16
 long, int = int64, int32

@@ -69,8 +69,6 @@ def as_dtype(kind: Any) -> dtype:
     """One of our dtypes from itself, Python's float/int/bool, or anything NumPy accepts."""
     if isinstance(kind, dtype):
         return kind
-    if kind is float:
-        return get_default_dtype()
     try:
         return DTYPES[numpy.dtype(kind)]
     except (KeyError, TypeError):
@@ -107,7 +105,7 @@ def result_type(*operands: Any) -> dtype:
                 kind = get_default_dtype()
         best = levels[level]
         levels[level] = kind if best is None else promote_types(best, kind)
-    result = None
+    result: dtype | None = None
     for kind in levels:
         if kind is not None and (result is None or kind.category > result.category):
             result = kind
