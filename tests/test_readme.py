@@ -20,7 +20,7 @@ def test_the_first_example_is_fifteen_lines_and_prints_the_loss_it_says(capsys):
 
 
 def test_the_op_of_the_readme_has_the_gradient_it_says():
-    names = {"tl": tl}
+    names = {"tl": tl, "__name__": "readme"}
     exec(BLOCKS[1], names)
     promised = re.search(r"x\.grad is (.*)", BLOCKS[1]).group(1)
     assert repr(names["x"].grad) == promised

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy
@@ -40,6 +41,9 @@ class Op:
         self.name = function.__name__.strip("_")
         self.function, self.cast, self.view, self.fused = function, cast, view, fused
         self.kernels: dict[type, Callable] = {}
+        self.arity = sum(
+            p.kind is p.POSITIONAL_OR_KEYWORD for p in signature(function).parameters.values()
+        )
         self.__doc__, self.__name__ = function.__doc__, self.name
         self.__module__, self.__wrapped__ = function.__module__, function
 
@@ -50,12 +54,15 @@ class Op:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
+        if mode.autocast is not None:
+            inputs = mode.autocast(self.name, inputs)
         function = self.function
         if self.fused:
             kernel = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
             if not kernel or mode.differentiable_pullbacks:
                 return function(*inputs, **settings)
             function = kernel
+            inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
         recording, wanted = mode.recording, False
@@ -85,14 +92,15 @@ class Op:
                     kind = False
         if self.cast is not None:
             self._cast(arrays, kind)
-        elif kind is False and self.fused:
-            return self.function(*inputs, **settings)  # which says what it thinks of mixed dtypes
         if wanted and mode.differentiable_pullbacks:
             return self._record_twice(inputs, settings, parents)
         try:
-            out, pullbacks = quietly(function, *arrays, **settings)
+            found = quietly(function, *arrays, **settings)
         except (ValueError, TypeError) as error:
             raise self._explain(error, inputs) from error
+        if found is NotImplemented:  # a kernel for which these inputs are too unusual
+            return self.function(*inputs, **settings)
+        out, pullbacks = found
         if type(out) not in LIBRARIES:
             out = as_array(out)
         result = wrap(out)
@@ -207,8 +215,11 @@ def fused(function: Callable) -> Op:
 
 
 def kernel(op: Op, array_type: type) -> Callable:
-    """Register a faster way to a fused op for one array type: same inputs, returns
-    (value, pullbacks) like a primitive."""
+    """Register a faster way to a fused op for one array type.
+
+    It gets the same inputs as arrays, None for those that were left out, and returns
+    (value, pullbacks) like a primitive, or NotImplemented to leave the work to the composition.
+    """
 
     def register(f: Callable) -> Callable:
         op.kernels[array_type] = f
@@ -218,7 +229,7 @@ def kernel(op: Op, array_type: type) -> Callable:
 
 
 def _enter(op: Op) -> Op:
-    if op.__module__.startswith(__name__.rpartition(".")[0] + ".ops"):
+    if (op.__module__ or "").startswith(__name__.rpartition(".")[0] + ".ops"):
         if op.name in OPS:
             raise RuntimeError(f"[registry] an op's name must be new, {op.name!r} is taken")
         OPS[op.name] = op
