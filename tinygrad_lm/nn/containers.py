@@ -42,7 +42,7 @@ class _Row(Module):
         setattr(self, self._name(index), module)
 
     def __delitem__(self, index: Any) -> None:
-        kept = list(self._modules.values())
+        kept = list(self)
         del kept[index]
         self._put(kept)
 

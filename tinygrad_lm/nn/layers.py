@@ -1,5 +1,5 @@
-"""Linear and embedding layers, and those that only drop or reshape. First values are drawn as PyTorch
-draws them, in the same order. What the layers compute stands in `functional`."""
+"""Linear and embedding layers, and those that only drop or reshape. First values are drawn as
+PyTorch draws them, in the same order. What the layers compute stands in `functional`."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Embedding(Module):
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(
-                    f"[Embedding] padding_idx must be within {num_embeddings} rows, got {padding_idx}"
+                    f"[Embedding] padding_idx must be one of {num_embeddings} rows, got {padding_idx}"
                 )
             padding_idx %= num_embeddings
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
@@ -103,7 +103,8 @@ class Embedding(Module):
         cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None
     ) -> Embedding:
         """A layer on an existing table (V, C); fixed unless freeze=False."""
-        layer = cls(*embeddings.shape, padding_idx=padding_idx)
+        rows, columns = embeddings.shape
+        layer = cls(rows, columns, padding_idx)
         layer.weight = Parameter(embeddings, requires_grad=not freeze)
         return layer
 

@@ -57,6 +57,9 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _pre_hooks: dict[int, tuple[Callable, bool]]
+    _hooks: dict[int, tuple[Callable, bool]]
+    _not_saved: set[str]
 
     def __init__(self) -> None:
         state = self.__dict__
@@ -138,7 +141,7 @@ class Module:
     def _register(self, kind: str, name: str, value: Any, wanted: type) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise KeyError(
-                f"[{kind}] a name must be a string without dots, not empty, got {name!r}"
+                f"[{kind}] a name must be a string, not empty and without dots, got {name!r}"
             )
         if hasattr(self, name) and name not in self.__dict__[kind]:
             raise KeyError(f"[{kind}] a name must be new, but attribute {name!r} already exists")
@@ -167,7 +170,7 @@ class Module:
     def named_modules(
         self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """(name, module) for this module, named `prefix`, and everything below it, parents first."""
+        """(name, module) for this one, named `prefix`, and everything below it, parents first."""
         memo = set() if memo is None else memo
         if self in memo:
             return
@@ -227,7 +230,7 @@ class Module:
             found = module._modules.get(name)
             if found is None:
                 raise AttributeError(
-                    f"[get_submodule] {type(module).__name__} has no module {name!r} (of {target!r})"
+                    f"[get_submodule] {type(module).__name__} has no module {name!r}, asked for {target!r}"
                 )
             module = found
         return module
@@ -239,7 +242,7 @@ class Module:
         found = owner._parameters.get(name)
         if found is None:
             raise AttributeError(
-                f"[get_parameter] {type(owner).__name__} has no parameter {name!r} (of {target!r})"
+                f"[get_parameter] {type(owner).__name__} has no parameter {name!r}, got {target!r}"
             )
         return found
 

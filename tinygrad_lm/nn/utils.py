@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
+
+import numpy
 
 from ..engine.autograd import mark_written
-from ..engine.backend import library, quietly, to_device
+from ..engine.backend import library, quietly
+from ..engine.creation import tensor
 from ..engine.functions.joining import cat
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor, wrap
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Any]:
     several = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p.grad for p in several if p.grad is not None]
+    return [p.grad.array for p in several if p.grad is not None]
 
 
 def clip_grad_norm_(
@@ -33,38 +37,35 @@ def clip_grad_norm_(
     """
     gradients = _gradients(parameters)
     if not gradients:
-        return Tensor([0.0]).reshape(())
-    total = quietly(_total_norm, [g.array for g in gradients], float(norm_type))
+        return tensor(0.0)
+    total = quietly(_total_norm, gradients, float(norm_type))
     lib = library(total)
     if error_if_nonfinite and not bool(lib.isfinite(total)):
         raise RuntimeError(
-            f"[clip_grad_norm_] the norm must be finite, got {float(total)}; look for the first NaN "
-            "or lower the learning rate, or pass error_if_nonfinite=False"
+            f"[clip_grad_norm_] the norm must be finite, got {float(total)}; look for the first "
+            "NaN or lower the learning rate, or pass error_if_nonfinite=False"
         )
     scale = lib.minimum(float(max_norm) / (total + 1e-6), 1.0)
+    if lib is numpy and scale == 1:  # on a GPU, asking would wait for it
+        return wrap(total)
     for g in gradients:
-        factor = to_device(scale, g.device).astype(g.array.dtype)
-        quietly(lambda array, by: library(array).multiply(array, by, out=array), g.array, factor)
-        mark_written(g.array)
+        quietly(lib.multiply, g, scale, out=g, casting="same_kind")
+        mark_written(g)
     return wrap(total)
 
 
-def _total_norm(arrays: list, p: float):
-    """The p-norm of everything, as a 0-d array in the arrays' own dtype."""
-    lib, first = library(arrays[0]), arrays[0]
+def _total_norm(arrays: list[Any], p: float) -> Any:
+    """The p-norm of everything, 0-d, in the dtype of the first array."""
+    lib, kind = library(arrays[0]), arrays[0].dtype
+    arrays = [a.astype("float32") if a.itemsize < 4 else a for a in arrays]
     if p == math.inf:
-        norms = [abs(a).max() if a.size else lib.zeros((), a.dtype) for a in arrays]
-    elif p == 2:
-        flat = [a.reshape(-1) for a in arrays]
-        norms = [lib.sqrt(lib.vdot(a, a)) for a in flat]
+        total = lib.stack([abs(a).max() for a in arrays if a.size]).max()
+    elif p == 2:  # flat views, also of matrices that are stored column by column
+        flat = [(a if a.flags.c_contiguous else a.T).reshape(-1) for a in arrays]
+        total = lib.sqrt(sum(lib.vdot(a, a) for a in flat))
     else:
-        norms = [(abs(a) ** p).sum() ** (1 / p) for a in arrays]
-    together = lib.stack([to_device(lib.asarray(n), None) for n in norms])
-    if p == math.inf:
-        total = together.max()
-    else:
-        total = (together**p).sum() ** (1 / p)
-    return lib.asarray(total, first.dtype)
+        total = sum((abs(a) ** p).sum() for a in arrays) ** (1 / p)
+    return lib.asarray(total, kind)
 
 
 def clip_grad_value_(
@@ -72,8 +73,8 @@ def clip_grad_value_(
 ) -> None:
     """Every element of every gradient into [-clip_value, clip_value], in place."""
     for g in _gradients(parameters):
-        library(g.array).clip(g.array, -clip_value, clip_value, out=g.array)
-        mark_written(g.array)
+        library(g).clip(g, -clip_value, clip_value, out=g)
+        mark_written(g)
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

@@ -1,5 +1,5 @@
-"""Layers as functions: what a Module computes, with the parameters as arguments. PyTorch's names and
-signatures over the engine's ops; drawing for dropout and checking of ids happen here."""
+"""What layers compute, as functions that take the parameters as arguments: PyTorch's names and
+signatures over the engine's ops. Drawing for dropout and checking of ids happen here."""
 
 from ...engine.functions.indexing import one_hot
 from ...engine.functions.shapes import pad

@@ -1,5 +1,5 @@
-"""The one check of ids from outside: token ids and class targets. NumPy would read a negative one from
-the end and CuPy wraps whatever it gets, so neither may see one."""
+"""The one check of ids from outside: token ids and class targets. NumPy would read a negative one
+from the end and CuPy wraps whatever it gets, so neither may see one."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def _reduced(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
 def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
     if input.array.shape != target.array.shape:
         raise ValueError(
-            f"[{name}] input and target must have the same size, got {tuple(input.array.shape)} and "
-            f"{tuple(target.array.shape)}"
+            f"[{name}] sizes of input and target must be the same, got {tuple(input.array.shape)} "
+            f"and {tuple(target.array.shape)}"
         )
 
 
@@ -133,8 +133,8 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
 def _warn_of_broadcasting(name: str, input: Tensor, target: Tensor) -> None:
     if input.array.shape != target.array.shape:
         warnings.warn(
-            f"[{name}] input {tuple(input.array.shape)} and target {tuple(target.array.shape)} differ "
-            "in size and are broadcast, which is rarely meant; reshape one of them",
+            f"[{name}] input {tuple(input.array.shape)} and target {tuple(target.array.shape)} "
+            "differ in size and are broadcast, which is rarely meant; reshape one of them",
             stacklevel=3,
         )
 

@@ -1,0 +1,273 @@
+"""Recurrent layers and their cells (Elman; LSTM of Hochreiter and Schmidhuber, 1997; GRU of Cho et al.,
+2014), as compositions of recorded ops. One step function each serves the layer and the cell.
+
+Gates are stacked in the rows of the weights in PyTorch's order: i, f, g, o and r, z, n.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from ..engine import creation
+from ..engine.functions.joining import cat, stack
+from ..engine.tensor import Tensor
+from . import functional as F
+from . import init
+from .layers import new
+from .module import Module
+
+# Shapes: T time, B batch, I input, C hidden size, L layers, W directions (1 or 2), G gates.
+
+State = tuple[Tensor, ...]
+Step = Callable[[Tensor, Tensor, State], State]
+
+
+def elman(x: Tensor, recurrent: Tensor, state: State) -> State:
+    return ((x + recurrent).tanh(),)
+
+
+def elman_relu(x: Tensor, recurrent: Tensor, state: State) -> State:
+    return ((x + recurrent).relu(),)
+
+
+def lstm(x: Tensor, recurrent: Tensor, state: State) -> State:
+    i, f, g, o = (x + recurrent).chunk(4, -1)
+    c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def gru(x: Tensor, recurrent: Tensor, state: State) -> State:
+    xr, xz, xn = x.chunk(3, -1)
+    hr, hz, hn = recurrent.chunk(3, -1)
+    r, z = (xr + hr).sigmoid(), (xz + hz).sigmoid()
+    n = (xn + r * hn).tanh()
+    return (n + z * (state[0] - n),)
+
+
+ELMAN = {"tanh": elman, "relu": elman_relu}
+
+
+class _Recurrent(Module):
+    """What layers and cells share: sizes, weights, and states given or zero."""
+
+    gates, states = 1, 1
+    step: Step = staticmethod(elman)
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, nonlinearity: str):
+        super().__init__()
+        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        if self.gates == 1:
+            if nonlinearity not in ELMAN:
+                raise ValueError(
+                    f"[RNN] nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}"
+                )
+            self.nonlinearity, self.step = nonlinearity, ELMAN[nonlinearity]
+
+    def _add_weights(self, suffix: str, inputs: int, device: Any, dtype: Any) -> None:
+        rows = self.gates * self.hidden_size
+        for name, size in (
+            ("weight_ih", (rows, inputs)),
+            ("weight_hh", (rows, self.hidden_size)),
+            ("bias_ih", (rows,)),
+            ("bias_hh", (rows,)),
+        ):
+            made = new(*size, device=device, dtype=dtype)
+            wanted = self.bias or not name.startswith("bias")
+            self.register_parameter(name + suffix, made if wanted else None)
+
+    def reset_parameters(self) -> None:
+        bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0
+        for weight in self.parameters():
+            init.uniform_(weight, -bound, bound)
+
+    def _start(self, input: Tensor, hx: Any, shape: tuple) -> State:
+        if input.shape[-1] != self.input_size:
+            raise RuntimeError(
+                f"[{type(self).__name__}] the last size of the input must be {self.input_size}, "
+                f"got {tuple(input.shape)}"
+            )
+        if hx is None:
+            return (creation.zeros(shape, dtype=input.dtype, device=input.device),) * self.states
+        given = hx if isinstance(hx, tuple) else (hx,)
+        if len(given) != self.states or any(h.shape != shape for h in given):
+            raise RuntimeError(
+                f"[{type(self).__name__}] the state must be {self.states} of shape {shape}, "
+                f"got {[tuple(h.shape) for h in given]}"
+            )
+        return given
+
+
+class _Layer(_Recurrent):
+    """All time steps, in one or more layers, in one or two directions."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__(input_size, hidden_size, bias, nonlinearity)
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"[{type(self).__name__}] dropout acts between layers, and there is one",
+                stacklevel=3,
+            )
+        self.num_layers, self.batch_first = num_layers, batch_first
+        self.dropout, self.bidirectional = float(dropout), bidirectional
+        self.suffixes = [
+            [f"_l{n}{way}" for way in ("", "_reverse")[: 1 + bidirectional]]
+            for n in range(num_layers)
+        ]
+        for n, layer in enumerate(self.suffixes):
+            for suffix in layer:
+                inputs = hidden_size * (1 + bidirectional) if n else input_size
+                self._add_weights(suffix, inputs, device, dtype)
+        self.reset_parameters()
+
+    def flatten_parameters(self) -> None:
+        """Nothing to do: PyTorch's hint for cuDNN."""
+
+    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        """input (T, B, I), or (B, T, I) if batch_first, or (T, I); hx (L W, B, C), a pair of them
+        for LSTM, zeros if left out. Returns the last layer's output (..., W C) and the last hx."""
+        batched = input.ndim == 3
+        if not batched:
+            input = input.unsqueeze(1)
+            if hx is not None:
+                hx = tuple(h.unsqueeze(1) for h in (hx if isinstance(hx, tuple) else (hx,)))
+        elif self.batch_first:
+            input = input.transpose(0, 1)
+        ways = 1 + self.bidirectional
+        shape = (self.num_layers * ways, input.shape[1], self.hidden_size)
+        start = self._start(input, hx, shape)
+        x, last = input, []
+        for n, layer in enumerate(self.suffixes):
+            outputs = []
+            for way, suffix in enumerate(layer):
+                state = tuple(h[n * ways + way] for h in start)
+                output, state = self._run(x, state, suffix, backwards=way == 1)
+                outputs.append(output)
+                last.append(state)
+            x = cat(outputs, -1) if ways == 2 else outputs[0]
+            if n < self.num_layers - 1:
+                x = F.dropout(x, self.dropout, self.training)
+        states = tuple(stack(several) for several in zip(*last))
+        if not batched:
+            x, states = x.squeeze(1), tuple(h.squeeze(1) for h in states)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        return x, states if self.states == 2 else states[0]
+
+    def _run(self, x: Tensor, state: State, suffix: str, backwards: bool) -> tuple[Tensor, State]:
+        """One layer in one direction: (T, B, I) to (T, B, C) and the last state."""
+        w_ih, w_hh, b_ih, b_hh = (
+            getattr(self, name + suffix)
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        inputs = F.linear(x, w_ih, b_ih).unbind(0)  # T times (B, G C), in one product
+        outputs = []
+        for gates in reversed(inputs) if backwards else inputs:
+            state = self.step(gates, F.linear(state[0], w_hh, b_hh), state)
+            outputs.append(state[0])
+        return stack(outputs[::-1] if backwards else outputs), state
+
+    def extra_repr(self) -> str:
+        shown = [str(self.input_size), str(self.hidden_size)]
+        for name, usual in (
+            ("num_layers", 1),
+            ("bias", True),
+            ("batch_first", False),
+            ("dropout", 0.0),
+            ("bidirectional", False),
+        ):
+            if getattr(self, name) != usual:
+                shown.append(f"{name}={getattr(self, name)}")
+        return ", ".join(shown)
+
+
+class RNN(_Layer):
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        **how: Any,
+    ):
+        rest = (bias, batch_first, dropout, bidirectional)
+        super().__init__(
+            input_size, hidden_size, num_layers, *rest, nonlinearity=nonlinearity, **how
+        )
+
+
+class LSTM(_Layer):
+    """c' = s(f) c + s(i) tanh(g), h' = s(o) tanh(c'), with the gates i, f, g, o."""
+
+    gates, states, step = 4, 2, staticmethod(lstm)
+
+
+class GRU(_Layer):
+    """h' = (1 - z) n + z h with the reset gate r inside n = tanh(x_n + r h_n)."""
+
+    gates, step = 3, staticmethod(gru)
+
+
+class _Cell(_Recurrent):
+    """One time step: forward(input (B, I), hx (B, C)); without the batch axis too."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        super().__init__(input_size, hidden_size, bias, nonlinearity)
+        self._add_weights("", input_size, device, dtype)
+        self.reset_parameters()
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        state = self._start(input, hx, (*input.shape[:-1], self.hidden_size))
+        x = F.linear(input, self.weight_ih, self.bias_ih)
+        state = self.step(x, F.linear(state[0], self.weight_hh, self.bias_hh), state)
+        return state if self.states == 2 else state[0]
+
+    def extra_repr(self) -> str:
+        shown = f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        relu = self.gates == 1 and self.nonlinearity != "tanh"
+        return shown + (f", nonlinearity={self.nonlinearity}" if relu else "")
+
+
+class RNNCell(_Cell):
+    """One step of `RNN`."""
+
+
+class LSTMCell(_Cell):
+    """One step of `LSTM`: hx and the result are pairs (h, c)."""
+
+    gates, states, step = 4, 2, staticmethod(lstm)
+
+
+class GRUCell(_Cell):
+    """One step of `GRU`."""
+
+    gates, step = 3, staticmethod(gru)
