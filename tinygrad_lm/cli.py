@@ -1,0 +1,150 @@
+"""The command line: `tinygrad-lm train` and `tinygrad-lm sample`, and as `python -m tinygrad_lm`.
+
+Flags are made from the fields of `TrainConfig`. What a user can get wrong is one line on stderr and
+exit code 2; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from . import __version__
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line, with the flag that was probably meant."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Ask before the parser above can: only this one knows what its flags are called."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            names = [name for action in self._actions for name in action.option_strings]
+            flag = unknown[0].split("=")[0]
+            close = difflib.get_close_matches(flag.replace("_", "-"), names, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            self.error(f"there is no {unknown[0]}{meant}")
+        return known, unknown
+
+
+def parser() -> Parser:
+    """All commands and flags; a flag that is not given leaves no trace in the result."""
+    top = Parser(prog="tinygrad-lm", description="Train a GPT on text, and let it write.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_sample(commands)
+    return top
+
+
+def _add_train(commands: Any) -> None:
+    from .training import PRESETS, TrainConfig
+
+    train = commands.add_parser(
+        "train", help="train on a text", argument_default=argparse.SUPPRESS,
+        description="Train a GPT on a text; without flags on text that Python itself carries.",
+    )  # fmt: skip
+    names = ", ".join(PRESETS)
+    train.add_argument("--preset", choices=[*PRESETS], metavar="NAME", help=f"start from {names}")
+    existing = train.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="continue the run in --out")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    for field in dataclasses.fields(TrainConfig):
+        kind, default = field.metadata["kind"], field.default
+        text = field.metadata["help"] + ("" if default in (None, "") else f" ({default})")
+        details = (
+            {"action": argparse.BooleanOptionalAction}
+            if kind is bool
+            else {"type": kind, "metavar": kind.__name__.upper()}
+        )
+        flag = "--" + field.name.replace("_", "-")
+        train.add_argument(flag, help=text.replace("%", "%%"), **details)
+    train.set_defaults(run=_train)
+
+
+def _add_sample(commands: Any) -> None:
+    sample = commands.add_parser(
+        "sample", help="let a trained model write", description="Let a trained model write."
+    )
+    add = sample.add_argument
+    add("--checkpoint", required=True, metavar="DIR", help="the --out of a training run")
+    add("--prompt", default="\n", metavar="TEXT", help="what the text begins with (a new line)")
+    add("--num-samples", type=int, default=1, metavar="N", help="how many texts (1)")
+    add("--max-new-tokens", type=int, default=500, metavar="N", help="length (500)")
+    add("--temperature", type=float, default=0.8, metavar="T", help="below 1: safer (0.8)")
+    add("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
+    add("--top-p", type=float, metavar="P", help="choose among the likeliest that hold share P")
+    add("--greedy", action="store_true", help="always take the likeliest token")
+    add("--stop", metavar="TEXT", help="end before this text")
+    add("--seed", type=int, default=1337, metavar="N", help="where chance comes from (1337)")
+    add("--which", choices=["best", "last"], default="best", help="which checkpoint (best)")
+    add("--device", default="cpu", help="where to compute (cpu)")
+    sample.set_defaults(run=_sample)
+
+
+def _train(given: dict[str, Any]) -> int:
+    from .training import PRESETS, TrainConfig, saved_config, train
+    from .training.run import pretrained_shape
+
+    resume, overwrite = given.pop("resume", False), given.pop("overwrite", False)
+    preset = given.pop("preset", None)
+    if resume and preset is None:
+        folder = given.get("out", TrainConfig.out)
+        config = dataclasses.replace(saved_config(folder), **{"out": folder, **given})
+    else:
+        shape = pretrained_shape(given["init_from"]) if given.get("init_from") else {}
+        config = TrainConfig(**{**PRESETS.get(preset or "quick", {}), **shape, **given})
+    train(config, resume=resume, overwrite=overwrite)
+    print(f"saved in {config.out}; tinygrad-lm sample --checkpoint {config.out} writes more")
+    return 0
+
+
+def _sample(given: dict[str, Any]) -> int:
+    from .engine.random import Generator
+    from .generation import generate_text
+    from .models.checkpoints import load_gpt
+
+    model, tokenizer = load_gpt(given["checkpoint"], given["which"], given["device"])
+    generator = Generator().manual_seed(given["seed"])
+    names = ("max_new_tokens", "temperature", "top_k", "top_p", "greedy", "stop", "device")
+    options = {name: given[name] for name in names}
+    prompt = given["prompt"]
+    if given["num_samples"] < 1:
+        raise ValueError(f"[sample] num_samples must be >= 1, got {given['num_samples']}; try 1")
+    for _ in range(given["num_samples"]):
+        text = generate_text(model, tokenizer, prompt, generator=generator, **options)
+        print(f"{text}\n---------------", flush=True)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code: 0, 2 for wrong input, 130 or 143 when stopped."""
+    given = vars(parser().parse_args(arguments))
+    command = given.pop("command")
+    try:
+        return given.pop("run")(given)
+    except BrokenPipeError:  # the reader of a pipe has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt as stop:
+        return getattr(stop, "exit_code", 130)
+    except Exception as error:
+        if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
+            raise
+        print(f"tinygrad-lm {command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

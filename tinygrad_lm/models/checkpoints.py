@@ -1,0 +1,60 @@
+"""A GPT and its tokenizer in a checkpoint, and back: the part of a run that sampling needs.
+
+Knows the names under which weights are kept; knows no optimiser and no training loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..engine import creation
+from ..files import Arrays, StrPath
+from ..saving import load_checkpoint
+from ..tokenizers import CharTokenizer, load_tokenizer
+from .gpt import GPT, GPTConfig
+
+PREFIX = "model."
+
+
+def model_state(model: GPT, tokenizer: CharTokenizer) -> tuple[Arrays, dict[str, Any]]:
+    """(arrays, meta) for `save_checkpoint`, from which `load_gpt` makes both again."""
+    arrays = {PREFIX + name: t.detach().cpu().numpy() for name, t in model.state_dict().items()}
+    return arrays, {"gpt": dataclasses.asdict(model.config), "tokenizer": tokenizer.to_json()}
+
+
+def load_gpt(
+    folder: StrPath, which: str = "best", device: Any = None, dropout: float | None = None
+) -> tuple[GPT, CharTokenizer]:
+    """The model and the tokenizer of the checkpoint `which` ("best" or "last") of a run's folder.
+
+    dropout: another rate than the run's. FileNotFoundError: none there. ValueError: cut short, not
+    of a GPT, or of another shape.
+    """
+    arrays, meta = load_checkpoint(folder, which)
+    model, tokenizer = rebuild(arrays, meta, f"{folder} ({which})", dropout)
+    return (model if device is None else model.to(device)), tokenizer
+
+
+def rebuild(
+    arrays: Arrays, meta: dict[str, Any], where: str, dropout: float | None = None
+) -> tuple[GPT, CharTokenizer]:
+    """What `model_state` was given. where: for the error, the place the arrays came from."""
+    try:
+        changed = {} if dropout is None else {"dropout": dropout}
+        config = GPTConfig(**{**meta["gpt"], **changed})
+        tokenizer = load_tokenizer(meta["tokenizer"])
+    except (KeyError, TypeError) as error:
+        message = f"[load_gpt] {where} must hold a GPT and its tokenizer, got {sorted(meta)}"
+        raise ValueError(f"{message}; is it the folder of another kind of model?") from error
+    model = GPT(config)
+    found = {n.removeprefix(PREFIX): a for n, a in arrays.items() if n.startswith(PREFIX)}
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes = {name: array.shape for name, array in found.items()}
+    for name in sorted(wanted.keys() | shapes.keys()):
+        if wanted.get(name) != shapes.get(name):
+            message = f"[load_gpt] {name} in {where} must have the shape {wanted.get(name)} of"
+            came = f"its {config}, got {shapes.get(name)}"
+            raise ValueError(f"{message} {came}; were its files mixed with another run's?")
+    model.load_state_dict({name: creation.from_numpy(array) for name, array in found.items()})
+    return model, tokenizer

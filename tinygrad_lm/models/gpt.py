@@ -1,0 +1,216 @@
+"""GPT-2 as a module: embeddings, blocks of causal attention and MLP, a head tied to the embedding.
+
+Names, initialisation and the order of random draws are nanoGPT's, so its weights fit and a seeded
+model starts from the same numbers. Knows nothing of text, files or the training loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from .. import nn
+from ..engine import creation
+from ..engine.tensor import Tensor
+from ..generation import generate
+from ..nn import functional as F
+from ..optim import AdamW
+
+# Shapes: B batch, T time, C channels (n_embd), H heads, D head size, V vocabulary.
+
+
+@dataclasses.dataclass
+class GPTConfig:
+    """The shape of a GPT; the defaults are GPT-2 of 124 million parameters, its vocabulary padded.
+
+    ValueError where the numbers make no model.
+    """
+
+    block_size: int = 1024  # the longest context, T
+    vocab_size: int = 50304
+    n_layer: int = 12
+    n_head: int = 12
+    n_embd: int = 768
+    dropout: float = 0.0
+    bias: bool = True  # in linear layers and layer norms
+
+    def __post_init__(self) -> None:
+        for name in ("block_size", "vocab_size", "n_layer", "n_head", "n_embd"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"[GPTConfig] {name} must be a whole number >= 1, got {value!r}")
+        if self.n_embd % self.n_head:
+            below = next(n for n in range(self.n_head, 0, -1) if self.n_embd % n == 0)
+            message = f"[GPTConfig] n_head must divide n_embd, got {self.n_head} and {self.n_embd}"
+            raise ValueError(f"{message}; try {below} heads, or {below * self.n_head} channels?")
+        if not 0 <= self.dropout < 1:
+            message = f"[GPTConfig] dropout must be in [0, 1), got {self.dropout}"
+            raise ValueError(f"{message}; it is the share that is dropped")
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the channels whose bias can be left out."""
+
+    def __init__(self, ndim: int, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(creation.ones(ndim))
+        self.bias = nn.Parameter(creation.zeros(ndim)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+
+
+class CausalSelfAttention(nn.Module):
+    """Every position gathers from itself and those before it, in H independent heads."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.resid_dropout = nn.Dropout(config.dropout)
+        self.n_head, self.dropout = config.n_head, config.dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, C = x.shape
+        heads = (B, T, self.n_head, C // self.n_head)
+        q, k, v = (  # each (B, H, T, D)
+            part.view(*heads).transpose(1, 2) for part in self.c_attn(x).split(C, dim=2)
+        )
+        dropped = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=True)
+        y = y.transpose(1, 2).contiguous().view(B, T, C)
+        return self.resid_dropout(self.c_proj(y))
+
+
+class MLP(nn.Module):
+    """Each position by itself: four times as wide, GELU, and back."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
+        self.gelu = nn.GELU()
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.c_proj(self.gelu(self.c_fc(x))))
+
+
+class Block(nn.Module):
+    """Attention, then MLP; each reads a normalised copy and adds its result to the stream."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.ln_1 = LayerNorm(config.n_embd, config.bias)
+        self.attn = CausalSelfAttention(config)
+        self.ln_2 = LayerNorm(config.n_embd, config.bias)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class GPT(nn.Module):
+    """The language model of Radford et al. (2019), "Language models are unsupervised multitask
+    learners": logits for the token that follows each position.
+
+    >>> model = GPT(GPTConfig(block_size=8, vocab_size=65, n_layer=1, n_head=1, n_embd=16))
+    >>> logits, loss = model(idx, targets)  # both (B, T) int64
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = dataclasses.replace(config)  # our own: crop_block_size changes it
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(config.vocab_size, config.n_embd),
+                "wpe": nn.Embedding(config.block_size, config.n_embd),
+                "drop": nn.Dropout(config.dropout),
+                "h": nn.ModuleList([Block(config) for _ in range(config.n_layer)]),
+                "ln_f": LayerNorm(config.n_embd, config.bias),
+            }
+        )
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        # One matrix for reading and writing tokens (Press and Wolf, 2017, arXiv 1608.05859).
+        self.transformer.wte.weight = self.lm_head.weight
+        self.apply(self._init_weights)
+        # 2 n_layer projections add to the stream; scaled down, their sum keeps its variance.
+        for name, parameter in self.named_parameters():
+            if name.endswith("c_proj.weight"):
+                nn.init.normal_(parameter, mean=0.0, std=0.02 / math.sqrt(2 * config.n_layer))
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, mean=0.0, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    def forward(self, idx: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(logits, loss) of ids idx (B, T), T <= block_size.
+
+        With targets (B, T), -1 meaning "not counted": logits (B, T, V) and the mean cross-entropy
+        in nats. Without: logits (B, 1, V) of the last position only, and None.
+        """
+        T = idx.shape[1] if idx.ndim == 2 else 0
+        if not 1 <= T <= self.config.block_size:
+            message = f"[GPT] idx must be (B, T) with 1 <= T <= {self.config.block_size}"
+            raise ValueError(f"{message}, got {tuple(idx.shape)}; idx[:, -block_size:]?")
+        positions = creation.arange(T, device=idx.device)
+        x = self.transformer.drop(self.transformer.wte(idx) + self.transformer.wpe(positions))
+        for block in self.transformer.h:
+            x = block(x)
+        x = self.transformer.ln_f(x)  # (B, T, C)
+        if targets is None:
+            return self.lm_head(x[:, [-1], :]), None
+        logits = self.lm_head(x)
+        flat = logits.view(-1, logits.shape[-1])
+        return logits, F.cross_entropy(flat, targets.view(-1), ignore_index=-1)
+
+    def generate(self, idx: Tensor, max_new_tokens: int, *args: Any, **options: Any) -> Tensor:
+        """idx (B, T) continued by up to max_new_tokens ids; see `generation.generate`."""
+        return generate(self, idx, max_new_tokens, *args, **options)
+
+    def crop_block_size(self, block_size: int) -> None:
+        """Shorten the longest context; make the optimiser afterwards."""
+        if not 1 <= block_size <= self.config.block_size:
+            message = f"[crop_block_size] it must be in 1..{self.config.block_size}"
+            raise ValueError(f"{message}, got {block_size}; positions can be dropped, not invented")
+        self.config.block_size = block_size
+        positions = self.transformer.wpe
+        positions.weight = nn.Parameter(positions.weight.detach()[:block_size].clone())
+        positions.num_embeddings = block_size
+
+    def configure_optimizers(
+        self,
+        weight_decay: float,
+        learning_rate: float,
+        betas: tuple[float, float],
+        device_type: str | None = None,
+    ) -> AdamW:
+        """AdamW that decays matrices and embeddings but neither biases nor norms.
+
+        device_type is taken for nanoGPT's sake: the parameters know where they are.
+        """
+        trained = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.dim() >= 2], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        return AdamW(groups, lr=learning_rate, betas=betas)
+
+    def get_num_params(self, non_embedding: bool = True) -> int:
+        """How many parameters; without the position embeddings unless non_embedding is False."""
+        total = sum(p.numel() for p in self.parameters())
+        return total - self.transformer.wpe.weight.numel() if non_embedding else total
+
+    def estimate_mfu(
+        self, fwdbwd_per_iter: float, dt: float, flops_promised: float = 312e12
+    ) -> float:
+        """The share of flops_promised (by default an A100's bfloat16 peak) in use, when dt seconds
+        do fwdbwd_per_iter sequences forward and backward: 6 N + 12 L C T operations per token
+        (Chowdhery et al., 2022, arXiv 2204.02311, appendix B)."""
+        c = self.config
+        per_token = 6 * self.get_num_params() + 12 * c.n_layer * c.n_embd * c.block_size
+        return per_token * c.block_size * fwdbwd_per_iter / dt / flops_promised

@@ -1,0 +1,22 @@
+"""Training a GPT on text: the configuration, the steps, and the run with its folder.
+
+`train(TrainConfig(...))` is all of it; nothing here knows the command line.
+"""
+
+from .config import PRESETS, TrainConfig
+from .console import Interrupted
+from .run import saved_config, train
+from .trainer import NotFinite, Trainer, batch_at, draw_offsets, split_tokens
+
+__all__ = [
+    "PRESETS",
+    "Interrupted",
+    "NotFinite",
+    "TrainConfig",
+    "Trainer",
+    "batch_at",
+    "draw_offsets",
+    "saved_config",
+    "split_tokens",
+    "train",
+]

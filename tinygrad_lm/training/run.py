@@ -1,0 +1,228 @@
+"""One training run in one folder: everything is checked, then trained, evaluated and saved.
+
+    out/last.json, last.*/   the newest checkpoint, from which --resume continues
+    out/best.json, best.*/   the weights with the lowest validation loss
+    out/metrics.jsonl        one line per event; out/loss.png is drawn from it
+
+Knows files and the order of events; the mathematics of a step is in `trainer.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import load_text
+from ..engine import backend, random
+from ..files import StrPath, check_writable
+from ..generation import generate_text
+from ..models.checkpoints import load_gpt, model_state, rebuild
+from ..models.gpt import GPT, GPTConfig
+from ..saving import load_checkpoint, save_checkpoint
+from ..tokenizers import CharTokenizer
+from ..viz import save_loss_curve
+from .config import MODEL_FIELDS, TrainConfig
+from .console import Interrupted, Metrics, Progress, Signals
+from .trainer import Trainer, split_tokens
+
+SAMPLE_TEMPERATURE = 0.8
+
+
+def saved_config(folder: StrPath) -> TrainConfig:
+    """The configuration of the run in a folder. FileNotFoundError, or ValueError: damaged."""
+    return _config_in(load_checkpoint(folder, "last")[1], folder)
+
+
+def pretrained_shape(folder: StrPath) -> dict[str, Any]:
+    """The fields of TrainConfig that a model to start from decides. Errors as for `load_gpt`."""
+    shape = dataclasses.asdict(load_gpt(folder, "best")[0].config)
+    return {name: shape[name] for name in MODEL_FIELDS if name != "dropout"}
+
+
+def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False) -> Trainer:
+    """Train as `config` says, in the folder config.out, and return what came of it.
+
+    resume: continue the run that is there; on the same machine, libraries and thread count the
+    result is bit for bit that of a run never interrupted. overwrite: replace it. Interrupted
+    (a KeyboardInterrupt): Ctrl-C or SIGTERM, after saving. NotFinite: a loss or gradient is.
+    ValueError, OSError: something is wrong with the input; no work has been done, nothing changed.
+    """
+    with Signals() as signals:
+        run = Run(config, signals, resume, overwrite)
+        try:
+            run.loop()
+        except Interrupted:
+            run.save("last")
+            run.progress.say(f"saved step {run.trainer.step} in {run.out}; --resume continues")
+            raise
+        finally:
+            run.close()
+        run.progress.say(save_loss_curve(run.out / "metrics.jsonl", run.out / "loss.png"))
+    return run.trainer
+
+
+def _config_in(meta: dict[str, Any], folder: StrPath) -> TrainConfig:
+    try:
+        return TrainConfig(**meta["config"])
+    except (KeyError, TypeError) as error:
+        message = f"[resume] {folder} must hold a run of this version, got {sorted(meta)}"
+        raise ValueError(f"{message}: {error}; was it made by `tinygrad-lm train`?") from error
+
+
+def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    """An existing run is neither continued nor replaced by accident."""
+    there = [name for name in ("last", "best") if (out / f"{name}.json").exists()]
+    if there and not (resume or overwrite):
+        message = f"[train] the folder must be without a run, got {out} with one"
+        hint = "--resume continues it, --overwrite replaces it, --out names another folder"
+        raise ValueError(f"{message}; {hint}")
+
+
+def _check_same(config: TrainConfig, old: TrainConfig) -> None:
+    """A resumed run may differ only in what decides nothing already computed."""
+    differing = [
+        f"{field.name} ({getattr(old, field.name)!r}, now {getattr(config, field.name)!r})"
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(old, field.name) and not field.metadata["free"]
+    ]
+    if differing:
+        message = f"[resume] the configuration must be that of the run in {config.out}, got another"
+        hint = "leave those out, or start a new run in another folder with --init-from"
+        raise ValueError(f"{message} {', '.join(differing)}; {hint}?")
+
+
+class Run:
+    """A run that is ready to go; making it checks everything, and changes nothing if that fails."""
+
+    def __init__(
+        self, config: TrainConfig, signals: Signals, resume: bool, overwrite: bool
+    ) -> None:
+        self.config, self.signals, self.out = config, signals, Path(config.out)
+        _check_folder(self.out, resume, overwrite)
+        backend.library_on(config.device)
+        if config.threads is not None:
+            backend.set_num_threads(config.threads)
+        text = load_text(config.data)
+        self.sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        arrays, meta = self._saved() if resume else ({}, {})
+        random.manual_seed(config.seed)
+        model, self.tokenizer = self._model(text, arrays, meta)
+        self.prompt = config.sample_prompt or ("\n" if "\n" in text else text[0])
+        self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
+        tokens = split_tokens(self.tokenizer.encode_array(text), config)
+        self.trainer = Trainer(model.to(config.device), tokens, config)
+        if resume:
+            self.trainer.load_state(arrays, meta["trainer"])
+        self._open(meta)
+        sizes = f"{len(text):,} characters, {self.tokenizer.vocab_size} distinct"
+        count = f"{model.get_num_params(False):,} parameters"
+        self.progress.say(f"{config.data}: {sizes}; {count}; from step {self.trainer.step}")
+
+    def _saved(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The checkpoint to resume from, which must be of this configuration and this text."""
+        arrays, meta = load_checkpoint(self.out, "last")
+        _check_same(self.config, _config_in(meta, self.out))
+        if meta["sha256"] != self.sha256:
+            message = f"[resume] {self.config.data} must be the text the run began with"
+            raise ValueError(f"{message}, got another; put the old one back?")
+        return arrays, meta
+
+    def _model(
+        self, text: str, arrays: dict[str, np.ndarray], meta: dict[str, Any]
+    ) -> tuple[GPT, CharTokenizer]:
+        """A resumed model, one to fine-tune, or a new one."""
+        config = self.config
+        if meta:
+            return rebuild(arrays, meta, f"{self.out} (last)")
+        if config.init_from is None:
+            tokenizer = CharTokenizer.from_text(text)
+            shape = {name: getattr(config, name) for name in MODEL_FIELDS}
+            return GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **shape)), tokenizer
+        model, tokenizer = load_gpt(config.init_from, "best", dropout=config.dropout)
+        for name in MODEL_FIELDS:
+            came, there = getattr(config, name), getattr(model.config, name)
+            if came != there and not (name == "block_size" and came < there):
+                message = f"[train] {name} must be that of {config.init_from}, {there}, got {came}"
+                raise ValueError(f"{message}; leave it out?")
+        model.crop_block_size(config.block_size)
+        return model, tokenizer
+
+    def _open(self, meta: dict[str, Any]) -> None:
+        """The folder, its metrics, the progress: the first things that are written."""
+        config = self.config
+        check_writable(self.out)
+        if not meta:
+            for name in ("last.json", "best.json", "loss.png"):
+                (self.out / name).unlink(missing_ok=True)
+        self.metrics = Metrics(self.out / "metrics.jsonl", meta.get("metrics", 0))
+        per_step = config.batch_size * config.gradient_accumulation_steps * config.block_size
+        self.progress = Progress(self.trainer.step, config.max_iters, per_step)
+        self.start = time.monotonic() - meta.get("seconds", 0.0)
+
+    def loop(self) -> None:
+        trainer, config = self.trainer, self.config
+        while True:
+            due = trainer.step % config.eval_interval == 0 or trainer.step >= config.max_iters
+            if due and trainer.evaluated != trainer.step:
+                self._evaluate()
+            if trainer.step >= config.max_iters:
+                return
+            self.signals.check()
+            step, event = trainer.step, trainer.update()
+            self.progress.advance(trainer.step, event["loss"])
+            if step % config.log_interval == 0:
+                rate = self.progress.tokens_per_second(trainer.step)
+                self.metrics.write({"step": step, **event, "tokens_per_second": round(rate)})
+                self.progress.line(trainer.step, event["loss"])
+
+    def _evaluate(self) -> None:
+        """Both losses, a sample, a line of metrics, the checkpoints."""
+        trainer, config, began = self.trainer, self.config, time.monotonic()
+        best = trainer.best
+        losses = trainer.evaluate(self.signals.check)
+        event = {"step": trainer.step, "train_loss": losses["train"], "val_loss": losses["val"]}
+        self.progress.say(
+            f"step {trainer.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}"
+        )
+        if config.sample_tokens:
+            text = self._sample()
+            self.progress.say(f"{text}\n")
+            event["sample"] = text
+        self.metrics.write({**event, "seconds": round(time.monotonic() - self.start, 3)})
+        if trainer.best < best:  # first, so that no kill leaves a `last` that thinks it is there
+            self.save("best")
+        self.save("last")
+        self.progress.pause(time.monotonic() - began)
+
+    def _sample(self) -> str:
+        """Text from a generator of its own, so that a run with samples is the run without."""
+        return generate_text(
+            self.trainer.model,
+            self.tokenizer,
+            self.prompt,
+            self.config.sample_tokens,
+            temperature=SAMPLE_TEMPERATURE,
+            device=self.config.device,
+            generator=random.Generator().manual_seed(self.config.seed),
+        )
+
+    def save(self, name: str) -> None:
+        """The checkpoint "best" holds a model; "last" all that the run needs to continue."""
+        arrays, meta = model_state(self.trainer.model, self.tokenizer)
+        meta["config"] = dataclasses.asdict(self.config)
+        meta["step"] = self.trainer.step
+        if name == "last":
+            more, meta["trainer"] = self.trainer.state()
+            arrays = {**arrays, **more}
+            meta["seconds"] = time.monotonic() - self.start
+            meta["metrics"], meta["sha256"] = self.metrics.length(), self.sha256
+        save_checkpoint(self.out, arrays, meta, name)
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.progress.close()

@@ -1,0 +1,199 @@
+"""A model in training: batches, one step, an evaluation, and all of it as arrays to save.
+
+The order of random draws is that of nanoGPT's training script, so a seeded run sees the same
+batches. Knows no file, no terminal and no clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine import creation
+from ..engine.modes import no_grad
+from ..engine.random import default_generator
+from ..engine.tensor import Tensor
+from ..models.gpt import GPT
+from ..nn.utils import clip_grad_norm_
+from .config import TrainConfig
+
+# Shapes: B batch, T time (block_size).
+
+Arrays = dict[str, np.ndarray]
+
+
+class NotFinite(ArithmeticError):
+    """A loss or a gradient is NaN or infinite; nothing has been updated with it."""
+
+
+def split_tokens(tokens: np.ndarray, config: TrainConfig) -> dict[str, np.ndarray]:
+    """The beginning to train on and the end to validate with. ValueError: one is too short."""
+    cut = int(len(tokens) * (1 - config.val_fraction))
+    splits = {"train": tokens[:cut], "val": tokens[cut:]}
+    for name, part in splits.items():
+        if len(part) <= config.block_size:
+            message = f"[train] the {name} part must be longer than block_size {config.block_size}"
+            hint = f"a longer text, a smaller block_size, or a val_fraction other than"
+            came = f"got {len(part)} of {len(tokens)} tokens"
+            raise ValueError(f"{message}, {came}; {hint} {config.val_fraction}?")
+    return splits
+
+
+def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.ndarray:
+    """Where a batch's sequences begin, int64 (B,), from the global stream."""
+    return creation.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
+
+
+def batch_at(
+    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: Any = None
+) -> tuple[Tensor, Tensor]:
+    """Inputs and targets, int64 (B, T) each: targets[b, t] is the token after inputs[b, t].
+
+    tokens: integers (N,), in memory or mapped.
+    """
+    rows = tokens[offsets[:, None] + np.arange(block_size + 1)].astype(np.int64)
+    x, y = creation.tensor(rows[:, :-1], device=device), creation.tensor(rows[:, 1:], device=device)
+    return x, y
+
+
+class Trainer:
+    """A GPT, its optimiser, and where the run stands.
+
+    tokens: {"train": (N,), "val": (M,)}. The first batch is drawn here, before anything else.
+    """
+
+    def __init__(self, model: GPT, tokens: dict[str, np.ndarray], config: TrainConfig) -> None:
+        self.model, self.tokens, self.config = model, tokens, config
+        betas = (config.beta1, config.beta2)
+        self.optimizer = model.configure_optimizers(
+            config.weight_decay, config.learning_rate, betas
+        )
+        self.step = 0  # updates made
+        self.evaluated = -1  # the last step at which `evaluate` was called
+        self.best = math.inf  # lowest validation loss, in nats per token
+        self.offsets = self._draw("train")
+
+    def _draw(self, split: str) -> np.ndarray:
+        return draw_offsets(self.tokens[split], self.config.block_size, self.config.batch_size)
+
+    def _batch(self, split: str, offsets: np.ndarray) -> tuple[Tensor, Tensor]:
+        return batch_at(self.tokens[split], offsets, self.config.block_size, self.config.device)
+
+    def update(self) -> dict[str, float]:
+        """One step: {"loss", "grad_norm", "lr"}. NotFinite: before anything has changed."""
+        c, losses = self.config, []
+        rate = c.rate(self.step)
+        for _ in range(c.gradient_accumulation_steps):
+            x, y = self._batch("train", self.offsets)
+            loss = self.model(x, y)[1]
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                self._stop("loss", losses[-1], first_bad_value(self.model, x, y))
+            self.offsets = self._draw("train")  # here, after the draws of this pass's dropout
+            (loss / c.gradient_accumulation_steps).backward()
+        parameters = list(self.model.parameters())
+        try:
+            longest = c.grad_clip or math.inf
+            norm = clip_grad_norm_(parameters, longest, error_if_nonfinite=True).item()
+        except RuntimeError:
+            self._stop("gradient", "another value", first_bad_gradient(self.model))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return {"loss": sum(losses) / len(losses), "grad_norm": norm, "lr": rate}
+
+    def evaluate(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """Mean loss over eval_iters fresh batches of each split, {"train", "val"}, in eval mode.
+
+        between() is called before each batch; if it raises, the random stream is put back, so
+        that the evaluation can be done again as if it had not begun.
+        """
+        before = default_generator.get_state()
+        self.model.eval()
+        try:
+            with no_grad():
+                means = {split: self._mean_loss(split, between) for split in self.tokens}
+        except BaseException:
+            default_generator.set_state(before)
+            raise
+        finally:
+            self.model.train()
+        self.evaluated, self.best = self.step, min(self.best, means["val"])
+        return means
+
+    def _mean_loss(self, split: str, between: Callable[[], None]) -> float:
+        losses = []
+        for _ in range(self.config.eval_iters):
+            between()
+            x, y = self._batch(split, self._draw(split))
+            losses.append(self.model(x, y)[1].item())
+            if not math.isfinite(losses[-1]):
+                self._stop(f"{split} loss", losses[-1], first_bad_value(self.model, x, y))
+        return sum(losses) / len(losses)
+
+    def _stop(self, what: str, came: Any, first: str) -> None:
+        message = f"[train] step {self.step}: every {what} must be finite, got {came}"
+        hint = "a lower learning_rate, or grad_clip 1? Checkpoints hold the steps before"
+        raise NotFinite(f"{message}, first in {first}; {hint}")
+
+    def state(self) -> tuple[Arrays, dict[str, Any]]:
+        """Everything besides the model that the future of this run depends on."""
+        arrays = {"next_batch": self.offsets, "random": default_generator.get_state()}
+        saved = self.optimizer.state_dict()
+        plain: dict[str, Any] = {}
+        for index, entries in saved["state"].items():
+            for name, value in entries.items():
+                if isinstance(value, Tensor):
+                    arrays[f"optimizer.{index}.{name}"] = value.detach().cpu().numpy()
+                else:
+                    plain[f"{index}.{name}"] = value
+        counters = {"step": self.step, "evaluated": self.evaluated, "best": self.best}
+        return arrays, {**counters, "optimizer": plain, "groups": saved["param_groups"]}
+
+    def load_state(self, arrays: Arrays, meta: dict[str, Any]) -> None:
+        """Continue from what `state` returned, bit for bit."""
+        entries: dict[int, dict[str, Any]] = {}
+        values = {n[len("optimizer.") :]: a for n, a in arrays.items() if n[:10] == "optimizer."}
+        for name, value in [*values.items(), *meta["optimizer"].items()]:
+            index, _, key = name.partition(".")
+            value = creation.from_numpy(value) if isinstance(value, np.ndarray) else value
+            entries.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({"state": entries, "param_groups": meta["groups"]})
+        self.step, self.evaluated, self.best = meta["step"], meta["evaluated"], meta["best"]
+        self.offsets = arrays["next_batch"]
+        default_generator.set_state(arrays["random"])
+
+
+def first_bad_value(model: GPT, x: Tensor, y: Tensor) -> str:
+    """The first tensor that is not finite: a parameter, else what a module computes from (x, y)."""
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.detach().isfinite().all()):
+            return f"parameter {name}"
+    found: list[str] = []
+
+    def look(name: str) -> Callable:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and not bool(output.detach().isfinite().all()):
+                found.append(f"the output of {name}")
+
+        return hook
+
+    handles = [m.register_forward_hook(look(name)) for name, m in model.named_modules()]
+    with no_grad():
+        model(x, y)
+    for handle in handles:
+        handle.remove()
+    return found[0] if found else "the loss itself"
+
+
+def first_bad_gradient(model: GPT) -> str:
+    """The first parameter whose gradient is not finite."""
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+            return f"the gradient of {name}"
+    return "the norm over all parameters"
