@@ -52,7 +52,10 @@ def register_library(array_type: type, library: Any, device_type: str) -> None:
 
 def library(x: Any) -> Any:
     """The array library of x, found by its type; of a Tensor, NumPy's names over recorded ops."""
-    return LIBRARIES.get(type(x)) or TENSOR_LIBRARY
+    found = LIBRARIES.get(type(x))
+    if found is None:  # NumPy's arithmetic turns 0-d arrays into scalars
+        found = numpy if isinstance(x, numpy.generic) else TENSOR_LIBRARY
+    return found
 
 
 TENSOR_LIBRARY = SimpleNamespace()  # filled by `ops/__init__.py`
@@ -79,6 +82,15 @@ def cupy() -> Any:
         for hook in ON_CUDA:
             hook()
     return cp
+
+
+def cuda_is_available() -> bool:
+    """Whether `cupy()` would give one."""
+    try:
+        cupy()
+    except RuntimeError:
+        return False
+    return True
 
 
 ON_CUDA: list[Any] = []  # called once when CuPy is first loaded: that is how its kernels register

@@ -60,7 +60,7 @@ class Op:
         if self.fused:
             kernel = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
             if not kernel or mode.differentiable_pullbacks:
-                return function(*inputs, **settings)
+                return function(*[_as_input(self.name, x) for x in inputs], **settings)
             function = kernel
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
@@ -96,7 +96,7 @@ class Op:
             return self._record_twice(inputs, settings, parents)
         try:
             found = quietly(function, *arrays, **settings)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, inputs) from error
         if found is NotImplemented:  # a kernel for which these inputs are too unusual
             return self.function(*inputs, **settings)
@@ -156,9 +156,14 @@ class Op:
             return RuntimeError(
                 f"[{self.name}] all inputs must be on the same device, got {where}; move with .to()"
             )
-        if isinstance(error, TypeError) or str(error).startswith("["):
+        if str(error).startswith("["):
             return error
+        if isinstance(error, TypeError):
+            kinds = " and ".join(str(x.dtype) for x in arrays)
+            return TypeError(f"[{self.name}] inputs must have types it is defined for, got {kinds}: {error}")
         shapes = " and ".join(str(tuple(x.shape)) for x in arrays)
+        if isinstance(error, IndexError):
+            return IndexError(f"[{self.name}] positions must exist, got {shapes}: {error}")
         return RuntimeError(f"[{self.name}] shapes must fit together, got {shapes}: {error}")
 
 
@@ -167,6 +172,14 @@ def _first_array(inputs: tuple) -> Any:
         if isinstance(x, Tensor):
             return x.array
     return None
+
+
+def _as_input(name: str, x: Any) -> Any:
+    """What a composition works on: a Tensor, a number, or None."""
+    if x is None or isinstance(x, (Tensor, float, int)):
+        return x
+    x = _plain(name, x)
+    return wrap(x) if type(x) in LIBRARIES else x
 
 
 def _plain(name: str, x: Any) -> Any:

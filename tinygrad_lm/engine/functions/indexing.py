@@ -20,7 +20,7 @@ from .shapes import broadcast_tensors
 def _key(x: Tensor, key: Any) -> tuple:
     """A key of Tensors, lists, numbers and slices as a tuple NumPy reads the same way."""
     parts = key if isinstance(key, tuple) else (key,)
-    made = tuple([k if type(k) is int or type(k) is slice else _part(x, k) for k in parts])
+    made = tuple([k if type(k) is int else _part(x, k) for k in parts])
     axis = 0
     shape = x.array.shape
     on_cuda = type(x.array) is not numpy.ndarray
@@ -42,11 +42,19 @@ def _axes(k: Any) -> int:
     return k.ndim if type(k) in LIBRARIES and k.dtype == bool else 1
 
 
+def _slice(k: slice) -> slice:
+    if k.step is not None and int(k.step) < 1:
+        raise ValueError(f"[index] a slice's step must be positive, got {k.step}; use flip()")
+    if k.start.__class__ is Tensor or k.stop.__class__ is Tensor:
+        return slice(*(None if b is None else int(b) for b in (k.start, k.stop, k.step)))
+    return k
+
+
 def _part(x: Tensor, k: Any) -> Any:
     if k is None or k is Ellipsis or isinstance(k, bool):
         return k
     if isinstance(k, slice):
-        return slice(*(None if b is None else int(b) for b in (k.start, k.stop, k.step)))
+        return _slice(k)
     if isinstance(k, Tensor):
         k = k.array
     elif isinstance(k, (list, range, tuple)):
@@ -55,7 +63,7 @@ def _part(x: Tensor, k: Any) -> Any:
     elif isinstance(k, (int, numpy.integer)):
         return int(k)
     elif type(k) not in LIBRARIES:
-        raise TypeError(
+        raise (TypeError if isinstance(k, str) else IndexError)(
             f"[index] must be integers, slices, None, ..., lists or tensors, got {k!r:.60}"
         )
     if k.dtype.kind not in "iub":
@@ -96,7 +104,17 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
                 f"[setitem] the value must be on {input.device}, it is on {value.device}; use .to()"
             )
         value = value.to(input.device)
-    set_item(input, key, value, ops.placed)
+    set_item(input, key, value, _write_name(input, key))
+
+
+def _write_name(input: Tensor, key: tuple) -> str:
+    if input.base is not None or not all(_whole(k) for k in key if type(k) not in LIBRARIES):
+        return "CopySlices"
+    return "CopyBackwards" if ops.is_basic(key) else "IndexPutBackward0"
+
+
+def _whole(k: Any) -> bool:
+    return k is Ellipsis or (isinstance(k, slice) and k == slice(None))
 
 
 def _indices(index: Any, name: str) -> Any:
@@ -120,14 +138,12 @@ def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tenso
     if dim is None:
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
-    ops.check_bounds(indices, input.array.shape[axis], "take_along_dim")
     return named(take_along_axis(input, indices=indices, axis=axis), "GatherBackward0")
 
 
 def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
     axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add")
-    ops.check_bounds(index, input.array.shape[axis], "scatter_add")
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 

@@ -156,8 +156,8 @@ def tanh(x):
 
 @primitive(cast="float")
 def sigmoid(x):
-    """1 / (1 + e^-x), as (1 + tanh(x/2)) / 2 so that nothing overflows."""
-    out = 0.5 * library(x).tanh(0.5 * x) + 0.5
+    """1 / (1 + e^-x); where e^-x overflows to inf the result is the right one, 0."""
+    out = 1 / (1 + library(x).exp(-x))
     return out, (lambda g: g * (out * (1 - out)),)
 
 
@@ -179,7 +179,7 @@ def softplus(x, *, beta=1.0, threshold=20.0):
     lib = library(x)
     z = beta * x
     out = lib.where(z > threshold, x, lib.log1p(lib.exp(lib.minimum(z, threshold))) / beta)
-    steep = lib.where(z > threshold, 1.0, 0.5 * lib.tanh(0.5 * z) + 0.5).astype(x.dtype)
+    steep = lib.where(z > threshold, 1.0, 1 / (1 + lib.exp(-z))).astype(x.dtype)
     return out, (lambda g: g * steep,)
 
 
@@ -258,7 +258,7 @@ def where(x, y, *, condition):
 def masked_fill(x, *, mask, value):
     lib = library(x)
     if mask.dtype != bool:
-        raise TypeError(f"[masked_fill] mask must be boolean, got {mask.dtype}; compare first?")
+        raise RuntimeError(f"[masked_fill] mask must be boolean, got {mask.dtype}; compare first?")
     out = lib.where(mask, lib.asarray(value, x.dtype), x)
     return out, (lambda g: lib.where(mask, 0, g),)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from ..registry import fused
+from .elementwise import softplus
 
 # Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
 
@@ -29,6 +30,8 @@ def embedding(weight, *, ids):
 def gelu(x, *, approximate="none"):
     """x Phi(x) with the normal distribution function, or its tanh form (Hendrycks and Gimpel,
     2016, arXiv 1606.08415)."""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"[gelu] approximate must be 'none' or 'tanh', got {approximate!r}")
     if approximate == "tanh":
         return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)).tanh())
     return 0.5 * x * (1 + (x * math.sqrt(0.5)).erf())
@@ -56,6 +59,12 @@ def log_softmax(x, *, axis=-1):
 @fused
 def nll_loss(logp, weight=None, *, targets, ignore_index=-100, reduction="mean"):
     """Minus the log-probability logp (N, V) of each target (N,), weighted by weight (V,)."""
+    check_reduction(reduction)
+    if targets.shape != logp.shape[:1]:
+        raise RuntimeError(
+            f"[nll_loss] there must be one target per row of {tuple(logp.shape)}, "
+            f"got {tuple(targets.shape)}; flatten both?"
+        )
     counted = targets != ignore_index
     ids = targets * counted  # an ignored target reads row 0 and is masked out
     losses = -logp.gather(1, ids.reshape(-1, 1)).reshape(-1)
@@ -99,10 +108,16 @@ def mse_loss(x, y, *, reduction="mean"):
 @fused
 def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
     """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, written so that nothing overflows."""
-    return _reduce(x.relu() - x * y + (-x.abs()).exp().log1p(), reduction)
+    return _reduce(softplus(x, threshold=40.0) - x * y, reduction)
+
+
+def check_reduction(reduction):
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"[loss] reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
 def _reduce(losses, reduction):
+    check_reduction(reduction)
     return losses if reduction == "none" else getattr(losses, reduction)()
 
 
@@ -170,10 +185,11 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
         scores = scores + mask
     if allowed is not None:
         scores = scores.masked_fill(~allowed, -math.inf)
-    weights = scores.softmax(-1)
-    if allowed is not None or mask is not None:
+    if allowed is None and mask is None:
+        weights = scores.softmax(-1)
+    else:
         blind = (scores == -math.inf).all(-1, keepdim=True)
-        weights = weights.masked_fill(blind, 0.0)
+        weights = scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
     if keep is not None:
         weights = dropout(weights, keep=keep, p=p)
     return weights @ v

@@ -94,10 +94,8 @@ def take(x, *, indices, axis):
     check_bounds(indices, shape[axis], "index_select")
 
     def dx(g):
-        rows = lib.moveaxis(g, axis, 0)
-        flat = rows.reshape(len(rows), -1)
-        whole = sum_rows(flat, indices % shape[axis], shape[axis])
-        return lib.moveaxis(whole.reshape(shape[axis], *rows.shape[1:]), 0, axis)
+        whole = sum_rows(lib.moveaxis(g, axis, 0), indices % shape[axis], shape[axis])
+        return lib.moveaxis(whole, 0, axis)
 
     return lib.take(x, indices, axis=axis), (dx,)
 
@@ -106,6 +104,7 @@ def take(x, *, indices, axis):
 def scatter_add(x, source, *, indices, axis):
     """x plus source added at positions along an axis; the mirror of take_along_axis."""
     lib = library(x)
+    check_bounds(indices, x.shape[axis] if x.ndim else 1, "scatter_add")
     out = x.copy()
     region = tuple(slice(0, n) for n in indices.shape)
     placed_along(source[region], x.shape, indices, axis).add_to(out)

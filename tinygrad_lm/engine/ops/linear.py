@@ -3,6 +3,8 @@ the same thing: both NumPy and CuPy take a slow path for (B, T, C) @ (C, D)."""
 
 from __future__ import annotations
 
+import math
+
 from ..backend import library
 from ..registry import primitive
 
@@ -11,20 +13,28 @@ from ..registry import primitive
 def matmul(x, y):
     """x (..., n, k) @ y (..., k, m), leading axes broadcast."""
     if x.dtype != y.dtype:
-        raise RuntimeError(f"[matmul] both dtypes must be equal, got {x.dtype} and {y.dtype}; cast?")
+        raise RuntimeError(
+            f"[matmul] both dtypes must be equal, got {x.dtype} and {y.dtype}; cast?"
+        )
+    if x.ndim < 2 or y.ndim < 2:
+        raise RuntimeError(
+            f"[matmul] both must have at least two axes, got {tuple(x.shape)} @ {tuple(y.shape)}; "
+            "add one of size 1?"
+        )
     if x.shape[-1] != y.shape[-2]:
         raise RuntimeError(
             f"[matmul] inner sizes must agree, got {tuple(x.shape)} @ {tuple(y.shape)}; "
             "transpose one of them?"
         )
     if y.ndim == 2 and x.ndim > 2:
-        rows = x.reshape(-1, x.shape[-1])
+        n = math.prod(x.shape[:-1])
+        rows = x.reshape(n, x.shape[-1])
 
         def dx(g):
-            return (g.reshape(-1, g.shape[-1]) @ y.T).reshape(x.shape)
+            return (g.reshape(n, g.shape[-1]) @ y.T).reshape(x.shape)
 
         def dy(g):
-            return rows.T @ g.reshape(-1, g.shape[-1])
+            return rows.T @ g.reshape(n, g.shape[-1])
 
         return (rows @ y).reshape(*x.shape[:-1], y.shape[-1]), (dx, dy)
     return x @ y, (lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g)

@@ -8,7 +8,7 @@ import math
 
 from ..backend import library
 from ..registry import primitive
-from .index import placed_along
+from .index import check_bounds, placed_along
 
 
 def _spread(g, like, axis, keepdims):
@@ -47,17 +47,18 @@ def sum(x, *, axis=None, keepdims=False):
 
 @primitive
 def mean(x, *, axis=None, keepdims=False):
-    like, n = _Like(x), count(x, axis)
-    out = x.sum(axis=axis, keepdims=keepdims) / (n or math.nan)
-    return out, (lambda g: _spread(g / n, like, axis, keepdims),)
+    like, total = _Like(x), x.sum(axis=axis, keepdims=keepdims)
+    n = count(x, axis)
+    return total / (n or math.nan), (lambda g: _spread(g / n, like, axis, keepdims),)
 
 
 @primitive
 def var(x, *, axis=None, keepdims=False, correction=1):
     """Sum of squared distances from the mean over (n - correction)."""
+    total = x.sum(axis=axis, keepdims=True)
     n = count(x, axis)
-    scale = 1 / (n - correction) if n > correction else math.nan
-    centred = x - x.mean(axis=axis, keepdims=True)
+    scale = 1 / (n - correction) if n > correction else math.inf
+    centred = x - total / (n or math.nan)
     out = (centred * centred).sum(axis=axis, keepdims=keepdims) * scale
     return out, (lambda g: _spread(g, x, axis, keepdims) * (centred * (2 * scale)),)
 
@@ -180,6 +181,7 @@ def argsort(x, *, axis=-1, descending=False):
 def take_along_axis(x, *, indices, axis):
     """x at the given positions along one axis; positions that repeat add up their gradients."""
     shape = x.shape
+    check_bounds(indices, shape[axis] if shape else 1, "take_along_dim")
     out = library(x).take_along_axis(x, indices, axis)
     return out, (lambda g: placed_along(g, shape, indices, axis),)
 

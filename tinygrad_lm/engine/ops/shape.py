@@ -110,6 +110,8 @@ def roll(x, *, shift, axis):
 @primitive
 def tile(x, *, counts):
     """The whole tensor repeated along each axis (PyTorch's `repeat`)."""
+    if len(counts) < x.ndim:
+        raise RuntimeError(f"[tile] needs one count per axis of {tuple(x.shape)}, got {counts}")
     shape = (1,) * (len(counts) - x.ndim) + tuple(x.shape)
     apart = [n for pair in zip(counts, shape, strict=True) for n in pair]
 
@@ -123,7 +125,7 @@ def tile(x, *, counts):
 @primitive
 def repeat(x, *, count, axis):
     """Each element repeated in place along an axis (PyTorch's `repeat_interleave`)."""
-    axis = axis % x.ndim
+    axis = axis + x.ndim if axis < 0 else axis
     apart = [*x.shape[: axis + 1], count, *x.shape[axis + 1 :]]
     return library(x).repeat(x, count, axis), (lambda g: g.reshape(apart).sum(axis=axis + 1),)
 
@@ -132,6 +134,8 @@ def repeat(x, *, count, axis):
 def pad(x, *, widths, value=0.0):
     """widths: one (before, after) per axis; negative ones cut off."""
     lib = library(x)
+    if len(widths) != x.ndim:
+        raise RuntimeError(f"[pad] needs one pair per axis of {tuple(x.shape)}, got {widths}")
     grown = [(max(a, 0), max(b, 0)) for a, b in widths]
     cut = tuple(
         slice(max(-a, 0), (n + max(a, 0) + max(b, 0)) - max(-b, 0))

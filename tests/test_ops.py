@@ -1,0 +1,242 @@
+"""The laws that every op obeys, over every entry of the op table. What an op is called with comes
+from its record; an op without a record is a failure."""
+
+import warnings
+
+import numpy as np
+import op_specs_fused  # noqa: F401  adds its records to the table
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from op_laws import (
+    assert_close,
+    cases,
+    moved,
+    numpy_of,
+    pull,
+    reference,
+    run,
+    some_cases,
+    upstream,
+)
+from op_specs import SPECS, Case
+
+import tinygrad_lm as tg
+from tinygrad_lm.autograd import grad, gradcheck, higher_order
+from tinygrad_lm.engine import backend
+from tinygrad_lm.engine.registry import OPS, reference_only
+from tinygrad_lm.engine.tensor import wrap
+
+DIFFERENTIABLE = [name for name in OPS if name in SPECS and SPECS[name].differentiable]
+NAMES = [name for name in OPS if name in SPECS]
+WITH_KERNELS = [(name, kind) for name in OPS for kind in OPS[name].kernels]
+
+
+def law(names, examples=12, **strategies):
+    """Run a law(name, case) over ops, each with cases drawn from its record."""
+
+    def decorate(function):
+        @pytest.mark.parametrize("name", names)
+        def test(name):
+            @settings(max_examples=examples)
+            @given(case=cases(SPECS[name], **strategies))
+            def check(case):
+                function(name, case)
+
+            check()
+
+        test.__name__, test.__doc__ = function.__name__, function.__doc__
+        return test
+
+    return decorate
+
+
+def test_every_op_has_a_record():
+    assert set(OPS) == set(SPECS)
+
+
+@law(NAMES)
+def test_the_value_is_the_definition(name, case):
+    """Also for numbers of another kind: what is counted or compared is no float."""
+    out, _ = run(OPS[name], case)
+    want = reference(SPECS[name], case)
+    assert out.array.dtype == want.dtype or want.dtype.kind != "f"
+    assert_close(out.array, want)
+
+
+@law(DIFFERENTIABLE, examples=20)
+def test_pullbacks_agree_with_differences(name, case):
+    tensors = [wrap(x) if isinstance(x, np.ndarray) else x for x in case.inputs]
+    for i in case.floats():
+        tensors[i].requires_grad_()
+    assert gradcheck(lambda *xs: OPS[name](*xs, **case.settings), tensors, eps=SPECS[name].eps)
+
+
+@law(DIFFERENTIABLE)
+def test_pullbacks_are_linear_and_repeatable(name, case):
+    """Zero in, exact zero out; sums map to sums; two runs and two walks give the same bits; inputs
+    and upstream gradient are read-only all the while."""
+
+    def frozen(array):
+        array = np.array(array)
+        array.flags.writeable = False
+        return array
+
+    out, leaves = run(OPS[name], case, frozen)
+    again, others = run(OPS[name], case, frozen)
+    assert np.array_equal(out.array, again.array, equal_nan=True)
+    g, h = (frozen(upstream(out, seed)) for seed in (1, 2))
+    first = pull(out, leaves, g, retain=True)
+    for got, want in zip(pull(out, leaves, g, retain=True), first):
+        assert np.array_equal(got, want, equal_nan=True)
+    for got, want in zip(pull(again, others, g), first):
+        assert np.array_equal(got, want, equal_nan=True)
+    for nothing in pull(out, leaves, frozen(g * 0), retain=True):
+        assert not nothing.any()
+    second = pull(out, leaves, h, retain=True)
+    for total, a, b in zip(pull(out, leaves, frozen(g + h)), first, second):
+        np.testing.assert_allclose(total, a + b, 1e-11, 1e-11 * (1 + abs(a).max(initial=0)))
+
+
+def fortran(array):
+    return np.asfortranarray(array)
+
+
+def reversed_memory(array):
+    return array[(slice(None, None, -1),) * array.ndim].copy()[(slice(None, None, -1),) * array.ndim]
+
+
+def every_other(array):
+    wide = np.zeros((*array.shape, 2), array.dtype)
+    wide[..., 0] = array
+    return wide[..., 0]
+
+
+@law([name for name in NAMES if name != "view"])
+def test_strides_do_not_matter(name, case):
+    want, leaves = run(OPS[name], case)
+    g = upstream(want)
+    gradients = pull(want, leaves, g) if SPECS[name].differentiable else []
+    for layout in (fortran, reversed_memory, every_other):
+        out, leaves = run(OPS[name], case, lambda a, f=layout: f(a) if a.ndim else a)
+        assert_close(out.array, want.array, what=layout.__name__)
+        if gradients:
+            for got, known in zip(pull(out, leaves, layout(g) if g.ndim else g), gradients):
+                assert_close(got, known, what=f"gradient, {layout.__name__}")
+
+
+@law([name for name in NAMES if SPECS[name].empty], sizes=(0, 1, 2))
+def test_sizes_may_be_zero(name, case):
+    out, leaves = run(OPS[name], case)
+    assert_close(out.array, reference(SPECS[name], case))
+    if SPECS[name].differentiable:
+        for g, x in zip(pull(out, leaves, upstream(out)), leaves):
+            assert g.shape == x.shape and g.dtype == np.float64
+
+
+@law([name for name in DIFFERENTIABLE if name != "astype"])
+def test_float32_stays_float32(name, case):
+    want, leaves = run(OPS[name], case)
+    g = upstream(want)
+    gradients = pull(want, leaves, g)
+
+    def single(array):
+        return array.astype("float32") if array.dtype == np.float64 else array
+
+    out, leaves = run(OPS[name], case, single)
+    assert out.dtype is tg.float32
+    assert_close(out.array, want.array, "float32")
+    for got, known, leaf in zip(pull(out, leaves, single(g)), gradients, leaves):
+        assert got.dtype == np.float32 or not got.any()
+        size = 1 + abs(known).max(initial=0)
+        assert_close(got / leaf.array.dtype.type(size), known / size, "float32", "gradient")
+
+
+KNOWN = [(name, i) for name in SPECS for i in range(len(SPECS[name].known))]
+
+
+@pytest.mark.parametrize(("name", "i"), KNOWN)
+def test_known_answers_at_kinks_ties_and_limits(name, i):
+    known = SPECS[name].known[i]
+    out, leaves = run(OPS[name], known.case)
+    assert_close(out.array, known.value)
+    if known.gradients:
+        gradients = pull(out, leaves, np.ones(out.shape))
+        for got, want in zip(gradients, known.gradients, strict=True):
+            assert_close(got, np.broadcast_to(want, got.shape), what="gradient")
+
+
+WRONG = [(name, i) for name in SPECS for i in range(len(SPECS[name].wrong))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_op_has_examples_of_wrong_input(name):
+    assert SPECS[name].wrong
+
+
+@pytest.mark.parametrize(("name", "i"), WRONG)
+def test_wrong_input_says_what_must_hold_and_what_came(name, i):
+    wrong = SPECS[name].wrong[i]
+    case = Case(wrong.inputs, wrong.settings)
+    with pytest.raises(wrong.error) as raised:
+        run(OPS[name], case)
+    assert wrong.says in str(raised.value)
+    assert str(raised.value).startswith("[")
+
+
+@law([name for name in DIFFERENTIABLE if SPECS[name].second], examples=8)
+def test_second_derivatives(name, case):
+    """The gradient for a fixed random upstream is itself a function, and it is checked as one."""
+    tensors = [wrap(x) if isinstance(x, np.ndarray) else x for x in case.inputs]
+    wanted = case.floats()
+    for i in wanted:
+        tensors[i].requires_grad_()
+    probes = np.random.default_rng(0)
+    weights = [wrap(np.asarray(probes.standard_normal(tensors[i].shape))) for i in wanted]
+
+    def slope(*xs):
+        with higher_order():
+            out = OPS[name](*xs, **case.settings)
+            start = wrap(upstream(out))
+            found = grad([out], [xs[i] for i in wanted], [start], create_graph=True, allow_unused=True)
+            total = wrap(np.zeros(()))
+            for g, w in zip(found, weights):
+                if g is not None:
+                    total = total + (g * w).sum()
+        return total
+
+    assert gradcheck(slope, tensors, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [n for n in DIFFERENTIABLE if not SPECS[n].second])
+def test_what_has_no_second_derivative_says_so(name):
+    for case in some_cases(SPECS[name], 4):
+        with higher_order(), pytest.raises(NotImplementedError, match=rf"\[{name}\] has no second"):
+            run(OPS[name], case)
+
+
+@pytest.mark.parametrize(("name", "kind"), WITH_KERNELS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_kernels_agree_with_the_composition(name, kind, dtype):
+    if kind not in backend.LIBRARIES:
+        pytest.skip("no such array library here")
+
+    @settings(max_examples=20)
+    @given(case=cases(SPECS[name]))
+    def check(case):
+        with reference_only():
+            want, leaves = run(OPS[name], case)
+            g = upstream(want)
+            gradients = pull(want, leaves, g)
+        library = backend.LIBRARIES[kind]
+
+        def there(array):
+            return library.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
+
+        out, leaves = run(OPS[name], case, there)
+        assert type(out.array) is kind and numpy_of(out.array).dtype == dtype
+        assert_close(out.array, want.array, dtype)
+        for got, known in zip(pull(out, leaves, there(g)), gradients):
+            assert_close(got, known, dtype, "gradient")
+
+    check()
