@@ -145,8 +145,8 @@ class MultiheadAttention(Module):
                 continue
             if given.numel() != math.prod(shape):
                 raise RuntimeError(
-                    f"[MultiheadAttention] masks must be (B, S) and (T, S) or (B H, T, S) for B={b}, "
-                    f"H={h}, T={t}, S={s}, got {tuple(given.shape)}"
+                    f"[MultiheadAttention] masks must be (B, S) and (T, S) or (B H, T, S) "
+                    f"with B={b}, H={h}, T={t}, S={s}, got {tuple(given.shape)}"
                 )
             if not given.is_floating_point():
                 closed = zeros(given.shape, dtype=q.dtype, device=q.device)

@@ -85,7 +85,7 @@ class Embedding(Module):
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(
-                    f"[Embedding] padding_idx must be one of {num_embeddings} rows, got {padding_idx}"
+                    f"[Embedding] padding_idx must be below {num_embeddings}, got {padding_idx}"
                 )
             padding_idx %= num_embeddings
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim

@@ -1,9 +1,5 @@
-"""Module: a function with parameters, buffers and other modules inside, found by their names.
-It knows how to name, walk, save, load, move and print what it holds, and no layer in particular.
-
-Everything registered stands twice: in `_parameters`, `_buffers` or `_modules`, which are what is
-walked, and as a plain attribute, so that reading one costs no more than any attribute.
-"""
+"""Module: a function with parameters, buffers and other modules inside; a `Tree` that can be called.
+It knows how to call, save, load, move and print what it holds, and no layer in particular."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from ..engine import backend
 from ..engine.functions.common import as_tensor
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor
-from .parameter import Parameter
+from .tree import Tree
 
 M = TypeVar("M", bound="Module")
 
@@ -48,25 +44,18 @@ class RemovableHandle:
         self.hooks.pop(self.id, None)
 
 
-class Module:
+class Module(Tree):
     """Subclass it, call `super().__init__()`, assign parameters and modules as attributes, and
     write `forward`. Calling the module runs `forward` and its hooks."""
 
     training: bool
     forward: Callable[..., Any]
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
-    _pre_hooks: dict[int, tuple[Callable, bool]]
-    _hooks: dict[int, tuple[Callable, bool]]
-    _not_saved: set[str]
 
     def __init__(self) -> None:
-        state = self.__dict__
-        state["training"] = True
-        for kind in ("_parameters", "_buffers", "_modules", "_pre_hooks", "_hooks"):
-            state[kind] = {}
-        state["_not_saved"] = set()
+        super().__init__()
+        self.training = True
+        self._pre_hooks: dict[int, tuple[Callable, bool]] = {}
+        self._hooks: dict[int, tuple[Callable, bool]] = {}
 
     # ------------------------------------------------------------ calling
 
@@ -105,146 +94,6 @@ class Module:
         handle = RemovableHandle(self._hooks)
         self._hooks[handle.id] = (hook, with_kwargs)
         return handle
-
-    # ------------------------------------------------------------ registering
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        state = self.__dict__
-        if isinstance(value, (Parameter, Module)):
-            if "_modules" not in state:
-                raise AttributeError(
-                    f"[{type(self).__name__}] super().__init__() must run before {name!r} is set"
-                )
-            mine = "_parameters" if isinstance(value, Parameter) else "_modules"
-            for kind in ("_parameters", "_buffers", "_modules"):
-                if kind != mine:
-                    state[kind].pop(name, None)
-            state[mine][name] = value
-        else:
-            for kind in ("_parameters", "_buffers", "_modules"):
-                held = state.get(kind, ())
-                if name in held:
-                    if not (value is None or (kind == "_buffers" and isinstance(value, Tensor))):
-                        raise TypeError(
-                            f"[{type(self).__name__}] {name!r} is one of {kind[1:]}, so it must "
-                            f"stay one or become None, got {type(value).__name__}; del it first?"
-                        )
-                    held[name] = value
-        object.__setattr__(self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        for held in (self._parameters, self._buffers, self._modules):
-            held.pop(name, None)
-        self._not_saved.discard(name)
-        object.__delattr__(self, name)
-
-    def _register(self, kind: str, name: str, value: Any, wanted: type) -> None:
-        if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(
-                f"[{kind}] a name must be a string, not empty and without dots, got {name!r}"
-            )
-        if hasattr(self, name) and name not in self.__dict__[kind]:
-            raise KeyError(f"[{kind}] a name must be new, but attribute {name!r} already exists")
-        if value is not None and not isinstance(value, wanted):
-            raise TypeError(
-                f"[{kind}] {name!r} must be a {wanted.__name__} or None, got {type(value).__name__}"
-            )
-        self.__dict__[kind][name] = value
-        object.__setattr__(self, name, value)
-
-    def register_parameter(self, name: str, param: Parameter | None) -> None:
-        self._register("_parameters", name, param, Parameter)
-
-    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """A tensor that belongs to the module but is not trained; saved if `persistent`."""
-        self._register("_buffers", name, tensor, Tensor)
-        (self._not_saved.discard if persistent else self._not_saved.add)(name)
-
-    def add_module(self, name: str, module: Module | None) -> None:
-        self._register("_modules", name, module, Module)
-
-    register_module = add_module
-
-    # ------------------------------------------------------------ walking
-
-    def named_modules(
-        self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Module]]:
-        """(name, module) for this one, named `prefix`, and everything below it, parents first."""
-        memo = set() if memo is None else memo
-        if self in memo:
-            return
-        if remove_duplicate:
-            memo.add(self)
-        yield prefix, self
-        for name, module in self._modules.items():
-            if module is not None:
-                yield from module.named_modules(memo, _join(prefix, name), remove_duplicate)
-
-    def modules(self) -> Iterator[Module]:
-        return (module for _, module in self.named_modules())
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        seen: set[Module] = set()
-        for name, module in self._modules.items():
-            if module is not None and module not in seen:
-                seen.add(module)
-                yield name, module
-
-    def children(self) -> Iterator[Module]:
-        return (module for _, module in self.named_children())
-
-    def _named(
-        self, kind: str, prefix: str, recurse: bool, remove_duplicate: bool
-    ) -> Iterator[tuple[str, Any]]:
-        seen = set()
-        several = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-        for path, module in several if recurse else [(prefix, self)]:
-            for name, x in module.__dict__[kind].items():
-                if x is not None and id(x) not in seen:
-                    if remove_duplicate:
-                        seen.add(id(x))
-                    yield _join(path, name), x
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
-        """(name, parameter) with dotted names; a shared parameter comes once, under its first."""
-        return self._named("_parameters", prefix, recurse, remove_duplicate)
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        return (x for _, x in self.named_parameters(recurse=recurse))
-
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Tensor]]:
-        return self._named("_buffers", prefix, recurse, remove_duplicate)
-
-    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        return (x for _, x in self.named_buffers(recurse=recurse))
-
-    def get_submodule(self, target: str) -> Module:
-        """The module at a dotted name; "" is this one."""
-        module: Module = self
-        for name in target.split(".") if target else ():
-            found = module._modules.get(name)
-            if found is None:
-                raise AttributeError(
-                    f"[get_submodule] {type(module).__name__} has no module {name!r}, asked for {target!r}"
-                )
-            module = found
-        return module
-
-    def get_parameter(self, target: str) -> Parameter:
-        """The parameter at a dotted name."""
-        path, _, name = target.rpartition(".")
-        owner = self.get_submodule(path)
-        found = owner._parameters.get(name)
-        if found is None:
-            raise AttributeError(
-                f"[get_parameter] {type(owner).__name__} has no parameter {name!r}, got {target!r}"
-            )
-        return found
 
     # ------------------------------------------------------------ saving and loading
 
@@ -393,7 +242,3 @@ def bracketed(name: str, extra: list[str], children: Iterable[tuple[str, str]]) 
     if lines == extra and len(lines) < 2:
         return f"{name}({''.join(lines)})"
     return "\n  ".join([f"{name}(", *lines]) + "\n)"
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name

@@ -1,5 +1,5 @@
-"""Recurrent layers and their cells (Elman; LSTM of Hochreiter and Schmidhuber, 1997; GRU of Cho et al.,
-2014), as compositions of recorded ops. One step function each serves the layer and the cell.
+"""Recurrent layers and their cells (Elman, 1990; LSTM: Hochreiter and Schmidhuber, 1997; GRU: Cho
+et al., 2014), as compositions of recorded ops. One step function each serves the layer and the cell.
 
 Gates are stacked in the rows of the weights in PyTorch's order: i, f, g, o and r, z, n.
 """
@@ -82,6 +82,16 @@ class _Recurrent(Module):
         bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
+
+    def _inputs(self, x: Tensor, suffix: str) -> Tensor:
+        """What the input gives to the gates, (..., G C)."""
+        held = self._parameters
+        return F.linear(x, held["weight_ih" + suffix], held["bias_ih" + suffix])  # type: ignore
+
+    def _advance(self, inputs: Tensor, state: State, suffix: str) -> State:
+        held = self._parameters
+        recurrent = F.linear(state[0], held["weight_hh" + suffix], held["bias_hh" + suffix])  # type: ignore
+        return self.step(inputs, recurrent, state)
 
     def _start(self, input: Tensor, hx: Any, shape: tuple) -> State:
         if input.shape[-1] != self.input_size:
@@ -247,8 +257,7 @@ class _Cell(_Recurrent):
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         state = self._start(input, hx, (*input.shape[:-1], self.hidden_size))
-        x = F.linear(input, self.weight_ih, self.bias_ih)
-        state = self.step(x, F.linear(state[0], self.weight_hh, self.bias_hh), state)
+        state = self._advance(self._inputs(input, ""), state, "")
         return state if self.states == 2 else state[0]
 
     def extra_repr(self) -> str:

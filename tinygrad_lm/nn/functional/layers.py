@@ -116,7 +116,7 @@ def batch_norm(
     n = x.size // max(x.shape[1], 1)
     if n < 2:
         raise ValueError(
-            f"[batch_norm] training needs more than 1 value per channel, got shape {tuple(x.shape)}; "
+            f"[batch_norm] training needs more than 1 value per channel, got {tuple(x.shape)}; "
             "use a larger batch, or eval()"
         )
     over = tuple(i for i in range(x.ndim) if i != 1)
