@@ -50,7 +50,7 @@ INPUTS = make_inputs()
 
 def leaves_of(library, grad=True):
     """The inputs as tensors of one library, the floating-point ones requiring gradients."""
-    made = {name: library.tensor(value) for name, value in INPUTS.items()}
+    made = {name: library.tensor(value) for name, value in INPUTS.items()}  # copies
     for leaf in made.values():
         if grad and leaf.is_floating_point():
             leaf.requires_grad_()
@@ -58,11 +58,16 @@ def leaves_of(library, grad=True):
 
 
 def run(library, line, inputs):
-    """The value of a line: an expression, or statements of which the last is one."""
+    """The value of a line: statements apart by `;`, of which the last may be an expression."""
     *before, last = [part.strip() for part in line.split(";")]
     space = {"torch": library, "math": math, "np": np, "inf": math.inf, "nan": math.nan, **inputs}
-    exec("\n".join(before), space)
-    return eval(last, space)
+    for statement in before:
+        exec(statement, space)
+    try:
+        code = compile(last, line, "eval")
+    except SyntaxError:
+        return exec(last, space)
+    return eval(code, space)
 
 
 def tensors_in(value):

@@ -90,10 +90,46 @@ torch.nn.functional.one_hot(ids) | torch.nn.functional.one_hot(ids, 5) | torch.n
 """
 
 
+
+IN_PLACE = """
+z = x * 1; z.add_(y); z | z = x * 1; z.add_(y, alpha=2) | z = x * 1; z.sub_(y); z | z = x * 1; z.mul_(y); z | z = x * 1; z.div_(q); z | z = p * 1; z.pow_(2) | z = x * 1; z += y; z | z = x * 1; z -= 1; z | z = x * 1; z *= 2; z
+z = x * 1; z /= q; z | z = p * 1; z **= 2; z | z = x * 1; z += v; z | z = x * 1; z *= s; z | z = x * 1; z @= m; z | z = x.detach().clone(); z //= 0.5; z | z = x.detach().clone(); z %= 0.5; z | z = mask.clone(); z &= (n > 0); z | z = mask.clone(); z |= (n > 0); z | z = mask.clone(); z ^= True; z
+z = x * 1; z.exp_() | z = p * 1; z.log_() | z = p * 1; z.sqrt_() | z = p * 1; z.rsqrt_() | z = x * 1; z.neg_() | z = x * 1; z.abs_() | z = x * 1; z.tanh_() | z = x * 1; z.sigmoid_() | z = x * 1; z.relu_() | z = x * 1; z.square_() | z = p * 1; z.reciprocal_() | z = x * 1; z.sin_() | z = x * 1; z.cos_() | z = x * 1; z.floor_() | z = x * 1; z.ceil_() | z = x * 1; z.round_() | z = x * 1; z.trunc_()
+z = x * 1; z.clamp_(-0.5, 0.5) | z = x * 1; z.clamp_(min=0) | z = x * 1; z.clamp_min_(0) | z = x * 1; z.clip_(max=0.1) | z = x * 1; z.zero_() | z = x * 1; z.zero_(); z + x | z = x * 1; z.fill_(2.0) | z = x * 1; z.fill_(3); z * x | z = x * 1; z.copy_(y) | z = x * 1; z.copy_(v); z | z = x * 1; z.copy_(n); z | z = x.detach().clone(); z.copy_(y.double()) | z = n.clone(); z.copy_(x); z | z = x * 1; z.masked_fill_(mask, 0.); z | z = x * 1; z.masked_fill_(mask, -inf)
+z = x * 1; z.lerp_(y, 0.5) | z = x * 1; z.addcmul_(y, p, value=0.5) | z = x * 1; z.addcdiv_(y, p, value=-0.5) | z = sq * 1; z.tril_() | z = sq * 1; z.triu_(1) | z = x * 1; z.scatter_add_(1, ids, y[:, :2]) | z = x * 1; z.scatter_(1, ids[:, :1], 9.0) | z = x * 1; z.index_add_(0, rows[:2], y)
+z = x * 1; w2 = z.view(6); w2.mul_(2); z | z = x * 1; w2 = z[0]; w2.zero_(); z | z = x * 1; z[0].fill_(1.0); z * y | z = x * 1; z[:, 1].add_(s); z | z = x * 1; z.T.mul_(m[:, :2]); z | z = torch.zeros(4); a = z.view(2, 2); a[0] = p[0, :2]; z | z = torch.zeros(2, 3); z[0] = x[1]; z | z = torch.zeros(2, 3); z[:, 0] = p[:, 0]; z * x
+z = n.clone(); z += 1; z | z = n.clone(); z.mul_(2) | z = n.clone(); z.add_(rows); z | z = n.clone(); z.fill_(2.7); z | z = x.detach(); z.add_(1); x * 1 | x.data.mul_(2); x * y | x.data += y.data; x * 1 | z = x * 1; z.detach_(); z | z = x * 1; z.requires_grad_(); z | z = x.detach(); z.requires_grad_(); z | z = x.detach().double(); z += y.detach(); z | z = x.detach().clone(); z += y.detach().double(); z
+z = x.clone(); z.data = y.data; z.data | x.grad = torch.ones_like(x); x.grad.zero_(); x.grad | z = torch.zeros(3); z[1] = 5; z | z = x.detach().clone(); z[z < 0] = 0; z | z = x * 1; z[mask] = 0.0; z | z = x * 1; z[mask] = s; z | z = x * 1; z[0, 1] = s; z | z = x * 1; z[rows, 1] = 3.0; z | z = x * 1; z[:, [0, 2]] = y[:, [1, 0]]; z | z = x * 1; z[...] = y; z | z = x * 1; z[None] = y; z | z = x * 1; z[-1] += v; z | z = x * 1; z[:, 1] *= 2; z | z = x * 1; z[0] = z[1]; z
+z = x.detach().clone(); z[z < z.topk(2)[0][:, [-1]]] = -inf; z | z = torch.zeros(27, 27, dtype=torch.int32); z[3, 5] += 1; z[3] | z = torch.zeros(3, 3); z[range(3), [2, 0, 1]] = 1; z | z = torch.zeros(2, 3); z[torch.arange(2), rows[:2]] = -1.0; z
+"""
+
+ERRORS = """
+x + m | x * b | x @ x | v @ b[0, 0] | x @ v[:2] | b @ torch.ones(3, 4, 5) | torch.mm(x, v) | torch.bmm(x, m) | torch.dot(v, m) | torch.matmul(x, s) | x.double() @ m | x @ n.T | torch.mv(x, m)
+torch.add(x, None) | torch.sum([1, 2]) | torch.exp(None) | x.add([1]) | -mask | mask - mask | mask - True | ~x
+x.view(4) | x.view(-1, -1) | x.view(4, -1) | x.T.view(6) | x.reshape(5) | x.view(-2, 3) | x.view(7, -1) | x.permute(0) | x.permute(0, 0) | x.permute(0, 2) | x.transpose(0, 2) | x.unsqueeze(3) | x.squeeze(2) | b.t() | x.expand(4, 3) | x.expand(3) | v.expand(-1, 3) | b.repeat(2) | x.flatten(1, 0) | x.flatten(2) | x.unflatten(1, (2, 2)) | x.flip(2) | x.flip(0, 0) | x.roll(1, 2) | x.movedim(0, 2)
+x.sum(2) | x.sum(-3) | x.mean(2) | x.sum((0, 0)) | n.mean() | n.float().mean(5) | x.max(2) | x.argmax(2) | x.softmax(2) | x.log_softmax(-3) | x.cumsum(2) | x.var(3) | x.std(3) | x.norm(dim=4) | x.amax(2) | x.prod(2) | n.std() | n.var() | x.topk(4) | x.topk(2, dim=2) | x.topk(-1) | x.sort(2) | torch.zeros(0).max() | torch.zeros(0).argmax() | torch.zeros(3, 0).max(1) | torch.zeros(0).amax() | x.any(3) | x.median(2) | x.logsumexp(2) | n.softmax(0) | x.sum("a")
+torch.cat([]) | torch.cat(x) | torch.cat([x, m]) | torch.cat([x, v]) | torch.cat([x, y], 2) | torch.cat([s, s]) | torch.cat([x, 1]) | torch.stack([]) | torch.stack([x, v]) | torch.stack([x, y], 3) | x.split(0) | x.split(-1) | x.split([1, 1, 1]) | x.chunk(0) | x.split(1, 2) | x.unbind(2) | x.narrow(0, 1, 2) | x.narrow(2, 0, 1) | torch.vstack([]) | torch.tril(v) | v.triu() | v.diagonal() | b.diag() | v.trace() | torch.meshgrid(v, v, indexing="ab")
+x[2] | x[0, 3] | x[-3] | x[0, 0, 0] | x[[2]] | x[torch.tensor([5])] | x[torch.tensor([-3])] | x[0.5] | x["a"] | x[torch.tensor([0.5])] | x[mask[0]] | x[mask.T] | x[::-1] | x[torch.tensor([0, 1]), torch.tensor([0, 1, 2])] | s[0] | x[2] + 1 | x[:, 5] | x[None, 2] | x[:, mask]
+z = x * 1; z[0, 5] = 1 | z = x * 1; z[0] = torch.ones(4) | z = x * 1; z[mask] = torch.ones(5) | z = x * 1; z[0] = "a" | z = x * 1; z[[7]] = 1 | z = x * 1; z["a"] = 1 | z = x * 1; z[0] = torch.ones(2, 3)
+x[0] = 1 | x.add_(1) | x += 1 | x.zero_() | x.data.add_(m) | z = x * 1; z.add_(b) | z = x * 1; z += m | z = n.clone(); z += 0.5 | z = n.clone(); z.add_(x.detach()) | z = n.clone(); z /= 2 | z = mask.clone(); z += 1 | z = n.clone(); z.div_(2) | z = v * 1; z += x | z = n.clone(); z.exp_() | x.detach().copy_(m) | z = n.clone(); z.mul_(2.5)
+x.item() | x.view(6).item() | bool(x) | float(x) | int(x) | x.numpy() | (x * 1).numpy() | torch.zeros(0).item() | x.sum(0.5) | torch.ones(1).retain_grad() | range(3)[x] | [1, 2][s] | x[::-2] | z = (x * x).sum(); z.backward(); z.backward() | len(s) | list(s) | iter(s) | torch.zeros(2, 3).backward() | (x * y).backward() | n.requires_grad_() | (x * 1).requires_grad_(False) | torch.ones(2).backward() | x.sum().backward(torch.ones(2)) | x.detach().register_hook(print) | x.grad = 1 | x.grad = m | x.grad = x.double()
+torch.where(x, x, y) | torch.where(mask, x, m) | x.masked_fill(x, 0) | x.masked_fill(mask, y) | x.masked_fill(torch.ones(5) > 0, 1.0) | torch.clamp(x) | x.clamp("a") | x.gather(1, x) | x.gather(2, ids) | x.gather(1, rows) | x.index_select(0, ids) | x.index_select(0, rows + 5) | x.masked_select(x) | x.take_along_dim(x, 1) | torch.nn.functional.one_hot(x) | torch.nn.functional.one_hot(ids, 1) | torch.nn.functional.one_hot(ids - 5) | x.pow("a") | n ** -1 | torch.einsum("ij,jk", x) | torch.einsum("ij,jk->ik", x, x) | torch.einsum("ijk->i", x) | torch.einsum("ij->ik", x) | x.repeat_interleave(-1) | torch.bincount(n - 9) | x.outer(v) | torch.div(x, y, rounding_mode="up") | x.to("nowhere") | x.lerp(m, 0.5) | torch.addmm(x, x, x) | torch.equal(x, 1) | torch.allclose(x, 1) | torch.isclose(x, m) | torch.allclose(x, x.double())
+"""
+
+
 def lines_of(*tables):
-    return [line.strip() for table in tables for row in table.split("\n") for line in row.split(" | ") if line.strip()]  # fmt: skip
+    rows = [row for table in tables for row in table.strip().split("\n")]
+    return [line.strip() for row in rows for line in row.split(" | ")]
 
 
-@pytest.mark.parametrize("line", lines_of(ARITHMETIC, REDUCTIONS, SHAPES, PRODUCTS, QUESTIONS, INDEXED))  # fmt: skip
+VALUES = lines_of(ARITHMETIC, REDUCTIONS, SHAPES, PRODUCTS, QUESTIONS, INDEXED, IN_PLACE)
+
+
+@pytest.mark.parametrize("line", VALUES)
 def test_a_line_gives_what_pytorch_gives(line):
     assert_same(line)
+
+
+@pytest.mark.parametrize("line", lines_of(ERRORS))
+def test_a_line_fails_as_pytorch_fails(line):
+    assert_same_error(line)

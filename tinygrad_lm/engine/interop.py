@@ -92,17 +92,24 @@ class Interop:
             )
         return bool(self.item())
 
+    def _only(self, name: str) -> Any:
+        if self.array.size != 1:
+            raise ValueError(f"[{name}] needs exactly one element, got shape {tuple(self.shape)}")
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._only("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._only("int"))
 
     def __index__(self) -> int:
-        value = self.item()
-        if isinstance(value, float):
-            raise TypeError("[index] only integer tensors of one element can be an index")
-        return int(value)
+        if self.array.size != 1 or self.is_floating_point():
+            raise TypeError(
+                f"[index] must be an integer tensor of one element, got {self.dtype} of shape "
+                f"{tuple(self.shape)}"
+            )
+        return int(self.item())
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())

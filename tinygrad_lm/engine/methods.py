@@ -185,7 +185,7 @@ def _copy_(self: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _zero_(self: Tensor) -> Tensor:
-    return in_place(self, arithmetic.fill, 0)
+    return in_place(self, arithmetic.zero)
 
 
 def _type(self: Tensor, dtype: Any = None) -> Any:

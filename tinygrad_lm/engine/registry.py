@@ -122,7 +122,9 @@ class Op:
         numbers = [x for x in arrays if type(x) in (bool, int, float)]
         if kind and (kind.kind == "f" or not (numbers or self.cast == "float")):
             return  # a Python number takes part in the array's own type
-        target = result_type(*[x for x in arrays if x is not None])
+        if any(x is None for x in arrays):
+            raise TypeError(f"[{self.name}] inputs must be Tensors, arrays or numbers, got None")
+        target = result_type(*arrays)
         if self.cast == "float" and not target.is_floating_point:
             target = backend.get_default_dtype()
         target = target.np
@@ -159,8 +161,12 @@ class Op:
         if str(error).startswith("["):
             return error
         if isinstance(error, TypeError):
-            kinds = " and ".join(str(x.dtype) for x in arrays)
-            return TypeError(f"[{self.name}] inputs must have types it is defined for, got {kinds}: {error}")
+            found = [getattr(x, "dtype", type(x).__name__) for x in inputs]
+            kind = RuntimeError if arrays and all(x.dtype == bool for x in arrays) else TypeError
+            return kind(
+                f"[{self.name}] inputs must have types it is defined for, "
+                f"got {' and '.join(map(str, found))}: {error}"
+            )
         shapes = " and ".join(str(tuple(x.shape)) for x in arrays)
         if isinstance(error, IndexError):
             return IndexError(f"[{self.name}] positions must exist, got {shapes}: {error}")

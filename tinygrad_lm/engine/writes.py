@@ -5,6 +5,7 @@ the walk checks that (`autograd.mark_written`), leaves are refused here.
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 from .autograd import Node, kept_arrays, mark_written, storage
@@ -30,8 +31,9 @@ def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
             mark_written(x.array)
             return x
     _check_leaf(x)
-    out = op(x, *others, **settings)
-    if out.node is not None and _keeps(out.node, x.array):
+    composed = recorded and isinstance(op, FunctionType)  # whose inner nodes may keep x
+    out = None if composed else op(x, *others, **settings)
+    if out is None or (out.node is not None and _keeps(out.node, x.array)):
         # A pullback needs what is about to be overwritten: let it keep a copy.
         others = tuple(_copy(o) if _shares(o, x) else o for o in others)
         out = op(_copy(x), *others, **settings)
@@ -46,15 +48,17 @@ def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
     return x
 
 
-def set_item(x: Tensor, key: Any, value: Any, place: Any) -> None:
-    """x[key] = value. `place(g, key)` and the region x.array[key] say what the key means."""
-    recorded = _recorded(x, value)
+def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
+    """x[key] = value, recorded under a name."""
+    recorded = _recorded(x, value) and x.is_floating_point()
     _check_leaf(x)
     source = value.array if isinstance(value, Tensor) else value
     if recorded and isinstance(value, Tensor) and _shares(value, x):
         source = source.copy()
     try:
         x.array[key] = source
+    except IndexError as error:
+        raise IndexError(f"[setitem] the position must exist: {error}") from error
     except ValueError as error:
         shape = getattr(source, "shape", "a number")
         raise RuntimeError(
@@ -69,7 +73,7 @@ def set_item(x: Tensor, key: Any, value: Any, place: Any) -> None:
             return g
 
         parents = tuple(_parent(t) for t in (x, value))
-        node = Node("CopySlices", x.array, parents, (outside, lambda g: g[key]))
+        node = Node(name, x.array, parents, (outside, lambda g: g[key]))
         node.pullbacks = tuple(
             None if p is None else f for p, f in zip(parents, node.pullbacks, strict=True)
         )

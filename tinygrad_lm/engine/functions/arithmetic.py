@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import backend
 from ..backend import library
+from ..modes import mode
 from ..ops import elementwise as ops
 from ..ops.moving import copy_to
 from ..tensor import Tensor, wrap
@@ -151,7 +152,15 @@ def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like input, all one value."""
     lib = library(input.array)
+    if mode.recording and (input.requires_grad or getattr(value, "requires_grad", False)):
+        whole = masked_fill(input, lib.ones(input.array.shape, bool), value)
+        return named(whole, "FillBackward2")
     return as_tensor(lib.full_like(input.array, raw(value)))
+
+
+def zero(input: Tensor) -> Tensor:
+    """A tensor like input, all zero."""
+    return named(fill(input, 0), "ZeroBackward0")
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -171,19 +180,32 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
     """Whether |input - other| <= atol + rtol |other| everywhere."""
-    a, b = raw(input), raw(other)
-    return bool(library(a).allclose(a, b, rtol=rtol, atol=atol))
+    return bool(isclose(input, other, rtol, atol).array.all())
+
+
+def _pair(name: str, *inputs: Any) -> list:
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"[{name}] needs two Tensors, got {type(x).__name__}")
+    return [x.array for x in inputs]
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> Tensor:
     """|input - other| <= atol + rtol |other|, elementwise."""
-    a, b = raw(input), raw(other)
-    return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol))
+    a, b = _pair("isclose", input, other)
+    if a.dtype != b.dtype:
+        raise RuntimeError(
+            f"[isclose] both dtypes must be equal, got {a.dtype} and {b.dtype}; cast?"
+        )
+    try:
+        return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol))
+    except ValueError as error:
+        raise RuntimeError(f"[isclose] shapes must fit together: {error}") from error
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether shapes and all elements are the same."""
-    a, b = raw(input), raw(other)
+    a, b = _pair("equal", input, other)
     return a.shape == b.shape and bool((a == b).all())
 
 

@@ -3,6 +3,7 @@ and PyTorch's names for recorded ops."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -65,9 +66,14 @@ def axis_of(x: Any, dim: int, name: str, extra: int = 0) -> int:
     """One dim as a non-negative axis. extra: how many axes more than x has are allowed."""
     n = x.ndim + extra
     n = max(n, 1)
-    if not isinstance(dim, (int, numpy.integer)) or not -n <= dim < n:
+    if type(dim) is not int:
+        try:
+            dim = operator.index(dim)
+        except TypeError as error:
+            raise TypeError(f"[{name}] dim must be an integer, got {dim!r:.60}") from error
+    if not -n <= dim < n:
         raise IndexError(f"[{name}] dim must be in -{n} ... {n - 1}, got {dim}")
-    return int(dim) % n
+    return dim % n
 
 
 def axes_of(x: Any, dim: Any, name: str) -> Any:
@@ -82,9 +88,11 @@ def axes_of(x: Any, dim: Any, name: str) -> Any:
     return axis_of(x, dim, name) if x.ndim else None
 
 
-def check_some(x: Tensor, name: str) -> None:
-    if not x.array.size:
-        raise RuntimeError(f"[{name}] needs at least one element, got shape {tuple(x.shape)}")
+def check_some(x: Tensor, name: str, dim: Any = None) -> None:
+    """Extremes need elements to choose from: along dim, or somewhere if there is no dim."""
+    if not (x.array.size if dim is None or not x.ndim else x.array.shape[dim]):
+        kind = RuntimeError if dim is None and not name.startswith("arg") else IndexError
+        raise kind(f"[{name}] needs at least one element, got shape {tuple(x.shape)}")
 
 
 def numpy_names(function: Callable) -> Callable:

@@ -10,7 +10,7 @@ from typing import Any
 from .. import backend
 from ..ops import shape as ops
 from ..tensor import Tensor
-from .common import as_tensor, axes_of, axis_of, named, numpy_names, sizes
+from .common import axes_of, axis_of, named, numpy_names, sizes
 from .shapes import flatten
 
 
@@ -21,6 +21,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     kept = [x for x in tensors if x.array.shape != (0,)] or tensors[:1]  # torch skips empty ones
     kind = backend.result_type(*[x.array for x in kept]).np
     kept = [x if x.array.dtype == kind else x.to(backend.DTYPES[kind]) for x in kept]
+    if any(x.array.ndim == 0 for x in kept):
+        raise RuntimeError("[cat] 0-d tensors cannot be joined along an axis they lack; use stack")
     axis = axis_of(kept[0], dim, "cat")
     return named(ops.concatenate(*kept, axis=axis), "CatBackward0")
 
@@ -47,11 +49,13 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
-    if isinstance(tensors, Tensor) or not len(tensors):
-        raise RuntimeError(
-            f"[{name}] needs a non-empty list or tuple of tensors, got {tensors!r:.80}"
-        )
-    return [as_tensor(x) for x in tensors]
+    tensors = tensors if isinstance(tensors, Tensor) else list(tensors)
+    if isinstance(tensors, Tensor) or not all(isinstance(x, Tensor) for x in tensors):
+        raise TypeError(f"[{name}] needs a list or tuple of Tensors, got {tensors!r:.80}")
+    if not tensors:
+        kind = ValueError if name == "cat" else RuntimeError  # as PyTorch has it
+        raise kind(f"[{name}] needs at least one tensor, got an empty list")
+    return tensors
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:

@@ -63,6 +63,10 @@ bmm = _ranked("bmm", 3, 3, "Matrix times matrix, for each of a batch.")
 
 def outer(input: Tensor, other: Tensor) -> Tensor:
     """All products of an element of one vector with one of the other."""
+    if input.ndim != 1 or other.ndim != 1:
+        raise RuntimeError(
+            f"[outer] needs two vectors, got {tuple(input.shape)} and {tuple(other.shape)}"
+        )
     return mul(unsqueeze(input, 1), other)
 
 

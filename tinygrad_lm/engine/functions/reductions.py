@@ -24,11 +24,15 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     return _reduced(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
 
 
+def _check_floating(input: Tensor, name: str, kind: type = RuntimeError) -> None:
+    if not input.is_floating_point():
+        raise kind(f"[{name}] needs a floating-point tensor, got {input.dtype}; use float()")
+
+
 @numpy_names
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     input = input if dtype is None else cast(input, dtype)
-    if not input.is_floating_point():
-        raise RuntimeError(f"[mean] needs a floating-point tensor, got {input.dtype}; use float()")
+    _check_floating(input, "mean")
     return _reduced(ops.mean, input, dim, keepdim)
 
 
@@ -51,6 +55,7 @@ def var(
         dim, unbiased = None, dim
     if correction is None:
         correction = 0 if unbiased is False else 1
+    _check_floating(input, "var")
     axes = axes_of(input, dim, "var")
     return ops.var(input, axis=axes, keepdims=keepdim, correction=correction)
 
@@ -111,7 +116,7 @@ def _best(name: str, whole: Any, pair: Any, position: Any) -> Any:
         axis = axis_of(input, dim, name)
         if not input.ndim:
             return ReturnType.of(name, values=whole(input), indices=position(input))
-        check_some(input, name)
+        check_some(input, name, axis)
         indices = position(input, axis=axis, keepdims=True)
         values = ops.take_along_axis(input, indices=indices.array, axis=axis)
         values = named(values, f"{name.title()}Backward0")
@@ -135,14 +140,16 @@ min = _best("min", ops.amin, elementwise.minimum, ops.argmin)
 @numpy_names
 def argmax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The position of the (first) maximum."""
-    check_some(input, "argmax")
-    return ops.argmax(input, axis=axes_of(input, dim, "argmax"), keepdims=keepdim)
+    axes = axes_of(input, dim, "argmax")
+    check_some(input, "argmax", axes)
+    return ops.argmax(input, axis=axes, keepdims=keepdim)
 
 
 @numpy_names
 def argmin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    check_some(input, "argmin")
-    return ops.argmin(input, axis=axes_of(input, dim, "argmin"), keepdims=keepdim)
+    axes = axes_of(input, dim, "argmin")
+    check_some(input, "argmin", axes)
+    return ops.argmin(input, axis=axes, keepdims=keepdim)
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -182,5 +189,6 @@ def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> 
 
 
 def _last(input: Tensor, dim: int | None, name: str) -> int:
+    _check_floating(input, name, NotImplementedError)
     axis = axis_of(input, -1 if dim is None else dim, name)
     return -1 if axis == input.ndim - 1 else axis
