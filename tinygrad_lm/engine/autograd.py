@@ -159,7 +159,7 @@ def _check_unwritten(node: Node) -> None:
                 )
 
 
-def _pull(node: Node, g: Any) -> Any:
+def pull(node: Node, g: Any) -> Any:
     """The gradients of node's parents, one each."""
     if node.birth < _last_write[0]:
         _check_unwritten(node)
@@ -232,7 +232,7 @@ def walk(
             g = g if replaced is None else replaced
         if wanted is not None and key in wanted:
             found[key] = g
-        contributions = _pull(target, g)
+        contributions = pull(target, g)
         if not retain_graph:
             target.pullbacks = _spent
         if len(contributions) != len(target.parents):

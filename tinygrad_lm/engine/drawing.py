@@ -42,7 +42,7 @@ def draw_graph(
     texts = [_text(n, labels) for n in nodes]
     place = {id(n): i for i, n in enumerate(nodes)}
     arrows = [(place[id(p)], i) for i, n in enumerate(nodes) for p in _parents(n)]
-    drawn = (_dot if format == "dot" else _svg)(nodes, texts, arrows)
+    drawn = (dot_text if format == "dot" else svg_text)(nodes, texts, arrows)
     if path is not None:
         Path(path).write_text(drawn, encoding="utf-8")
     return drawn
@@ -72,7 +72,7 @@ def _text(node: Any, labels: dict[int, str]) -> list[str]:
     return [name, f"{'x'.join(map(str, node.shape)) or 'scalar'} {dtype}"]
 
 
-def _dot(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
+def dot_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
     rows = ["digraph {", "  rankdir=TB; node [shape=box, fontname=monospace];"]
     for i, (node, text) in enumerate(zip(nodes, texts, strict=True)):
         label = "\\n".join(text).replace('"', '\\"')
@@ -101,7 +101,7 @@ def _layers(count: int, arrows: list[tuple[int, int]]) -> list[list[int]]:
     return layers[::-1]
 
 
-def _svg(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
+def svg_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
     layers = _layers(len(nodes), arrows)
     widths = [max(map(len, t)) * LETTER + 16 for t in texts]
     height = 2 * LINE + 10

@@ -12,6 +12,7 @@ from typing import Any
 class _Mode(threading.local):
     recording = True
     differentiable_pullbacks = False  # see `higher_order`
+    autocast: Callable[[str, tuple], tuple] | None = None  # (op, inputs) -> inputs, see `amp`
 
 
 mode = _Mode()

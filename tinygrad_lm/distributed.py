@@ -1,0 +1,80 @@
+"""PyTorch's path to training in several processes, for one process: a group of one can be opened,
+asked and closed, and collective calls leave tensors as they are. More processes are refused."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+_group: list[str] = []  # the backend's name while the group is open
+
+
+def is_available() -> bool:
+    return True
+
+
+def is_initialized() -> bool:
+    return bool(_group)
+
+
+def init_process_group(
+    backend: str | None = None,
+    init_method: str | None = None,
+    timeout: Any = None,
+    world_size: int = -1,
+    rank: int = -1,
+    **settings: Any,
+) -> None:
+    """Open the group of this one process. RuntimeError where more processes are asked for."""
+    count = world_size if world_size > 0 else int(os.environ.get("WORLD_SIZE", 1))
+    if count != 1:
+        raise RuntimeError(
+            f"[init_process_group] one process is what this project trains in, got {count}; "
+            "start the script without torchrun"
+        )
+    if _group:
+        raise ValueError("trying to initialize the default process group twice!")
+    _group.append(backend or "gloo")
+
+
+def _check() -> None:
+    if not _group:
+        raise ValueError(
+            "Default process group has not been initialized, please make sure to call "
+            "init_process_group."
+        )
+
+
+def destroy_process_group(group: Any = None) -> None:
+    _check()
+    _group.clear()
+
+
+def get_rank(group: Any = None) -> int:
+    _check()
+    return 0
+
+
+def get_world_size(group: Any = None) -> int:
+    _check()
+    return 1
+
+
+def get_backend(group: Any = None) -> str:
+    _check()
+    return _group[0]
+
+
+def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> None:
+    """Wait for every process: there is only this one."""
+    _check()
+
+
+def all_reduce(tensor: Any, op: Any = None, group: Any = None, async_op: bool = False) -> None:
+    """Reduce over one process: the tensor stays."""
+    _check()
+
+
+def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> None:
+    """Copy from process 0, which is this one: the tensor stays."""
+    _check()

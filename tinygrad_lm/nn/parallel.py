@@ -1,0 +1,51 @@
+"""PyTorch's wrappers for training on several devices, for one: the module is inside as `.module`
+and does all the work. They know nothing of processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from .module import Module
+
+
+class DataParallel(Module):
+    """Calls `module`; its parameters are named `module.…`."""
+
+    def __init__(
+        self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0
+    ):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.module(*inputs, **named)
+
+
+class DistributedDataParallel(Module):
+    """Calls `module`; its parameters are named `module.…`. With one process there is no gradient
+    to exchange, so `require_backward_grad_sync` and `no_sync()` change nothing."""
+
+    def __init__(
+        self,
+        module: Module,
+        device_ids: Any = None,
+        output_device: Any = None,
+        dim: int = 0,
+        **settings: Any,
+    ):
+        super().__init__()
+        self.module = module
+        self.require_backward_grad_sync = True
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self.module(*inputs, **named)
+
+    @contextlib.contextmanager
+    def no_sync(self) -> Iterator[None]:
+        before, self.require_backward_grad_sync = self.require_backward_grad_sync, False
+        try:
+            yield
+        finally:
+            self.require_backward_grad_sync = before
