@@ -97,6 +97,7 @@ METHODS: dict[str, Any] = {
     "double": lambda self: arithmetic.cast(self, "float64"),
     "half": lambda self: arithmetic.cast(self, "float16"),
     "bfloat16": lambda self: arithmetic.cast(self, "bfloat16"),
+    "astype": arithmetic.cast,  # NumPy's name: an op's own function may run on Tensors
     "long": lambda self: arithmetic.cast(self, "int64"),
     "int": lambda self: arithmetic.cast(self, "int32"),
     "bool": lambda self: arithmetic.cast(self, "bool"),

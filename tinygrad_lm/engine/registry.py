@@ -99,7 +99,7 @@ class Op:
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, inputs) from error
         if found is NotImplemented:  # a kernel for which these inputs are too unusual
-            return self.function(*inputs, **settings)
+            return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
         out, pullbacks = found
         if type(out) not in LIBRARIES:
             out = as_array(out)
@@ -146,6 +146,12 @@ class Op:
         finally:
             mode.differentiable_pullbacks = True
         result = wrap(value.array)
+        if pullbacks is None:
+            return result
+        if type(pullbacks) is tuple:
+            pullbacks = tuple(
+                [None if p is None else f for p, f in zip(parents, pullbacks, strict=True)]
+            )
         result.node = Node(self.name, value.array, tuple(parents), pullbacks, tensors=True)
         result.needs_grad = True
         return result

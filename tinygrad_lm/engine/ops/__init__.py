@@ -25,9 +25,29 @@ def _where(condition: Any, x: Any, y: Any) -> Tensor:
     return elementwise.where(x, y, condition=mask)
 
 
-_UNARY = "exp expm1 log log2 log10 log1p sqrt sin cos tanh abs sign floor isfinite"
+def _reducer(op: Any) -> Any:
+    return lambda x, axis=None, keepdims=False: op(x, axis=axis, keepdims=keepdims)
+
+
+_UNARY = "exp expm1 log log2 log10 log1p sqrt sin cos tanh erf abs sign floor ceil isfinite"
+_QUESTIONS = {
+    "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
+    "greater_equal": "ge", "logical_and": "logical_and", "bitwise_and": "bitwise_and",
+    "invert": "bitwise_not",
+}  # fmt: skip
 TENSOR_LIBRARY.__dict__.update(
     **{name: getattr(elementwise, name) for name in _UNARY.split()},
+    **{name: getattr(elementwise, ours) for name, ours in _QUESTIONS.items()},
+    rint=elementwise.round,
+    clip=lambda x, low, high: elementwise.clamp(x, min=low, max=high),
+    asarray=lambda number, dtype: number,
+    copy=lambda x, order="K": elementwise.clone(x),
+    amax=_reducer(reduce.amax),
+    amin=_reducer(reduce.amin),
+    cumsum=lambda x, axis: reduce.cumsum(x, axis=axis),
+    take_along_axis=lambda x, ids, axis: reduce.take_along_axis(x, indices=ids, axis=axis),
+    transpose=lambda x, axes: shape.transpose(x, axes=tuple(axes)),
+    tile=lambda x, counts: shape.tile(x, counts=counts),
     where=_where,
     maximum=lambda x, y: elementwise.maximum(x, y if isinstance(y, Tensor) else x * 0 + y),
     minimum=lambda x, y: elementwise.minimum(x, y if isinstance(y, Tensor) else x * 0 + y),

@@ -188,7 +188,8 @@ def erf(x):
     """(2 / sqrt pi) times the integral of e^(-t^2) from 0 to x."""
     lib = library(x)
     scale = 2 / math.sqrt(math.pi)
-    return error_function(x), (lambda g: g * (scale * lib.exp(-x * x)),)
+    value = lib.erf(x) if hasattr(lib, "erf") else error_function(x)
+    return value, (lambda g: g * (scale * lib.exp(-x * x)),)
 
 
 def error_function(x):
@@ -247,7 +248,7 @@ def clamp(x, *, min=None, max=None):
 @primitive(cast="same")
 def where(x, y, *, condition):
     """x where the condition holds, y elsewhere."""
-    lib = library(condition)
+    lib = library(x) if hasattr(x, "dtype") else library(y)
     return lib.where(condition, x, y), (
         lambda g: lib.where(condition, g, 0),
         lambda g: lib.where(condition, 0, g),
@@ -310,4 +311,4 @@ def astype(x, *, dtype):
 
 @primitive
 def clone(x):
-    return x.copy(), (lambda g: g,)
+    return library(x).copy(x), (lambda g: g,)

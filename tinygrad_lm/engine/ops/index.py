@@ -57,8 +57,22 @@ def add_at(total, key, g):
 
 
 def placed(g, shape, key):
-    """Zeros of a shape with g added at a key, as a Part that the walk adds where it is needed."""
+    """Zeros of a shape with g added at a key, as a Part that the walk adds where it is needed; of a
+    Tensor as a recorded op."""
+    if type(g) not in LIBRARIES:
+        return place(g, shape=shape, key=key)
     return Part(g, shape, lambda total: add_at(total, key, g))
+
+
+@primitive
+def place(g, *, shape, key):
+    """Zeros of a shape with g added at a key: the mirror of getitem."""
+    if type(g) not in LIBRARIES:
+        total = place(g, shape=shape, key=key)
+    else:
+        total = library(g).zeros(shape, g.dtype)
+        add_at(total, key, g)
+    return total, (lambda h: h[key],)
 
 
 def placed_along(g, shape, indices, axis):

@@ -25,7 +25,7 @@ def _spread(g, like, axis, keepdims):
 def count(x, axis):
     """How many elements meet in one result."""
     if axis is None:
-        return x.size
+        return math.prod(x.shape)
     return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
@@ -83,8 +83,9 @@ def prod(x, *, axis=None, keepdims=False):
 
 def _extreme(name):
     def function(x, *, axis=None, keepdims=False):
-        out = getattr(x, name)(axis=axis, keepdims=keepdims)
-        full = getattr(x, name)(axis=axis, keepdims=True)
+        extreme = getattr(library(x), "a" + name)
+        out = extreme(x, axis=axis, keepdims=keepdims)
+        full = extreme(x, axis=axis, keepdims=True)
 
         def dx(g):
             ties = x == full
@@ -105,14 +106,14 @@ amax, amin = _extreme("max"), _extreme("min")
 def logsumexp(x, *, axis, keepdims=False):
     """log of the sum of e^x, with the maximum taken out first."""
     lib = library(x)
-    top = x.max(axis=axis, keepdims=True)
+    top = lib.amax(x, axis=axis, keepdims=True)
     top = lib.where(lib.isfinite(top), top, 0)
     out = lib.log(lib.exp(x - top).sum(axis=axis, keepdims=True)) + top
 
     def dx(g):
         return _spread(g, x, axis, keepdims) * lib.exp(x - out)
 
-    return (out if keepdims else out.squeeze(axis=axis)), (dx,)
+    return (out if keepdims else out.reshape(_reduced(out, axis))), (dx,)
 
 
 @primitive
@@ -120,7 +121,9 @@ def cumsum(x, *, axis):
     lib = library(x)
     if x.dtype.kind in "bui":
         return x.cumsum(axis=axis, dtype="int64"), None
-    return x.cumsum(axis=axis), (lambda g: lib.flip(lib.flip(g, axis).cumsum(axis=axis), axis),)
+    return lib.cumsum(x, axis=axis), (
+        lambda g: lib.flip(lib.cumsum(lib.flip(g, axis), axis=axis), axis),
+    )
 
 
 @primitive
@@ -129,7 +132,7 @@ def norm(x, *, ord=2.0, axis=None, keepdims=False):
     lib = library(x)
     if ord == math.inf:
         size = lib.abs(x)
-        full = size.max(axis=axis, keepdims=True)
+        full = lib.amax(size, axis=axis, keepdims=True)
 
         def dx(g):
             ties = size == full
@@ -144,7 +147,7 @@ def norm(x, *, ord=2.0, axis=None, keepdims=False):
             slope = lib.where(x == 0, 0.0, lib.where(x == 0, 1.0, ratio) ** (ord - 1))
             return _spread(g, x, axis, keepdims) * (lib.sign(x) * slope)
 
-    out = full if keepdims else full.reshape(full.shape if axis == () else _reduced(full, axis))
+    out = full if keepdims else full.reshape(_reduced(full, axis))
     return out.astype(x.dtype), (dx,)
 
 

@@ -55,7 +55,8 @@ def transpose(x, *, axes):
     back = [0] * len(axes)
     for i, a in enumerate(axes):
         back[a] = i
-    return x.transpose(axes), (lambda g: g.transpose(back),)
+    lib = library(x)
+    return lib.transpose(x, axes), (lambda g: lib.transpose(g, back),)
 
 
 @primitive(view=True)
@@ -72,7 +73,7 @@ def broadcast_to(x, *, shape):
 @primitive
 def contiguous(x):
     """A copy in row-major order."""
-    return x.copy(order="C"), (lambda g: g,)
+    return library(x).copy(x, order="C"), (lambda g: g,)
 
 
 @primitive
@@ -97,7 +98,7 @@ def stack(*xs, axis):
 @primitive
 def flip(x, *, axis):
     lib = library(x)
-    return lib.flip(x, axis).copy(), (lambda g: lib.flip(g, axis),)
+    return lib.copy(lib.flip(x, axis), order="C"), (lambda g: lib.flip(g, axis),)
 
 
 @primitive
