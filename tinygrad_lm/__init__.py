@@ -6,8 +6,11 @@ from __future__ import annotations
 import math as _math
 import os as _os
 
-from . import autograd, nn, optim
+from . import amp, autograd, backends, compiler, cuda, distributed, nn, optim, utils
+from .amp import autocast, get_autocast_dtype, is_autocast_enabled
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .backends import get_float32_matmul_precision, set_float32_matmul_precision
+from .compiler import compile
 from .engine import backend as _backend
 from .engine import creation as _creation
 from .engine import random as _random
@@ -35,6 +38,7 @@ from .engine.printing import set_printoptions
 from .engine.random import Generator, default_generator, initial_seed, manual_seed, seed
 from .engine.registry import kernel, primitive, reference_only
 from .engine.tensor import Size, Tensor
+from .serialization import load, save
 
 __version__ = "0.1.0"
 
