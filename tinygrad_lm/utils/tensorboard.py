@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,8 @@ class SummaryWriter:
         flush_secs: int = 120,
         filename_suffix: str = "",
     ):
+        import socket  # only needed for the name of a new folder
+
         stamp = time.strftime("%b%d_%H-%M-%S")
         folder = Path(log_dir or Path("runs", f"{stamp}_{socket.gethostname()}{comment}"))
         folder.mkdir(parents=True, exist_ok=True)
