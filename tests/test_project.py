@@ -43,7 +43,7 @@ ROWS = (
     ("data", "tokenizers", "saving", "files", "serialization"),
     ("amp", "cuda", "backends", "compiler"),
     ("models", "generation"),
-    ("training", "distributed", "viz", "cli"),
+    ("training", "distributed", "study", "viz", "cli"),
     ("", "__main__", "as_torch", "micrograd", "utils"),
 )
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from .engine.tensor import Tensor
 from .files import StrPath, replacing
-from .study import LayerStats
+from .study import LayerStats, LearningRates
 
 
 def save_loss_curve(
@@ -64,9 +65,15 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def _saved(figure: Any, path: StrPath | None) -> Any:
+    """The figure; with `path` also as a PNG of 64 colours, a quarter of the usual size."""
     if path is not None:
+        from PIL import Image  # matplotlib needs it
+
+        drawn = BytesIO()
+        figure.savefig(drawn, format="png", dpi=100)
+        small = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
         with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=100)
+            small.save(temporary, format="png", optimize=True)
     return figure
 
 
@@ -103,9 +110,9 @@ def plot_embeddings(weight: Any, labels: Sequence[str], path: StrPath | None = N
         )
     figure = new_figure(6, 6)
     axes = figure.add_subplot()
-    axes.scatter(*points.T, s=190, color="#9ecae1", edgecolors="#3182bd")
+    axes.scatter(*points.T, s=130, color="#9ecae1", edgecolors="#3182bd")
     for (x, y), label in zip(points, labels):
-        axes.text(x, y, label, ha="center", va="center_baseline", fontsize=10)
+        axes.text(x, y, label, ha="center", va="center_baseline", fontsize=9)
     if np.shape(weight)[1] > 2:
         axes.set_xlabel(f"first principal component, {share[0]:.0%} of the variance")
         axes.set_ylabel(f"second, {share[1]:.0%}")
@@ -120,12 +127,12 @@ def plot_counts(
     (row, then column) and its number, the darker the more."""
     counts = _array(counts)
     V = len(labels)
-    figure = new_figure(0.42 * V + 0.6, 0.42 * V + 0.6)
+    figure = new_figure(0.4 * V + 0.4, 0.4 * V + 0.4)
     axes = figure.add_subplot(title=title)
     axes.imshow(counts**0.5, cmap="Blues")  # the root, so that rare pairs are not all white
     for i in range(V):
         for j in range(V):
-            ink = "white" if counts[i, j] > 0.3 * counts.max() else "#555"
+            ink = "white" if counts[i, j] > 0.2 * counts.max() else "#333"
             how = {"ha": "center", "color": ink, "fontsize": 6.5}
             axes.text(j, i, labels[i] + labels[j], va="bottom", **how)
             axes.text(j, i, f"{counts[i, j]:.0f}", va="top", **how)
@@ -140,16 +147,30 @@ def plot_lines(
     **labels: Any,
 ) -> Any:
     """One curve (xs, ys) per label. labels: xlabel, ylabel, title, xscale, yscale, ylim, ... of
-    matplotlib's axes; marks: a vertical line at x for each label."""
+    matplotlib's axes; marks: a horizontal line at y for each label."""
     figure = new_figure(7, 4.2)
     axes = figure.add_subplot(**labels)
     for label, (xs, ys) in lines.items():
-        axes.plot(xs, ys, label=label or None, linewidth=1)
-    for label, x in (marks or {}).items():
-        axes.axvline(x, color="black", linestyle="--", linewidth=1, label=label)
+        axes.plot(xs, ys, label=label, linewidth=1)
+    for label, y in (marks or {}).items():
+        axes.axhline(y, color="black", linestyle="--", linewidth=1, label=label)
     axes.grid(alpha=0.3)
-    if any([*lines, *(marks or {})]):
-        axes.legend(fontsize=8)
+    axes.legend(fontsize=8)
+    return _saved(figure, path)
+
+
+def plot_lr_finder(found: LearningRates, path: StrPath | None = None) -> Any:
+    """What `study.lr_finder` tried: the loss of each batch, its average, and the suggestion."""
+    centres, smooth = found.smoothed()
+    figure = new_figure(7, 4.2)
+    axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="loss of the batch")
+    axes.plot(found.rates, found.losses, alpha=0.3, linewidth=0.8)
+    axes.plot(centres, smooth, color="C0", label=f"average of {found.width} batches")
+    mark = f"lowest at {found.suggestion:.2g}"
+    axes.axvline(found.suggestion, color="black", linestyle="--", linewidth=1, label=mark)
+    axes.set_ylim(top=min(max(found.losses), 2 * float(np.median(found.losses))))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return _saved(figure, path)
 
 
