@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba, arXiv 1412.6980) and AdamW, whose decay does not pass through the moments
-(Loshchilov and Hutter, arXiv 1711.05101). The rule is one block of ufuncs in place, in the order in
-which PyTorch's single-tensor form computes; walking through the tensors is `flat.py`.
+(Loshchilov and Hutter, arXiv 1711.05101). The rule is a run of in-place ufuncs, as few as possible;
+it knows no tensor: walking through them is `flat.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from .flat import Update
+from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
 
@@ -54,37 +54,41 @@ class Adam(Optimizer):
     def kept(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * bool(group["amsgrad"]))
 
-    def update(self, group: dict[str, Any], step: int) -> Update:
-        lr, eps, decay = (float(group[name]) for name in ("lr", "eps", "weight_decay"))
+    def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
         beta1, beta2 = map(float, group["betas"])
         maximize, decoupled = group["maximize"], group["decoupled_weight_decay"]
-        step_size = lr / (1 - beta1**step)
         correction = math.sqrt(1 - beta2**step)
+        shrink = number(1 - lr * decay) if decoupled and decay else None
+        pull = None if decoupled or not decay else number(decay)
+        b1, c1, b2, c2 = number(beta1), number(1 - beta1), number(beta2), number(1 - beta2)
+        rate = number(-lr * correction / (1 - beta1**step))
+        eps = number(float(group["eps"]) * correction)
 
         def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
             m, v, *largest = kept
-            t, s = scratch
-            if decoupled and decay:
-                lib.multiply(p, 1 - lr * decay, out=p)
-            g = regularised(lib, p, g, 0.0 if decoupled else decay, maximize, s)
-            # m += (1 - beta1) (g - m)
-            lib.subtract(g, m, out=t)
-            lib.multiply(t, 1 - beta1, out=t)
-            lib.add(m, t, out=m)
+            t = scratch[0]
+            add, multiply = lib.add, lib.multiply  # the last argument receives the result
+            if shrink is not None:
+                multiply(p, shrink, p)
+            g = regularised(lib, p, g, pull, maximize, scratch)
+            # m = beta1 m + (1 - beta1) g
+            multiply(g, c1, t)
+            multiply(m, b1, m)
+            add(m, t, m)
             # v = beta2 v + (1 - beta2) g g
-            lib.multiply(g, 1 - beta2, out=t)
-            lib.multiply(t, g, out=t)
-            lib.multiply(v, beta2, out=v)
-            lib.add(v, t, out=v)
+            multiply(g, g, t)
+            multiply(t, c2, t)
+            multiply(v, b2, v)
+            add(v, t, v)
             if largest:
                 v = lib.maximum(largest[0], v, out=largest[0])
-            # p -= step_size m / (sqrt(v) / correction + eps)
-            lib.sqrt(v, out=t)
-            lib.divide(t, correction, out=t)
-            lib.add(t, eps, out=t)
-            lib.multiply(m, -step_size, out=s)
-            lib.divide(s, t, out=s)
-            lib.add(p, s, out=p)
+            # p -= lr m / (1 - beta1^step) / (sqrt(v) / correction + eps)
+            lib.sqrt(v, t)
+            add(t, eps, t)
+            lib.divide(m, t, t)
+            multiply(t, rate, t)
+            add(p, t, p)
 
         return block
 

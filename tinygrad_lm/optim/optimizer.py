@@ -12,7 +12,7 @@ from typing import Any
 from ..engine.backend import to_device
 from ..engine.modes import enable_grad, no_grad
 from ..engine.tensor import Tensor, wrap
-from .flat import Plan, Update
+from .flat import Number, Plan, Update
 
 
 class Optimizer:
@@ -54,8 +54,8 @@ class Optimizer:
         """Names of the arrays, of p's shape, that the rule keeps for each parameter p."""
         raise NotImplementedError
 
-    def update(self, group: dict[str, Any], step: int) -> Update:
-        """The rule for one block, with the constants of a parameter's step-th step (from 1)."""
+    def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
+        """The rule for one block, for the step-th step (from 1); `number` makes its constants."""
         raise NotImplementedError
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -186,10 +186,11 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def regularised(lib: Any, p: Any, g: Any, decay: float, maximize: bool, out: Any) -> Any:
-    """The gradient a rule works with: +-g + decay * p, in `out` unless it is g itself."""
+def regularised(lib: Any, p: Any, g: Any, decay: Any, maximize: bool, scratch: Any) -> Any:
+    """The gradient a rule works with, +-g + decay p: g itself or the last scratch."""
+    t, s = scratch
     if maximize:
-        g = lib.negative(g, out=out)
-    if decay:
-        g = lib.add(g, lib.multiply(p, decay), out=out)
+        g = lib.negative(g, s)
+    if decay is not None:
+        g = lib.add(g, lib.multiply(p, decay, t), s)
     return g

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .flat import Update
+from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
 
@@ -50,38 +50,36 @@ class RMSprop(Optimizer):
         wanted = {"momentum_buffer": group["momentum"] > 0, "grad_avg": group["centered"]}
         return ("square_avg", *[name for name, used in wanted.items() if used])
 
-    def update(self, group: dict[str, Any], step: int) -> Update:
-        lr, alpha, eps = float(group["lr"]), float(group["alpha"]), float(group["eps"])
-        momentum, decay = float(group["momentum"]), float(group["weight_decay"])
+    def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
         maximize, names = group["maximize"], self.kept(group)
+        decay = number(group["weight_decay"]) if group["weight_decay"] else None
+        alpha, rest = number(group["alpha"]), number(1 - group["alpha"])
+        rate, momentum = number(-float(group["lr"])), number(group["momentum"])
+        eps = number(group["eps"])
 
         def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
             t, s = scratch
-            arrays = dict(zip(names, kept, strict=True))
-            v = arrays["square_avg"]
-            g = regularised(lib, p, g, decay, maximize, s)
-            lib.multiply(g, 1 - alpha, out=t)
-            lib.multiply(t, g, out=t)
-            lib.multiply(v, alpha, out=v)
-            lib.add(v, t, out=v)
-            if "grad_avg" in arrays:
-                mean = arrays["grad_avg"]
-                lib.subtract(g, mean, out=t)
-                lib.multiply(t, 1 - alpha, out=t)
-                lib.add(mean, t, out=mean)
-                lib.multiply(mean, mean, out=t)
-                v = lib.subtract(v, t, out=t)
-            lib.sqrt(v, out=t)
-            lib.add(t, eps, out=t)
-            if momentum > 0:
-                b = arrays["momentum_buffer"]
-                lib.divide(g, t, out=t)
-                lib.multiply(b, momentum, out=b)
-                lib.add(b, t, out=b)
-                lib.multiply(b, -lr, out=t)
+            arrays = dict(zip(names, kept))
+            v, mean, b = map(arrays.get, ("square_avg", "grad_avg", "momentum_buffer"))
+            add, multiply = lib.add, lib.multiply  # the last argument receives the result
+            g = regularised(lib, p, g, decay, maximize, scratch)
+            # v = alpha v + (1 - alpha) g g
+            multiply(g, g, t)
+            multiply(t, rest, t)
+            multiply(v, alpha, v)
+            add(v, t, v)
+            if mean is not None:  # mean += (1 - alpha) (g - mean); v - mean mean is a variance
+                lib.subtract(g, mean, t)
+                multiply(t, rest, t)
+                add(mean, t, mean)
+                v = lib.subtract(v, multiply(mean, mean, t), t)
+            add(lib.sqrt(v, t), eps, t)
+            lib.divide(g, t, t)
+            if b is not None:
+                multiply(b, momentum, b)
+                t = multiply(add(b, t, b), rate, t)
             else:
-                lib.multiply(g, -lr, out=s)
-                lib.divide(s, t, out=t)
-            lib.add(p, t, out=p)
+                multiply(t, rate, t)
+            add(p, t, p)
 
         return block

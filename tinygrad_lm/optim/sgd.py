@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .flat import Update
+from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
 
@@ -58,22 +58,24 @@ class SGD(Optimizer):
     def kept(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
-    def update(self, group: dict[str, Any], step: int) -> Update:
-        lr, momentum = float(group["lr"]), float(group["momentum"])
-        decay, damped = float(group["weight_decay"]), 1 - float(group["dampening"])
+    def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
         maximize, nesterov = group["maximize"], group["nesterov"]
+        decay = number(group["weight_decay"]) if group["weight_decay"] else None
+        damped = number(1 - group["dampening"]) if group["dampening"] else None
+        rate, momentum = number(-float(group["lr"])), number(group["momentum"])
 
         def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
             t, s = scratch
-            g = regularised(lib, p, g, decay, maximize, s)
+            add, multiply = lib.add, lib.multiply  # the last argument receives the result
+            g = regularised(lib, p, g, decay, maximize, scratch)
             if kept:
                 (b,) = kept
                 if step == 1:
                     b[...] = g
                 else:
-                    lib.multiply(b, momentum, out=b)
-                    lib.add(b, g if damped == 1 else lib.multiply(g, damped, out=t), out=b)
-                g = lib.add(g, lib.multiply(b, momentum, out=t), out=s) if nesterov else b
-            lib.add(p, lib.multiply(g, -lr, out=t), out=p)
+                    multiply(b, momentum, b)
+                    add(b, g if damped is None else multiply(g, damped, t), b)
+                g = add(g, multiply(b, momentum, t), s) if nesterov else b
+            add(p, multiply(g, rate, t), p)
 
         return block
