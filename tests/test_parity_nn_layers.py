@@ -1,7 +1,7 @@
-"""Every layer from PyTorch's seed: the same first values under the same names, the same picture, the
-same outputs and gradients in training and in evaluation, and the generator at the same place after.
+"""Every layer from PyTorch's seed: the same first values under the same names, the same picture,
+the same outputs and gradients in training and in evaluation, the generator at the same place after.
 
-A case makes a layer from a library's `nn`, and names the shapes of its inputs (integers: ids below).
+A case makes a layer from a library's `nn`, and names the shapes of its inputs (ids: 0 ... 4).
 """
 
 import numpy as np
@@ -225,11 +225,11 @@ def test_dropout_draws_in_the_order_of_memory():
         close(found[1], found[0])
 
 
-FIRST_VALUES = {
+FIRST_VALUES = {  # name (a second case has a space behind it) -> arguments
     "uniform_": (-2, 3), "normal_": (1, 2), "constant_": (3,), "ones_": (), "zeros_": (),
     "eye_": (), "xavier_uniform_": (2,), "xavier_normal_": (2,), "kaiming_uniform_": (0.3,),
     "kaiming_normal_": (0, "fan_out", "relu"), "trunc_normal_": (0.5, 0.4, 0.0, 1.2),
-    "orthogonal_": (1.5,),
+    "orthogonal_": (1.5,), "trunc_normal_ ": (0.0, 0.5, 0.6, 2.0),
 }  # fmt: skip
 
 
@@ -240,7 +240,7 @@ def test_first_values(name, shape):
     for library in BOTH:
         library.manual_seed(4)
         x = library.empty(shape)
-        assert getattr(library.nn.init, name)(x, *FIRST_VALUES[name]) is x
+        assert getattr(library.nn.init, name.strip())(x, *FIRST_VALUES[name]) is x
         found.append(x)
     close(found[1], found[0], name, 3e-6)
     same_place()

@@ -9,6 +9,8 @@ from typing import Any
 import numpy
 
 from ..engine import backend, random
+from ..engine.creation import empty_like
+from ..engine.functions.arithmetic import where
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor, wrap
 
@@ -58,30 +60,33 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Normal, what falls outside [a, b] being clamped onto it after the inverse of the
-    distribution function was applied to a uniform draw between that of a and that of b."""
+    """Normal, drawn again where it falls outside [a, b]. Where that is most of it, uniform on
+    [a, b], each value being kept with a chance of its density over the highest one."""
 
     def below(x: float) -> float:
-        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+        return (1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0
 
-    low, high = below((a - mean) / std), below((b - mean) / std)
-    tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-    values = _inverse_erf(backend.to_numpy(tensor.array).astype(numpy.float64))
-    values = numpy.clip(values * (std * math.sqrt(2.0)) + mean, a, b)
-    return tensor.copy_(wrap(backend.to_device(values, tensor.device)))
+    def log_density(x: Any) -> Any:
+        return ((x - mean) / std) ** 2 * -0.5
 
+    outside = below(b) - below(a) <= 0.3
+    highest = log_density(max(a, min(mean, b)))
 
-def _inverse_erf(y: numpy.ndarray) -> numpy.ndarray:
-    """x with erf(x) = y: Winitzki's closed approximation, then Newton's steps on erfc's scale."""
-    from ..engine.ops.elementwise import error_function
+    def draw() -> tuple[Tensor, Tensor]:
+        """A whole tensor of values, and which of them are rejected."""
+        x = empty_like(tensor)
+        if not outside:
+            x.normal_(mean, std, generator=generator)
+            return x, (x < a) | (x > b)
+        x.uniform_(a, b, generator=generator)
+        chance = empty_like(tensor).uniform_(generator=generator)
+        return x, chance.log() > log_density(x) - highest
 
-    y = numpy.clip(y, -1 + 1e-16, 1 - 1e-16)
-    log_part = numpy.log1p(-y * y)
-    half = 2 / (math.pi * 0.147) + log_part / 2
-    x = numpy.sign(y) * numpy.sqrt(numpy.sqrt(half * half - log_part / 0.147) - half)
-    for _ in range(3):
-        x = x - (error_function(x) - y) * (math.sqrt(math.pi) / 2) * numpy.exp(x * x)
-    return x
+    result, rejected = draw()
+    while rejected.any():
+        fresh, again = draw()
+        result, rejected = where(rejected, fresh, result), rejected & again
+    return tensor.copy_(result)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

@@ -1,4 +1,4 @@
-"""Module: a function with parameters, buffers and other modules inside; a `Tree` that can be called.
+"""Module: a function with parameters, buffers and modules inside; a `Tree` that can be called.
 It knows how to call, save, load, move and print what it holds, and no layer in particular."""
 
 from __future__ import annotations

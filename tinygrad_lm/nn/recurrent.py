@@ -1,5 +1,5 @@
 """Recurrent layers and their cells (Elman, 1990; LSTM: Hochreiter and Schmidhuber, 1997; GRU: Cho
-et al., 2014), as compositions of recorded ops. One step function each serves the layer and the cell.
+et al., 2014), as compositions of recorded ops. Layer and cell share one step function each.
 
 Gates are stacked in the rows of the weights in PyTorch's order: i, f, g, o and r, z, n.
 """

@@ -46,7 +46,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 def logsigmoid(input: Tensor) -> Tensor:
-    return named(-softplus(-input, threshold=float("inf")), "LogSigmoidBackward0")
+    return named(-softplus(-input, threshold=40.0), "LogSigmoidBackward0")
 
 
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:

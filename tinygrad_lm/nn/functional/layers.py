@@ -191,7 +191,6 @@ def scaled_dot_product_attention(
     out = fused.scaled_dot_product_attention(
         query, key, value, attn_mask, causal=is_causal, scale=scale, keep=keep, p=dropout_p
     )
-    whole = len(q) == 4 and keep is None
-    return named(
-        out, "ScaledDotProductFlashAttentionForCpuBackward0" if whole else "UnsafeViewBackward0"
-    )
+    if len(q) == 4 and keep is None and q[-1] == value.array.shape[-1]:
+        return named(out, "ScaledDotProductFlashAttentionForCpuBackward0")
+    return named(out, "UnsafeViewBackward0" if len(q) > 2 else "MmBackward0")

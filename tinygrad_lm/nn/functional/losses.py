@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -40,6 +39,7 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -66,6 +66,7 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
@@ -112,18 +113,19 @@ def _soft_cross_entropy(
         losses = losses * weight.reshape([-1 if i == axis else 1 for i in range(input.ndim)])
     if reduction == "none":
         return -losses.sum(axis)
-    count = input.array.size // classes if reduction == "mean" else 1
-    return -losses.sum() if count == 1 and reduction == "sum" else -losses.sum() / count
+    if reduction == "sum":
+        return -losses.sum()
+    return named(-losses.sum() / (input.array.size // classes), "DivBackward1")
 
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)^2."""
     _check_reduction("mse_loss", reduction)
     _warn_of_broadcasting("mse_loss", input, target)
     return named(fused.mse_loss(input, target, reduction=reduction), "MseLossBackward0")
 
 
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|."""
     _check_reduction("l1_loss", reduction)
     _warn_of_broadcasting("l1_loss", input, target)
@@ -143,6 +145,7 @@ def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    *,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
@@ -156,7 +159,7 @@ def binary_cross_entropy_with_logits(
     else:
         # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
         share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
-        losses = (1 - target) * input + share * softplus(-input, threshold=math.inf)
+        losses = (1 - target) * input + share * softplus(-input, threshold=40.0)
         out = _reduced(losses, weight, reduction)
     return named(out, "BinaryCrossEntropyWithLogitsBackward0")
 
@@ -173,7 +176,7 @@ def bernoulli_nll(x, y):
 
 
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
     """-(y log x + (1 - y) log(1 - x)) of probabilities x; each logarithm is at least -100."""
     _check_reduction("binary_cross_entropy", reduction)
