@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import backprop, creation
+from .dtypes import result_type
 from .functions import arithmetic, indexing, joining, ordering, products, reductions, shapes
 from .ops import elementwise as e
 from .tensor import Tensor
@@ -73,6 +74,9 @@ FUNCTIONS: dict[str, Any] = {
     "is_tensor": lambda x: isinstance(x, Tensor),
     "is_floating_point": Tensor.is_floating_point,
     "numel": Tensor.numel,
+    "result_type": lambda *inputs: result_type(
+        *(x.array if isinstance(x, Tensor) else x for x in inputs)
+    ),
     "einsum": products.einsum,
     "clone": indexing.copy,
     "from_dlpack": indexing.from_dlpack,

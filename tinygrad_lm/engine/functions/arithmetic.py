@@ -173,6 +173,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to the even one; with decimals, of 10**decimals parts."""
+    if not input.is_floating_point():
+        return ops.clone(input)
     if not decimals:
         return ops.round(input)
     return named(ops.round(input * 10.0**decimals) / 10.0**decimals, "RoundBackward1")

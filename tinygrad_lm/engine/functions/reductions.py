@@ -84,6 +84,7 @@ def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
 @numpy_names
 def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
     """(sum of |x|^p)^(1/p); p may be float("inf"), and "fro" is 2."""
+    _check_floating(input, "norm")
     ord = 2.0 if p == "fro" else float(p)
     out = ops.norm(input, ord=ord, axis=axes_of(input, dim, "norm"), keepdims=keepdim)
     return named(out, "LinalgVectorNormBackward0")

@@ -183,7 +183,7 @@ def softplus(x, *, beta=1.0, threshold=20.0):
     return out, (lambda g: g * steep,)
 
 
-@primitive
+@primitive(cast="float")
 def erf(x):
     """(2 / sqrt pi) times the integral of e^(-t^2) from 0 to x."""
     lib = library(x)

@@ -57,10 +57,10 @@ def var(x, *, axis=None, keepdims=False, correction=1):
     """Sum of squared distances from the mean over (n - correction)."""
     total = x.sum(axis=axis, keepdims=True)
     n = count(x, axis)
-    scale = 1 / (n - correction) if n > correction else math.inf
+    free = max(n - correction, 0)  # dividing by it, not times 1 / it: bfloat16 stays bfloat16
     centred = x - total / (n or math.nan)
-    out = (centred * centred).sum(axis=axis, keepdims=keepdims) * scale
-    return out, (lambda g: _spread(g, x, axis, keepdims) * (centred * (2 * scale)),)
+    out = (centred * centred).sum(axis=axis, keepdims=keepdims) / free
+    return out, (lambda g: _spread(g, x, axis, keepdims) * (centred * 2 / free),)
 
 
 @primitive
@@ -102,7 +102,7 @@ def _extreme(name):
 amax, amin = _extreme("max"), _extreme("min")
 
 
-@primitive
+@primitive(cast="float")
 def logsumexp(x, *, axis, keepdims=False):
     """log of the sum of e^x, with the maximum taken out first."""
     lib = library(x)
@@ -143,8 +143,8 @@ def norm(x, *, ord=2.0, axis=None, keepdims=False):
         full = (lib.abs(x) ** ord).sum(axis=axis, keepdims=True) ** (1 / ord)
 
         def dx(g):
-            ratio = lib.abs(x) / lib.where(full == 0, 1.0, full)
-            slope = lib.where(x == 0, 0.0, lib.where(x == 0, 1.0, ratio) ** (ord - 1))
+            ratio = lib.where(x == 0, 1.0, lib.abs(x) / full)
+            slope = ratio ** (ord - 1)
             return _spread(g, x, axis, keepdims) * (lib.sign(x) * slope)
 
     out = full if keepdims else full.reshape(_reduced(full, axis))
@@ -184,7 +184,7 @@ def argsort(x, *, axis=-1, descending=False):
 def take_along_axis(x, *, indices, axis):
     """x at the given positions along one axis; positions that repeat add up their gradients."""
     shape = x.shape
-    check_bounds(indices, shape[axis] if shape else 1, "take_along_dim")
+    check_bounds(indices, shape[axis], "take_along_dim")
     out = library(x).take_along_axis(x, indices, axis)
     return out, (lambda g: placed_along(g, shape, indices, axis),)
 
