@@ -222,7 +222,9 @@ SPECS |= {
         lambda x, beta=1.0, threshold=20.0: np.log(1 + np.exp(beta * x)) / beta,
         known=(
             known([[1000.0, -1000.0, 0.0]], [1000, 0, math.log(2)], [1, 0, 0.5]),
-            known([[1.0, 3.0]], [math.log(1 + math.e), 3], [1 / (1 + math.exp(-1)), 1], threshold=2.0),
+            known(
+                [[2.0, 3.0]], [math.log(1 + math.e**2), 3], [1 / (1 + math.e**-2), 1], threshold=2.0
+            ),
         ),
     ),
     "gelu": with_settings(
@@ -308,6 +310,7 @@ SPECS |= {
             known(([0.0, -2.0], 0), [1, 1], [0, 0]),
             known((0.0, [2.0, 1.0]), [0, 0], [0, 0]),
             known(([0.0], [1.0]), [0], [1], [0]),
+            known(([0.0], [-1.0]), [INF], [-INF], [-INF]),
         ),
     ),
     "remainder": binary(
@@ -477,14 +480,23 @@ SPECS |= {
     "sum": reduction(
         lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims),
         eps=1e-3,
-        known=(known([np.array([True, True])], 2), known([np.array([200, 100], "uint8")], 300)),
+        known=(known([X23 > 0], 6), known([np.uint8([[200, 100]])], 300),
+            known([np.uint8([[200, 100]])], [[300]], axis=1, keepdims=True)),
     ),
-    "mean": reduction(lambda x, axis=None, keepdims=False: np.mean(x, axis=axis, keepdims=keepdims)),
+    "mean": reduction(
+        lambda x, axis=None, keepdims=False: np.mean(x, axis=axis, keepdims=keepdims),
+        known=(known([[1.0, 3.0]], 2, [0.5, 0.5]),),
+    ),
     "var": Spec(
         var_case,
         var_value,
         (text(), AXIS),
-        known=(known([[2.0, 2.0, 2.0]], 0, [0, 0, 0]), known([[2.0]], NAN, [NAN]), known([[2.0]], 0, [0], correction=0)),
+        known=(
+            known([[2.0, 2.0, 2.0]], 0, [0, 0, 0]),
+            known([[1.0, 3.0]], 2, [-2, 2]),
+            known([[1.0, 3.0]], INF, correction=2),
+            known([[2.0]], NAN, [NAN]),
+            known([[2.0]], 0, [0], correction=0)),
     ),
     "prod": reduction(
         lambda x, axis=None, keepdims=False: np.multiply.reduce(x, axis=axis, keepdims=keepdims),
@@ -492,7 +504,9 @@ SPECS |= {
         known=(
             known([[2.0, 0.0, 3.0]], 0, [0, 6, 0]),
             known([[2.0, 0.0, 0.0]], 0, [0, 0, 0]),
-            known([np.array([20, 20], "uint8")], 400),
+            known([np.float64([[0, 2], [0, 3]])], [0, 0], [[2, 0], [3, 0]], axis=1),
+            known([np.uint8([[20, 20]])], 400),
+            known([np.uint8([[20, 20]])], [[400]], axis=1, keepdims=True),
         ),
     ),
     "amax": Spec(
@@ -528,6 +542,8 @@ SPECS |= {
             known([[0.0, 0.0]], 0, [0, 0]),
             known([[0.0, 0.0]], 0, [0, 0], ord=1.0),
             known([[3.0, 0.0]], 3, [1, 0]),
+            known([[3.0, 4.0]], 5, [0.6, 0.8]),
+            known([[1.0, 0.75]], 1.25, [0.8, 0.6]),
             known([[2.0, -2.0]], 2, [0.5, -0.5], ord=INF),
         ),
         empty=False,
@@ -536,7 +552,7 @@ SPECS |= {
         along("real"),
         lambda x, axis: np.add.accumulate(x, axis=axis),
         (text(axis=0), AXIS),
-        known=(known([np.array([True, True])], [1, 2], axis=0), known([np.uint8([200, 100])], [200, 300], axis=0)),
+        known=(known([np.array([True, True])], [1, 2], axis=0), known([np.uint8([[200, 100]])], [[200, 300]], axis=1)),
         eps=1e-3,
     ),
     "argmax": Spec(
@@ -720,7 +736,9 @@ def repeat_value(x, count, axis):
     return np.take(x, [i for i in range(x.shape[axis]) for _ in range(count)], axis=axis)
 
 
-ROW = known([[1.0, 2.0]], [1, 2], [1, 1])
+SQUARE = np.float64([[1, 2], [3, 4]])
+LOWER = known([SQUARE], [[1, 0], [3, 4]], [[1, 0], [1, 1]])
+UPPER = known([SQUARE], [[1, 2], [0, 4]], [[1, 1], [0, 1]])
 SPECS |= {
     "reshape": Spec(reshape_case, lambda x, shape: np.ravel(x).reshape(shape), misshapen(shape=(4, 4))),
     "view": Spec(reshape_case, lambda x, shape: np.ravel(x).reshape(shape), (
@@ -764,12 +782,13 @@ SPECS |= {
         known([[1.0, 2.0, 3.0]], [2], [0, 1, 0], widths=[(-1, -1)]),
         known([[1.0, 2.0]], [2, 0], [0, 1], widths=[(-1, 1)]),
     ), second=False),
-    "tril": Spec(triangle_case, triangle(lambda d, k: d <= k), (text(),)),
-    "triu": Spec(triangle_case, triangle(lambda d, k: d >= k), (text(),)),
+    "tril": Spec(triangle_case, triangle(lambda d, k: d <= k), (text(),), known=(LOWER,)),
+    "triu": Spec(triangle_case, triangle(lambda d, k: d >= k), (text(),), known=(UPPER,)),
     "diagonal": Spec(
         diagonal_case,
         diagonal_value,
         (text(), Wrong((X23,), {"axis1": 0, "axis2": 0}, RuntimeError, "axis1 and axis2")),
+        known=(known([SQUARE], [1, 4], np.eye(2)),),
         second=False,
     ),
 }

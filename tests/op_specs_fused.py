@@ -190,6 +190,7 @@ LOSS = (
 PAIR = (text(X23), Wrong((X23, X45), {}, RuntimeError, "got (2, 3) and (4, 5)"))
 NORM = (text(), Wrong((X23, np.ones(5)), {}, RuntimeError, "got"))
 ROWS = np.log([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
+UNIT = np.float64([-1, 1]) / math.sqrt(1 + 1e-5)
 NEG = [[-INF, -INF]]
 
 SPECS |= {
@@ -244,6 +245,11 @@ SPECS |= {
             known([np.array([[1000.0, -1000.0]])], 0, [[0, 0]], targets=np.array([0])),
             known([np.array([[1000.0, -1000.0]])], 2000, [[1, -1]], targets=np.array([1])),
             known([np.array([[-INF, 0.0]])], 0, [[0, 0]], targets=np.array([1])),
+            known(
+                [ROWS, np.array([1.0, 2.0, 3.0])],
+                (0.5 * 3 * math.log(4) + 0.5 / 3 * (math.log(2) + 5 * math.log(4))) / 3,
+                targets=np.array([-100, 2]), label_smoothing=0.5,
+            ),
             known([ROWS], math.nan, targets=np.array([-100, -100])),
         ),
         empty=False,
@@ -264,7 +270,7 @@ SPECS |= {
         normed_case,
         layer_norm_value,
         NORM,
-        known=(known([[2.0, 2.0]], [0, 0], [0, 0]),),
+        known=(known([[2.0, 2.0]], [0, 0], [0, 0]), known([[1.0, 3.0]], UNIT)),
         empty=False,
     ),
     "rms_norm": Spec(
@@ -274,20 +280,24 @@ SPECS |= {
         batch_norm_case,
         batch_norm_value,
         (text(), Wrong((X23, np.ones(5)), {}, RuntimeError, "got")),
-        known=(known([np.float64([[2.0], [2.0]])], [[0], [0]], [[0], [0]]),),
+        known=(
+            known([np.float64([[2.0], [2.0]])], [[0], [0]], [[0], [0]]),
+            known([np.float64([[1.0], [3.0]])], UNIT[:, None]),
+        ),
         empty=False,
     ),
     "dropout": Spec(
         dropout_case,
         lambda x, keep, p: np.where(keep, x / (1 - p), 0.0),
         (text(keep=X23 > 0, p=0.5), Wrong((X23,), {"keep": X45 > 0, "p": 0.5}, RuntimeError, "(2, 3)")),
-        known=(known([[2.0]], [0], [0], keep=np.array([False]), p=1.0),),
+        known=(known([[2.0, 2.0]], [0, 0], [0, 0], keep=np.array([False, True]), p=1.0),),
     ),
     "scaled_dot_product_attention": Spec(
         attention_case,
         attention_value,
         (text(X23, X23), Wrong((X23, X45, X45), {}, RuntimeError, "(2, 3)")),
         known=(
+            known((np.ones((2, 1)), np.ones((2, 1)), np.float64([[1], [3]])), [[1], [2]], causal=True),
             known((X23, X23, X23, np.zeros((2, 2), bool)), 0 * X23, 0 * X23, 0 * X23, 0 * X23),
             known((X23, X23, X23, np.full((2, 2), -INF)), 0 * X23, 0 * X23, 0 * X23, 0 * X23, np.zeros((2, 2))),
         ),

@@ -111,8 +111,12 @@ class Op:
                 )
             result.node = Node(self.name, out, tuple(parents), pullbacks)
             result.needs_grad = True
-        if self.view and out.base is not None and storage(out) is storage(arrays[0]):
-            source = inputs[0]
+        source = inputs[0] if self.view else None
+        if (
+            isinstance(source, Tensor)
+            and out.base is not None
+            and storage(out) is storage(source.array)
+        ):
             result.base = source if source.base is None else source.base
             result.seen = result.base.version
         return result

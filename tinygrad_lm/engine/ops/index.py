@@ -118,7 +118,7 @@ def take(x, *, indices, axis):
 def scatter_add(x, source, *, indices, axis):
     """x plus source added at positions along an axis; the mirror of take_along_axis."""
     lib = library(x)
-    check_bounds(indices, x.shape[axis] if x.ndim else 1, "scatter_add")
+    check_bounds(indices, x.shape[axis], "scatter_add")
     out = x.copy()
     region = tuple(slice(0, n) for n in indices.shape)
     placed_along(source[region], x.shape, indices, axis).add_to(out)
@@ -143,5 +143,5 @@ def _along(x, indices, axis):
 def gather(x, *, indices, axis):
     """out[i][j] = x[indices[i][j]][j] for axis 0; indices may be smaller than x elsewhere."""
     shape = x.shape
-    check_bounds(indices, shape[axis] if shape else 1, "gather")
+    check_bounds(indices, shape[axis], "gather")
     return _along(x, indices, axis), (lambda g: placed_along(g, shape, indices, axis),)
