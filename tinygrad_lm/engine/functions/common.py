@@ -44,7 +44,7 @@ def to_array(data: Any, dtype: backend.dtype | None = None) -> numpy.ndarray:
             found = numpy.array(data)
         except ValueError as error:
             raise ValueError(f"[tensor] nested lists must be regular: {error}") from error
-        if found.dtype == numpy.float64 and not isinstance(data, numpy.generic):
+        if dtype is None and found.dtype == numpy.float64 and not isinstance(data, numpy.generic):
             holds_arrays = isinstance(data, (list, tuple)) and any(
                 isinstance(x, (numpy.ndarray, numpy.generic)) for x in data
             )
