@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.autograd import mark_written
+from ..engine.autograd import mark_written, storage
 from ..engine.backend import device_of, library, quietly, to_device
 from ..engine.tensor import Tensor, wrap
 
@@ -124,7 +124,7 @@ class Large:
             self.pieces.append((slice(a, b), own[a:b], kept))
 
     def update(self, rule: Update, scratch: Any) -> None:
-        g = self.p._grad.array.reshape(-1)  # type: ignore[union-attr]
+        g = _gradient(self.p)
         for piece, own, kept in self.pieces:
             rule(self.library, own, g[piece], kept, scratch[2:, : own.size])
 
@@ -137,9 +137,14 @@ class Small:
         self.flat, self.first, self.params = flat, i, [flat.params[i]]
 
     def accepts(self, i: int) -> bool:
+        """Whether params[i] may join: the next one, with room for it, on memory of its own."""
         flat, first = self.flat, self.first
-        adjacent = i == first + len(self.params)
-        return adjacent and flat.starts[i + 1] - flat.starts[first] <= flat.block
+        owner = storage(flat.params[i].array)
+        return (
+            i == first + len(self.params)
+            and flat.starts[i + 1] - flat.starts[first] <= flat.block
+            and all(storage(p.array) is not owner for p in self.params)
+        )
 
     def add(self, i: int) -> None:
         self.params.append(self.flat.params[i])
@@ -152,7 +157,7 @@ class Small:
     def update(self, rule: Update, scratch: Any) -> None:
         lib, n, start = self.flat.library, self.width, self.flat.starts[self.first]
         g, own = scratch[0, :n], scratch[1, :n]
-        lib.concatenate([p._grad.array.reshape(-1) for p in self.params], out=g)
+        lib.concatenate([_gradient(p) for p in self.params], out=g)
         lib.concatenate([p.array.reshape(-1) for p in self.params], out=own)
         kept = [buffer[start : start + n] for buffer in self.flat.buffers]
         rule(lib, own, g, kept, scratch[2:, :n])
@@ -191,10 +196,7 @@ class Plan:
         for flat, index, parts, scratch in self.ages:
             rule = optimizer.update(group, int(flat.steps[index[0]]) + 1, flat.number)
             quietly(_update_all, rule, parts, scratch)
-            if flat.counts:
-                flat.steps[index] += 1
-            else:
-                flat.steps[index] = 1
+            flat.steps[index] = flat.steps[index] + 1 if flat.counts else 1
         for array in arrays:
             mark_written(array)
 
@@ -208,9 +210,7 @@ class Plan:
         )
 
     def _make(self, active: list, arrays: list, names: tuple, optimizer: Any) -> None:
-        state, flats = optimizer.state, []
-        self.active, self.arrays, self.ages = active, arrays, []
-        self.shapes = [array.shape for array in arrays]
+        state, flats, everyone = optimizer.state, [], []
         for params in _by_kind(active):
             flat = next((f for f in self.flats if f.serves(params, names, state)), None)
             if flat is None:
@@ -224,13 +224,19 @@ class Plan:
                 parts = flat.split(members)
                 widest = max(part.width for part in parts)
                 scratch = flat.library.empty((2 + SCRATCH, widest), flat.dtype)
-                self.ages.append((flat, index, parts, scratch))
-        self.flats = flats
+                everyone.append((flat, index, parts, scratch))
+        self.flats, self.active, self.arrays, self.ages = flats, active, arrays, everyone
+        self.shapes = [array.shape for array in arrays]
 
 
 def _update_all(rule: Update, parts: list[Large | Small], scratch: Any) -> None:
     for part in parts:
         part.update(rule, scratch)
+
+
+def _gradient(p: Tensor) -> Any:
+    assert p._grad is not None
+    return p._grad.array.reshape(-1)
 
 
 def _by_kind(params: list[Tensor]) -> list[list[Tensor]]:

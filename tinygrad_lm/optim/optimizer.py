@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..engine.autograd import mark_written
 from ..engine.backend import to_device
 from ..engine.modes import enable_grad, no_grad
 from ..engine.tensor import Tensor, wrap
@@ -129,8 +130,11 @@ class Optimizer:
         """Forget all gradients, or fill them with zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    p.grad = None if set_to_none else wrap(p.grad.array * 0)
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad.array[...] = 0
+                    mark_written(p.grad.array)
 
     def state_dict(self) -> dict[str, Any]:
         """`{"state": {index: ...}, "param_groups": [...]}`, parameters replaced by their index."""

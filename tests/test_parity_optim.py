@@ -1,0 +1,226 @@
+"""Optimisers and schedules beside PyTorch's: signatures, trajectories, state, and what they print.
+
+Both sides get the same gradients, drawn without either of them. Tolerances are relative to the
+largest value, or to 1: the update is the same formula with its operations in another order.
+"""
+
+import copy
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import tinygrad_lm as tg  # noqa: E402
+from tinygrad_lm import optim  # noqa: E402
+from tinygrad_lm.optim import flat, lr_scheduler  # noqa: E402
+
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+SHAPES = [(3, 4), (5,), (), (0, 3), (9, 11)]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """The last tensor is large and takes two blocks, the others share one."""
+    monkeypatch.setitem(flat.SIZES, "cpu", (64, 32))
+
+
+def options(**choices):
+    return [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
+
+
+DECAY, MAXIMIZE = {"weight_decay": [0, 0.1]}, {"maximize": [False, True]}
+CASES = [
+    *[("SGD", o) for o in options(momentum=[0, 0.9], dampening=[0, 0.2], **DECAY, **MAXIMIZE)],
+    *[("SGD", o) for o in options(momentum=[0.9], nesterov=[True], **DECAY, **MAXIMIZE)],
+    *[("Adam", o) for o in options(amsgrad=[False, True], **DECAY, **MAXIMIZE)],
+    ("Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True, "betas": (0.4, 0.6)}),
+    *[("AdamW", o) for o in options(amsgrad=[False, True], **DECAY, **MAXIMIZE)],
+    ("AdamW", {"betas": (0.0, 0.5), "eps": 1e-2}),
+    *[
+        ("RMSprop", o)
+        for o in options(momentum=[0, 0.9], centered=[False, True], **DECAY, **MAXIMIZE)
+    ],
+    ("RMSprop", {"alpha": 0.5, "eps": 1e-3}),
+]
+
+
+def pair(name, dtype="float64", shapes=SHAPES, groups=None, **settings):
+    """The same parameters and the same optimiser twice: PyTorch's, ours."""
+    rng = np.random.default_rng(0)
+    arrays = [np.asarray(rng.standard_normal(shape)).astype(dtype) for shape in shapes]
+    theirs = [torch.nn.Parameter(torch.from_numpy(a.copy())) for a in arrays]
+    ours = [tg.from_numpy(a.copy()).requires_grad_() for a in arrays]
+    made = []
+    for module, params in ((torch.optim, theirs), (optim, ours)):
+        kind = getattr(module, name)
+        made.append(kind(groups(params) if groups else params, **settings))
+    return (*made, theirs, ours)
+
+
+BANK = [[np.random.default_rng(s).standard_normal(shape) for shape in SHAPES] for s in range(9)]
+
+
+def give_gradients(step, theirs, ours):
+    for t, p, g in zip(theirs, ours, BANK[step % 9]):
+        g = np.asarray(g).astype(p.array.dtype)
+        t.grad, p.grad = torch.from_numpy(g.copy()), tg.from_numpy(g)
+
+
+def assert_close(theirs, ours, tolerance):
+    for t, p in zip(theirs, ours):
+        expected = t.detach().numpy()
+        scale = np.abs(expected).max(initial=1)
+        assert p.array.shape == expected.shape and p.array.dtype == expected.dtype
+        assert np.abs(p.array - expected).max(initial=0) <= tolerance * scale
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name, settings", CASES)
+def test_a_hundred_steps(name, settings, dtype):
+    a, b, theirs, ours = pair(name, dtype, lr=1e-2, **settings)
+    for step in range(100):
+        give_gradients(step, theirs, ours)
+        if step % 7 == 3:  # this one rests: its state and count must rest too
+            theirs[0].grad = ours[0].grad = None
+        for optimizer in (a, b):
+            optimizer.param_groups[0]["lr"] = 1e-2 / (1 + step % 3)
+            optimizer.step()
+    assert_close(theirs, ours, TOLERANCE[dtype])
+    state, expected = b.state_dict()["state"], a.state_dict()["state"]
+    assert {i: set(kept) for i, kept in state.items()} == {i: set(k) for i, k in expected.items()}
+    for i, kept in expected.items():
+        for key, value in kept.items():
+            assert_close([value], [state[i][key]], 10 * TOLERANCE[dtype])
+
+
+def test_settings_may_change_between_steps():
+    a, b, theirs, ours = pair("AdamW", lr=1e-2)
+    for step in range(20):
+        give_gradients(step, theirs, ours)
+        for optimizer in (a, b):
+            beta = 0.5 + step / 100
+            optimizer.param_groups[0].update(betas=(beta, 0.9), weight_decay=step / 50, eps=1e-4)
+            optimizer.step()
+    assert_close(theirs, ours, 1e-12)
+
+
+def test_groups_and_a_parameter_that_comes_later():
+    def groups(params):
+        return [{"params": params[:2], "lr": 0.1}, {"params": params[2], "weight_decay": 0.5}]
+
+    a, b, theirs, ours = pair("AdamW", groups=groups, lr=1e-2)
+    for step in range(12):
+        if step == 5:
+            a.add_param_group({"params": theirs[3:], "betas": (0.5, 0.6)})
+            b.add_param_group({"params": ours[3:], "betas": (0.5, 0.6)})
+        give_gradients(step, theirs, ours)
+        a.step()
+        b.step()
+    assert_close(theirs, ours, 1e-12)
+    assert b.state_dict()["param_groups"] == a.state_dict()["param_groups"]
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_same_signature_defaults_and_repr(name):
+    settings = {
+        module: {
+            k: (p.default, p.kind)
+            for k, p in inspect.signature(getattr(module, name)).parameters.items()
+        }
+        for module in (torch.optim, optim)
+    }
+    assert settings[optim] == settings[torch.optim]
+    a, b, _, _ = pair(name)
+    assert b.state_dict() == a.state_dict()
+    assert repr(b) == repr(a)
+
+
+@pytest.mark.parametrize("name, settings", [CASES[8], ("AdamW", {"amsgrad": True}), CASES[-5]])
+def test_pytorch_state_is_ours(name, settings):
+    """A run begun by PyTorch goes on here."""
+    a, b, theirs, ours = pair(name, lr=1e-2, **settings)
+    for step in range(10):
+        if step == 5:
+            saved = copy.deepcopy(a.state_dict())
+            for kept in saved["state"].values():
+                kept.update({k: tg.from_numpy(v.numpy()) for k, v in kept.items()})
+            b.load_state_dict(saved)
+            for t, p in zip(theirs, ours):
+                p.data = tg.from_numpy(t.detach().numpy().copy())
+        give_gradients(step, theirs, ours)
+        a.step()
+        if step >= 5:
+            b.step()
+    assert_close(theirs, ours, 1e-12)
+
+
+SCHEDULES = [
+    ("LambdaLR", {"lr_lambda": lambda epoch: 0.9**epoch + 0.1}),
+    ("LambdaLR", {"lr_lambda": [lambda epoch: 1 / (1 + epoch), lambda epoch: 1 + epoch]}),
+    ("StepLR", {"step_size": 7, "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": [30, 4, 4, 11]}),
+    ("LinearLR", {}),
+    ("LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 40}),
+    ("ExponentialLR", {"gamma": 0.93}),
+    ("CosineAnnealingLR", {"T_max": 20, "eta_min": 1e-3}),
+    ("OneCycleLR", {"max_lr": 0.5, "total_steps": 50}),
+    ("OneCycleLR", {"max_lr": [0.5, 1], "epochs": 5, "steps_per_epoch": 10, "three_phase": True}),
+    ("OneCycleLR", {"max_lr": 1, "total_steps": 60, "pct_start": 0.0, "anneal_strategy": "linear"}),
+    ("OneCycleLR", {"max_lr": 1, "total_steps": 55, "pct_start": 1.0, "base_momentum": [0.1, 0.2]}),
+    ("OneCycleLR", {"max_lr": 1, "total_steps": 50, "cycle_momentum": False, "div_factor": 2.0}),
+]
+
+
+def two_groups(params):
+    return [{"params": params[:2], "lr": 0.3}, {"params": params[2:]}]
+
+
+def same_rates(a, b, theirs, ours, steps=50):
+    """Walk both schedules and compare the optimisers they write."""
+    keys = ("lr", "momentum", "betas")
+    for _ in range(steps):
+        for x, y in zip(a.param_groups, b.param_groups):
+            for key in keys:
+                if key in x:
+                    assert y[key] == pytest.approx(x[key], rel=1e-12, abs=1e-15)
+        assert ours.get_last_lr() == [group["lr"] for group in b.param_groups]
+        a.step()  # without it PyTorch warns
+        theirs.step()
+        ours.step()
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+@pytest.mark.parametrize("name, settings", SCHEDULES)
+def test_fifty_rates(name, settings, optimizer):
+    momentum = {"momentum": 0.9} if optimizer == "SGD" else {}
+    a, b, _, _ = pair(optimizer, groups=two_groups, lr=0.1, **momentum)
+    theirs = getattr(torch.optim.lr_scheduler, name)(a, **settings)
+    ours = getattr(lr_scheduler, name)(b, **settings)
+    same_rates(a, b, theirs, ours)
+
+
+def test_fifty_rates_of_a_sequence():
+    a, b, _, _ = pair("SGD", groups=two_groups, lr=0.1)
+    sequences = []
+    for module, optimizer in ((torch.optim.lr_scheduler, a), (lr_scheduler, b)):
+        parts = [
+            module.LinearLR(optimizer, start_factor=0.1, total_iters=5),
+            module.CosineAnnealingLR(optimizer, T_max=20),
+            module.StepLR(optimizer, step_size=4),
+            module.ExponentialLR(optimizer, gamma=0.9),
+            module.LambdaLR(optimizer, lambda epoch: 1 / (epoch + 1)),
+        ]
+        sequences.append(module.SequentialLR(optimizer, parts, milestones=[5, 17, 30, 41]))
+    same_rates(a, b, *sequences)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in SCHEDULES} | {"SequentialLR"}))
+def test_same_schedule_signature(name):
+    theirs, ours = (
+        {k: p.default for k, p in inspect.signature(getattr(module, name)).parameters.items()}
+        for module in (torch.optim.lr_scheduler, lr_scheduler)
+    )
+    assert ours == theirs

@@ -1,0 +1,30 @@
+"""Schedules of the learning rate, under PyTorch's path and names; `WarmupCosine` is nanoGPT's.
+Nothing is computed here: `base.py` says what a schedule is.
+"""
+
+from .base import LRScheduler, SequentialLR
+from .closed_forms import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    StepLR,
+    WarmupCosine,
+    warmup_cosine,
+)
+from .one_cycle import OneCycleLR
+
+__all__ = [
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "OneCycleLR",
+    "SequentialLR",
+    "StepLR",
+    "WarmupCosine",
+    "warmup_cosine",
+]
