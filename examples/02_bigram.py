@@ -71,7 +71,7 @@ def main():
     counted = F.one_hot(xs, num_classes=V).float()  # (N, V)
     assert torch.equal(counted[:100] @ W, W[xs[:100]])
     how_often = N.float() / N.sum()
-    for step in progress(args.steps):
+    for _ in progress(args.steps):
         # All pairs at once. Equal pairs have equal losses, so that the mean over 228,146 of them is
         # a mean over V x V cells weighted by how often each occurs: the same number, 300 times
         # faster than the one-hot product.

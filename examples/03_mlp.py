@@ -113,7 +113,7 @@ def overfit(parameters, X, Y, steps=300):
 
 
 def main():
-    args = common.arguments(__doc__, steps=6_000, full=200_000)
+    args = common.arguments(__doc__, steps=4_000, full=200_000)
     names = Names(args)
     V = len(names.characters)
     X, Y = names.windows(names.train, BLOCK)

@@ -72,6 +72,10 @@ def result(
     _append(args, {"what": what, **shown})
 
 
+def shortly(x: float) -> str:
+    return f"{x:.4f}" if abs(x) >= 1e-3 or x == 0 else f"{x:.1e}"
+
+
 def picture(args: argparse.Namespace, name: str, plot: Callable, *what: Any, **how: Any) -> None:
     """`plot(*what, path=OUT/name, **how)`, or one line where matplotlib is missing."""
     args.out.mkdir(parents=True, exist_ok=True)

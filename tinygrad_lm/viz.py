@@ -174,19 +174,24 @@ def plot_lr_finder(found: LearningRates, path: StrPath | None = None) -> Any:
     return _saved(figure, path)
 
 
-def plot_stats(stats: Sequence[LayerStats], path: StrPath | None = None, title: str = "") -> Any:
-    """What `study.activation_stats` found: how outputs and their gradients are distributed, one
-    curve per layer."""
-    figure = new_figure(10, 3.6)
+def plot_stats(
+    stats: Sequence[LayerStats],
+    path: StrPath | None = None,
+    title: str = "",
+    gradients: bool = True,
+) -> Any:
+    """What `study.activation_stats` found: how the outputs of each layer are distributed, and the
+    gradients that arrive there."""
+    shown = {"values": "output", "grads": "gradient of the output"}
+    shown = shown if gradients else {"values": "output"}
+    figure = new_figure(1 + 4.5 * len(shown), 3.6)
     figure.suptitle(title)
-    left, right = figure.subplots(1, 2)
-    for axes, key, what in ((left, "values", "output"), (right, "grads", "gradient of the output")):
+    for axes, (key, what) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items()):
         for layer in stats:
             x = getattr(layer, key)
-            density, edges = np.histogram(x, bins=60, density=True)
-            label = f"{layer.name} {layer.kind}: std {x.std():.2g}"
-            if key == "values":
-                label += f", {layer.saturated:.0%} saturated"
+            density, edges = np.histogram(x, bins=40, density=True)
+            label = f"{layer.name} {layer.kind}".strip() + f": std {x.std():.2g}"
+            label += f", {layer.saturated:.0%} saturated" if key == "values" else ""
             axes.plot((edges[1:] + edges[:-1]) / 2, density, label=label)
         axes.set(xlabel=what, ylabel="density")
         axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))
