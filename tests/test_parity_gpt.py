@@ -1,4 +1,4 @@
-"""The GPT beside the same model in PyTorch: initial weights, training steps, a whole run, sampled text.
+"""The GPT beside the same model in PyTorch: first weights, steps, a whole run, sampled text.
 
 PyTorch's model is written here from its layers; its training script makes the draws in the order of
 nanoGPT's. Dropout is compared where PyTorch's stream for it is the documented one (not on Intel).

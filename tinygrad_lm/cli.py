@@ -14,8 +14,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import __version__
-
 
 class Parser(argparse.ArgumentParser):
     """Errors in one line, with the flag that was probably meant."""
@@ -41,7 +39,8 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """All commands and flags; a flag that is not given leaves no trace in the result."""
     top = Parser(prog="tinygrad-lm", description="Train a GPT on text, and let it write.")
-    top.add_argument("--version", action="version", version=__version__)
+    version = sys.modules[__package__].__version__  # the package stands above this file
+    top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_sample(commands)
@@ -130,6 +129,8 @@ def _sample(given: dict[str, Any]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for wrong input, 130 or 143 when stopped."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows a ? for it
+        getattr(stream, "reconfigure", lambda **how: None)(errors="replace")
     given = vars(parser().parse_args(arguments))
     command = given.pop("command")
     try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .engine import creation
-from .engine.modes import no_grad
+from .engine import chance, creation
 from .engine.functions.joining import cat
+from .engine.modes import no_grad
 from .engine.tensor import Tensor
 from .nn import Module
 
@@ -51,7 +51,7 @@ def generate(
                     chosen = logits.argmax(-1, keepdim=True)
                 else:
                     probs = _narrowed(logits / temperature, top_k, top_p).softmax(-1)
-                    chosen = creation.multinomial(probs, 1, generator=generator)
+                    chosen = chance.multinomial(probs, 1, generator=generator)
                 idx = cat([idx, chosen], 1)
                 if stop and stop in _tail(idx, prompt_length, stop, tokenizer):
                     break

@@ -123,9 +123,10 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = dataclasses.replace(config)  # our own: crop_block_size changes it
-        self.transformer = nn.ModuleDict(
+        wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.transformer: Any = nn.ModuleDict(
             {
-                "wte": nn.Embedding(config.vocab_size, config.n_embd),
+                "wte": wte,
                 "wpe": nn.Embedding(config.block_size, config.n_embd),
                 "drop": nn.Dropout(config.dropout),
                 "h": nn.ModuleList([Block(config) for _ in range(config.n_layer)]),
@@ -134,7 +135,7 @@ class GPT(nn.Module):
         )
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         # One matrix for reading and writing tokens (Press and Wolf, 2017, arXiv 1608.05859).
-        self.transformer.wte.weight = self.lm_head.weight
+        wte.weight = self.lm_head.weight
         self.apply(self._init_weights)
         # 2 n_layer projections add to the stream; scaled down, their sum keeps its variance.
         for name, parameter in self.named_parameters():

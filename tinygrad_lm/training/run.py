@@ -185,7 +185,8 @@ class Run:
         trainer, config, began = self.trainer, self.config, time.monotonic()
         best = trainer.best
         losses = trainer.evaluate(self.signals.check)
-        event = {"step": trainer.step, "train_loss": losses["train"], "val_loss": losses["val"]}
+        event: dict[str, Any] = {"step": trainer.step}
+        event |= {"train_loss": losses["train"], "val_loss": losses["val"]}
         self.progress.say(
             f"step {trainer.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import creation
+from ..engine import chance, creation
 from ..engine.modes import no_grad
 from ..engine.random import default_generator
 from ..engine.tensor import Tensor
@@ -36,7 +36,7 @@ def split_tokens(tokens: np.ndarray, config: TrainConfig) -> dict[str, np.ndarra
     for name, part in splits.items():
         if len(part) <= config.block_size:
             message = f"[train] the {name} part must be longer than block_size {config.block_size}"
-            hint = f"a longer text, a smaller block_size, or a val_fraction other than"
+            hint = "a longer text, a smaller block_size, or a val_fraction other than"
             came = f"got {len(part)} of {len(tokens)} tokens"
             raise ValueError(f"{message}, {came}; {hint} {config.val_fraction}?")
     return splits
@@ -44,7 +44,7 @@ def split_tokens(tokens: np.ndarray, config: TrainConfig) -> dict[str, np.ndarra
 
 def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.ndarray:
     """Where a batch's sequences begin, int64 (B,), from the global stream."""
-    return creation.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
+    return chance.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
 
 
 def batch_at(

@@ -1,0 +1,24 @@
+"""Let the GPT that `train_gpt.py` saved write, at three temperatures. It trains nothing; a folder
+that `tinygrad-lm train` made will do, too.
+"""
+
+import argparse
+
+import tinygrad_lm as torch
+from tinygrad_lm.generation import generate_text
+from tinygrad_lm.models.checkpoints import load_gpt
+
+parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+parser.add_argument("--data", default="out-example", help="folder of the checkpoint")
+parser.add_argument("--device", default="cpu", help="cpu or cuda")
+parser.add_argument("--seed", type=int, default=1337)
+parser.add_argument("--steps", type=int, default=200, help="characters per text")
+parser.add_argument("--prompt", default="\n")
+args = parser.parse_args()
+
+model, tokenizer = load_gpt(args.data, "last", args.device)
+for temperature in (0.5, 0.8, 1.1):
+    print(f"--- temperature {temperature}")
+    generator = torch.Generator().manual_seed(args.seed)
+    options = {"temperature": temperature, "generator": generator, "device": args.device}
+    print(generate_text(model, tokenizer, args.prompt, args.steps, **options))
