@@ -12,6 +12,7 @@ from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set
 from .backends import get_float32_matmul_precision, set_float32_matmul_precision
 from .compiler import compile
 from .engine import backend as _backend
+from .engine import chance as _chance
 from .engine import creation as _creation
 from .engine import random as _random
 from .engine.backend import (
@@ -33,6 +34,7 @@ from .engine.backend import (
 )
 from .engine.drawing import draw_graph
 from .engine.gradcheck import gradcheck
+from .engine.kernels import cpu as _cpu_kernels
 from .engine.methods import FUNCTIONS as _FUNCTIONS
 from .engine.printing import set_printoptions
 from .engine.random import Generator, default_generator, initial_seed, manual_seed, seed
@@ -53,11 +55,15 @@ inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 # that make tensors
 _CREATION = (
     "tensor as_tensor from_numpy zeros zeros_like ones ones_like empty empty_like full full_like "
-    "eye arange linspace rand randn randint randperm rand_like randn_like randint_like normal "
-    "bernoulli multinomial"
+    "eye arange linspace"
+).split()
+_CHANCE = (
+    "rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial "
+    "get_rng_state set_rng_state"
 ).split()
 globals().update({"bool": _backend.bool_, **_FUNCTIONS})
 globals().update({name: getattr(_creation, name) for name in _CREATION})
+globals().update({name: getattr(_chance, name) for name in _CHANCE})
 if _backend.bfloat16 is not None:
     bfloat16 = _backend.bfloat16
 

@@ -1,5 +1,5 @@
-"""Functions that make tensors from data, from a rule or from chance, with PyTorch's signatures.
-Random ones draw from a `Generator`; on the CPU its stream is PyTorch's, draw for draw."""
+"""Functions that make tensors from data or from a rule, with PyTorch's signatures. Those that draw
+them by chance are in `chance.py`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,30 @@ from typing import Any
 
 import numpy
 
-from . import backend, random
+from . import backend
 from .backend import as_dtype, get_default_dtype, library_on
 from .functions.common import as_tensor as _as_tensor
 from .functions.common import raw, sizes, to_array
 from .tensor import Tensor, wrap
 
 
-def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
+def finish(array: Any, device: Any, requires_grad: bool = False) -> Tensor:
+    """A Tensor of an array, on a device (None: the default one)."""
     made = wrap(backend.to_device(array, device))
     return made.requires_grad_() if requires_grad else made
+
+
+def shape_of(name: str, given: tuple, size: Any = None) -> tuple:
+    """The shape from f(2, 3), f((2, 3)) or f(size=(2, 3))."""
+    shape = sizes(given if size is None else (size,))
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"[{name}] sizes must not be negative, got {shape}")
+    return shape
+
+
+def kind_of(dtype: Any) -> Any:
+    """NumPy's dtype for one of ours, None meaning the default."""
+    return (get_default_dtype() if dtype is None else as_dtype(dtype)).np
 
 
 def tensor(
@@ -29,18 +43,15 @@ def tensor(
         device = data.device
     array = to_array(data, kind)
     if isinstance(data, (Tensor, numpy.ndarray)):
-        array = array.copy()
-    return _finish(array, device, requires_grad)
+        array = array.copy(order="K")
+    return finish(array, device, requires_grad)
 
 
 def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor that shares memory with the data where it can."""
-    made = (
-        _as_tensor(data)
-        if isinstance(data, (Tensor, numpy.ndarray))
-        else tensor(data, device=device)
-    )
-    return made.to(dtype=dtype, device=device)
+    if isinstance(data, (Tensor, numpy.ndarray)):
+        return _as_tensor(data).to(dtype=dtype, device=device)
+    return tensor(data, dtype=dtype, device=device)
 
 
 def from_numpy(array: numpy.ndarray) -> Tensor:
@@ -51,34 +62,32 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
     return wrap(numpy.asarray(array))
 
 
-def _kind(dtype: Any) -> Any:
-    return (get_default_dtype() if dtype is None else as_dtype(dtype)).np
-
-
 def _constant(name: str, doc: str) -> tuple[Any, Any]:
     def make(
-        *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+        *shape: Any,
+        size: Any = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
     ) -> Tensor:
-        made = getattr(library_on(device), name)(sizes(size), _kind(dtype))
-        return made_tensor(made, requires_grad)
+        shape = shape_of(name, shape, size)
+        made = wrap(getattr(library_on(device), name)(shape, kind_of(dtype)))
+        return made.requires_grad_() if requires_grad else made
 
     def like(
         input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
-        return make(
-            input.shape,
-            dtype=input.dtype if dtype is None else dtype,
-            device=input.device if device is None else device,
-            requires_grad=requires_grad,
-        )
+        if not isinstance(input, Tensor):
+            raise TypeError(f"[{name}_like] input must be a Tensor, got {type(input).__name__}")
+        array = input.array if device is None else backend.to_device(input.array, device)
+        kind = (input.dtype if dtype is None else as_dtype(dtype)).np
+        made = wrap(getattr(backend.library(array), f"{name}_like")(array, kind))
+        return made.requires_grad_() if requires_grad else made
 
     make.__name__, make.__doc__ = name, doc
-    like.__name__, like.__doc__ = f"{name}_like", f"{doc[:-1]}, like input in shape, dtype, device."
+    like.__name__ = f"{name}_like"
+    like.__doc__ = f"{doc[:-1]}, like input in shape, layout, dtype and device."
     return make, like
-
-
-def made_tensor(array: Any, requires_grad: bool) -> Tensor:
-    return wrap(array).requires_grad_() if requires_grad else wrap(array)
 
 
 zeros, zeros_like = _constant("zeros", "Zeros.")
@@ -95,39 +104,65 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """One value everywhere; its Python type decides the dtype."""
-    kind = _kind(dtype) if dtype is not None else to_array(raw(fill_value)).dtype
-    size = (size,) if isinstance(size, int) else tuple(size)
-    return made_tensor(library_on(device).full(size, raw(fill_value), kind), requires_grad)
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"[full] size must be a tuple, got {size!r:.60}; write ({size!r:.60},)?")
+    kind = kind_of(dtype) if dtype is not None else to_array(raw(fill_value)).dtype
+    made = library_on(device).full(shape_of("full", (size,)), raw(fill_value), kind)
+    return finish(made, device, requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    return full(input.shape, fill_value, dtype=dtype or input.dtype, device=device or input.device)
-
-
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Ones on the diagonal."""
-    return wrap(library_on(device).eye(n, m, dtype=_kind(dtype)))
-
-
-def arange(
-    start: float,
-    end: float | None = None,
-    step: float = 1,
+def full_like(
+    input: Tensor,
+    fill_value: Any,
     *,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """start, start + step, ... below end; integers give int64, a float among them the default."""
-    start, end = (0, start) if end is None else (start, end)
-    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
-    if step == 0 or (end - start) * step < 0:
-        raise RuntimeError(f"[arange] step must lead from {start} to {end}, got {step}")
-    whole = all(isinstance(x, (int, numpy.integer)) for x in (start, end, step))
-    kind = _kind(dtype) if dtype is not None or not whole else backend.int64.np
-    count = math.ceil((end - start) / step)
-    array = (start + numpy.arange(count) * step).astype(kind)
-    return _finish(array, device, requires_grad)
+    """One value everywhere, like input in shape, layout, dtype and device."""
+    made = empty_like(input, dtype=dtype, device=device).fill_(fill_value)
+    return made.requires_grad_() if requires_grad else made
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones on the diagonal of (n, n) or (n, m)."""
+    rows, columns = shape_of("eye", (n, n if m is None else m))
+    made = library_on(device).eye(rows, columns, dtype=kind_of(dtype))
+    return finish(made, device, requires_grad)
+
+
+def arange(
+    *bounds: Any,
+    start: Any = None,
+    end: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """arange(end), arange(start, end) or arange(start, end, step): start, start + step, ... below
+    end. Integers give int64, a float among them the default dtype."""
+    named = (start, end, step)
+    bounds = (None, *bounds) if len(bounds) == 1 and end is None else bounds
+    given = [*bounds, *named[len(bounds) :]]
+    first, last, by = (raw(x).item() if hasattr(raw(x), "item") else x for x in given)
+    first, by = 0 if first is None else first, 1 if by is None else by
+    if not all(isinstance(x, (int, float)) for x in (first, last, by)):
+        raise TypeError(f"[arange] bounds must be numbers, got {first!r}, {last!r}, {by!r}")
+    if by == 0 or (last - first) * by < 0:
+        raise RuntimeError(f"[arange] step must lead from {first} to {last}, got {by}")
+    whole = all(isinstance(x, int) for x in (first, last, by))
+    kind = kind_of(dtype) if dtype is not None or not whole else backend.int64.np
+    count = math.ceil((last - first) / by)
+    array = (first + numpy.arange(count) * by).astype(kind)
+    return finish(array, device, requires_grad)
 
 
 def linspace(
@@ -142,126 +177,11 @@ def linspace(
     """`steps` evenly spaced values from start to end, both included."""
     if steps < 0:
         raise RuntimeError(f"[linspace] steps must not be negative, got {steps}")
-    kind = _kind(dtype)
+    kind = kind_of(dtype)
+    unit = kind if kind.kind != "i" else numpy.dtype("float64")
     # PyTorch counts from both ends, so that the middle is symmetric
-    i, step = numpy.arange(steps), kind.type((end - start) / max(steps - 1, 1))
-    low, high = kind.type(start) + i.astype(kind) * step, kind.type(end) - (steps - 1 - i).astype(kind) * step  # fmt: skip
+    i, step = numpy.arange(steps), unit.type((end - start) / max(steps - 1, 1))
+    low = unit.type(start) + i.astype(unit) * step
+    high = unit.type(end) - (steps - 1 - i).astype(unit) * step
     array = numpy.where(i < steps / 2, low, high).astype(kind)
-    return _finish(array, device, requires_grad)
-
-
-# ---------------------------------------------------------------- chance
-
-
-def _generator(generator: Any) -> random.Generator:
-    return random.default_generator if generator is None else generator
-
-
-def rand(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
-    """Uniform on [0, 1)."""
-    array = _generator(generator).uniform(sizes(size), dtype=_kind(dtype))
-    return _finish(array, device, requires_grad)
-
-
-def randn(*size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
-    """Standard normal."""
-    array = _generator(generator).normal(sizes(size), dtype=_kind(dtype))
-    return _finish(array, device, requires_grad)
-
-
-def randint(low: int, high: Any = None, size: Any = None, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
-    """Integers from low (0 where left out) to high - 1: randint(high, size) or randint(low, high, size)."""
-    if size is None:
-        low, high, size = 0, low, high
-    if high <= low:
-        raise RuntimeError(f"[randint] low must be below high, got {low} and {high}")
-    kind = backend.int64.np if dtype is None else as_dtype(dtype).np
-    array = _generator(generator).integers(int(low), int(high), sizes((size,)), dtype=kind)
-    return _finish(array, device, requires_grad)
-
-
-def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
-    """0 ... n - 1 in random order."""
-    array = _generator(generator).permutation(int(n))
-    return _finish(array if dtype is None else array.astype(as_dtype(dtype).np), device, False)
-
-
-def rand_like(input: Tensor, *, generator: Any = None, dtype: Any = None) -> Tensor:
-    return rand(input.shape, generator=generator, dtype=dtype or input.dtype, device=input.device)
-
-
-def randn_like(input: Tensor, *, generator: Any = None, dtype: Any = None) -> Tensor:
-    return randn(input.shape, generator=generator, dtype=dtype or input.dtype, device=input.device)
-
-
-def randint_like(input: Tensor, low: int, high: Any = None, *, generator: Any = None) -> Tensor:
-    low, high = (0, low) if high is None else (low, high)
-    return randint(
-        low, high, input.shape, generator=generator, dtype=input.dtype, device=input.device
-    )
-
-
-def normal(mean: Any, std: Any, size: Any = None, *, generator: Any = None) -> Tensor:
-    """Normal with a mean and a standard deviation: numbers with a size, or tensors."""
-    if size is None:
-        size = (_as_tensor(mean) + _as_tensor(std)).shape
-    return randn(size, generator=generator) * std + mean
-
-
-def bernoulli(input: Tensor, *, generator: Any = None) -> Tensor:
-    """1 with the probability given by each element, else 0."""
-    array = _generator(generator).bernoulli_each(backend.to_numpy(input.array))
-    return _finish(array, input.device, False)
-
-
-def multinomial(
-    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
-) -> Tensor:
-    """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
-    (num_samples,) or (N, num_samples)."""
-    probs = backend.to_numpy(input.array)
-    drawn = _generator(generator).multinomial(probs, num_samples, replacement)
-    return _finish(drawn, input.device, False)
-
-
-# In-place forms, bound to Tensor as methods.
-
-
-def _drawn(input: Tensor, array: Any) -> Tensor:
-    return input.copy_(wrap(backend.to_device(array, input.device)))
-
-
-def uniform_(input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **named: Any) -> Tensor:  # fmt: skip
-    """Uniform on [from, to)."""
-    low = named.get("from", from_)
-    kind = input.array.dtype
-    return _drawn(input, _generator(generator).uniform(input.shape, low, to, dtype=kind))
-
-
-def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
-    if std < 0:
-        raise RuntimeError(f"[normal_] std must not be negative, got {std}")
-    array = _generator(generator).normal(
-        input.shape, mean, std, dtype=input.array.dtype, contiguous=input.is_contiguous()
-    )
-    return _drawn(input, array)
-
-
-def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-    if isinstance(p, Tensor):
-        return input.copy_(bernoulli(p, generator=generator))
-    return _drawn(input, _generator(generator).bernoulli(p, tuple(input.shape)))
-
-
-def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
-    kind = input.array.dtype
-    return _drawn(input, _generator(generator).exponential(input.shape, lambd, dtype=kind))
-
-
-def random_(
-    input: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None
-) -> Tensor:
-    """Integers from low to high - 1."""
-    if high is None:
-        low, high = 0, low or 2**24
-    return _drawn(input, _generator(generator).integers(low, high, tuple(input.shape)))
+    return finish(array, device, requires_grad)

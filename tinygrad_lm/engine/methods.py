@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import backprop, creation
+from . import backprop, chance, creation
 from .dtypes import result_type
 from .functions import arithmetic, indexing, joining, ordering, products, reductions, shapes
 from .ops import elementwise as e
@@ -113,13 +113,13 @@ METHODS: dict[str, Any] = {
     "new_full": lambda self, size, value, **how: creation.full(size, value, **_like(self, how)),
     "new_empty": lambda self, *size, **how: creation.empty(*size, **_like(self, how)),
     "new_tensor": lambda self, data, **how: creation.tensor(data, **_like(self, how)),
-    "multinomial": creation.multinomial,
-    "uniform_": creation.uniform_,
-    "normal_": creation.normal_,
-    "bernoulli": creation.bernoulli,
-    "bernoulli_": creation.bernoulli_,
-    "exponential_": creation.exponential_,
-    "random_": creation.random_,
+    "multinomial": chance.multinomial,
+    "uniform_": chance.uniform_,
+    "normal_": chance.normal_,
+    "bernoulli": chance.bernoulli,
+    "bernoulli_": chance.bernoulli_,
+    "exponential_": chance.exponential_,
+    "random_": chance.random_,
     "__getitem__": indexing.getitem,
     "__setitem__": indexing.setitem,
     "__neg__": e.neg,

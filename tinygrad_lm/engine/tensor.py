@@ -56,10 +56,14 @@ class Tensor(Interop):
         kind = backend.get_default_dtype().np
         if len(data) == 1 and not isinstance(data[0], int):
             value = data[0].array if isinstance(data[0], Tensor) else data[0]
+            if not isinstance(value, (list, tuple, *backend.LIBRARIES)):
+                raise TypeError(f"[Tensor] data must be a list or an array, got {value!r:.60}")
             if isinstance(value, Size):
                 made: Any = numpy.empty(value, kind)
             else:
                 made = numpy.array(to_numpy(value), kind)
+        elif min(data, default=0) < 0:
+            raise RuntimeError(f"[Tensor] sizes must not be negative, got {data}")
         else:
             made = numpy.empty(data or 0, kind)
         self.array = backend.to_device(made, None)
@@ -108,7 +112,8 @@ class Tensor(Interop):
         found: list[int] = []
         for n, step in zip(self.array.shape[::-1], self.array.strides[::-1], strict=True):
             inner = found[-1] * max(self.array.shape[len(found) * -1], 1) if found else 1
-            found.append(inner if n == 1 and step == 0 else step // self.array.itemsize)
+            unused = not self.array.size or (n == 1 and step == 0)
+            found.append(inner if unused else step // self.array.itemsize)
         steps = tuple(found[::-1])
         return steps if dim is None else steps[dim]
 

@@ -31,29 +31,47 @@ def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     return wrap(backend.to_device(to_array(x), where))
 
 
+def _plain_data(data: Any) -> Any:
+    """Nested lists in which tensors of one element have become numbers."""
+    if isinstance(data, Tensor):
+        if data.numel() != 1:
+            raise ValueError(
+                f"[tensor] lists may hold tensors of one element, got shape {tuple(data.shape)}; "
+                "join larger ones with stack(...)"
+            )
+        return data.item()
+    if not isinstance(data, (list, tuple)):
+        return data
+    kinds = set(map(type, data))
+    if not any(issubclass(kind, (list, tuple, Tensor)) for kind in kinds):
+        return data
+    return [_plain_data(x) for x in data]
+
+
 def to_array(data: Any, dtype: backend.dtype | None = None) -> numpy.ndarray:
     """Python data as NumPy: floats become the default dtype, integers int64, as in PyTorch."""
     if isinstance(data, Tensor):
         found = backend.to_numpy(data.array)
     elif isinstance(data, numpy.ndarray) or type(data) in LIBRARIES:
         found = backend.to_numpy(data)
-    elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
-        found = numpy.stack([to_array(x) for x in data])
     else:
+        data = _plain_data(data)
         try:
             found = numpy.array(data)
         except ValueError as error:
             raise ValueError(f"[tensor] nested lists must be regular: {error}") from error
         if dtype is None and found.dtype == numpy.float64 and not isinstance(data, numpy.generic):
-            holds_arrays = isinstance(data, (list, tuple)) and any(
-                isinstance(x, (numpy.ndarray, numpy.generic)) for x in data
+            parts = data if isinstance(data, (list, tuple)) else ()
+            kinds = {x.dtype for x in parts if isinstance(x, (numpy.ndarray, numpy.generic))}
+            kind = numpy.result_type(*kinds) if kinds else found.dtype
+            if not kinds or kind.kind != "f":
+                kind = backend.get_default_dtype().np
+            found = numpy.array(data, kind)
+        elif found.dtype.kind in "USO":
+            wrong = (
+                RuntimeError if found.dtype == object else ValueError if found.ndim else TypeError
             )
-            if not holds_arrays:
-                found = numpy.array(data, backend.get_default_dtype().np)
-        elif found.dtype == object or found.dtype.kind in "USO":
-            raise TypeError(
-                f"[tensor] data must be numbers, got {type(data).__name__}: {data!r:.60}"
-            )
+            raise wrong(f"[tensor] data must be numbers, got {type(data).__name__}: {data!r:.60}")
         elif not found.size and isinstance(data, (list, tuple)):
             found = found.astype(backend.get_default_dtype().np)
     if dtype is not None:
@@ -120,7 +138,10 @@ def sizes(given: tuple) -> tuple:
     """view(2, 3), view((2, 3)) and view(torch.Size) all mean the same."""
     if len(given) == 1 and isinstance(given[0], (tuple, list)):
         given = tuple(given[0])
-    return tuple(int(n) for n in given)
+    try:
+        return tuple(map(operator.index, given))
+    except TypeError as error:
+        raise TypeError(f"[size] sizes must be integers, got {given!r:.60}") from error
 
 
 class ReturnType(tuple):
