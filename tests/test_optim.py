@@ -5,6 +5,7 @@
 import copy
 import pickle
 
+import fake_device
 import numpy as np
 import pytest
 
@@ -451,3 +452,44 @@ def test_a_rule_of_ones_own():
     Sign(tensors, {"lr": 0.5}).step()
     for p, old in zip(tensors, before):
         assert np.allclose(p.array, old - 0.5 * np.sign(p.grad.array))
+
+
+# ---------------------------------------------------------------- another array library
+
+
+@every_kind
+@pytest.mark.parametrize("sizes", [(1 << 20, 1 << 20), (64, 32)])
+def test_another_library_gets_the_same_numbers_without_a_transfer(
+    kind, settings, sizes, monkeypatch
+):
+    fake_device.install()
+    monkeypatch.setitem(flat.SIZES, "fake", sizes)
+    here, there = params(*SHAPES), [p.detach().to("fake") for p in params(*SHAPES)]
+    a = kind(here, lr=1e-2, **settings)
+    b = kind([p.requires_grad_() for p in there], lr=1e-2, **settings)
+    for step in range(4):
+        gradients(step, here)
+        for p, q in zip(here, there):
+            q.grad = p.grad.to("fake")
+        a.step()
+        before = fake_device.FakeArray.transfers
+        b.step()
+        assert fake_device.FakeArray.transfers == before
+    assert same(values(here), [p.array.get() for p in there])
+
+
+def test_a_parameter_that_moves_takes_its_state_along():
+    fake_device.install()
+    p, q = params((9, 11), (3,))
+    twins = params((9, 11), (3,))
+    optimizer, other = AdamW([p, q]), AdamW(twins)
+    walk(optimizer, [p, q], range(2))
+    walk(other, twins, range(2))
+    for t in (p, q):
+        t.data = t.data.to("fake")
+    gradients(2, twins)
+    for t, twin in zip((p, q), twins):
+        t.grad = twin.grad.to("fake")
+    optimizer.step()
+    other.step()
+    assert same([t.array.get() for t in (p, q)], values(twins))
