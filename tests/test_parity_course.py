@@ -1,5 +1,5 @@
-"""Scripts in the style of each lecture, run by PyTorch and by `python -m tinygrad_lm.as_torch`: they
-print the same, line by line, numbers to 1e-4. What the scripts teach stands in `course/`."""
+"""Scripts in the style of each lecture, run by PyTorch and by `python -m tinygrad_lm.as_torch`:
+they print the same, line by line, numbers to 1e-4. What they teach stands in `course/`."""
 
 import contextlib
 import io

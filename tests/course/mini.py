@@ -1,5 +1,5 @@
-"""A trainer with callbacks that teaches a transformer to add two digits, as minGPT does it: loaders
-with random samplers and workers, masked targets, decay groups by module type. Prints what it learns."""
+"""A trainer with callbacks that teaches a transformer to add two digits, as minGPT does it: random
+samplers and workers, masked targets, decay groups by module type. Prints what it learns."""
 
 import random
 from collections import defaultdict
@@ -206,7 +206,8 @@ def eval_split(trainer, split):
         correct = (d3i == d1d2[:, 0] + d1d2[:, 1]).cpu()
         results += correct.int().tolist()
     rt = torch.tensor(results, dtype=torch.float)
-    print("%s: %d/%d = %.2f%% correct" % (split, rt.sum(), len(results), 100 * rt.mean()))
+    text = "%s: %d/%d = %.2f%% correct"
+    print(text % (split, rt.sum(), len(results), 100 * rt.mean()))
     return rt.sum()
 
 

@@ -1,5 +1,5 @@
-"""Several character models behind one interface, chosen by a flag, trained from an endless loader and
-logged, as makemore.py does it. Prints losses and samples; `--type` is one of the models."""
+"""Several character models behind one interface, chosen by a flag, trained from an endless loader
+and logged, as makemore.py does it. Prints losses and samples; `--type` is one of the models."""
 
 import argparse
 import os

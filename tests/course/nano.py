@@ -290,7 +290,7 @@ model.eval()
 x = torch.tensor([chars.index(c) for c in "1 plus 1"], dtype=torch.long, device=device)[None, ...]
 with torch.no_grad():
     with ctx:
-        for k in range(2):
+        for _ in range(2):
             y = again.generate(x, 40, temperature=0.8, top_k=5)
             print("".join(chars[i] for i in y[0].tolist()))
 if ddp:
