@@ -11,7 +11,7 @@ that this can be stopped at any moment; it knows the steps' command lines and no
 
 import argparse
 import json
-import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +22,7 @@ from common import shortly
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+FIGURES = ("ours", "reference", "floor")
 START, END = "<!-- ladder -->", "<!-- /ladder -->"
 
 # The command lines of the ladder: a file, and the options of each run of it.
@@ -48,23 +48,20 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def run(file: str, options: str, folder: Path, bar: tqdm) -> None:
-    """One step in a process of its own, its last printed line beside the bar."""
+    """One step in a process of its own, the last line it printed beside the bar."""
     name = name_of(file, options)
     log, rows = folder / f"{name}.log", folder / f"{name}.jsonl"
     rows.unlink(missing_ok=True)
     command = [sys.executable, str(HERE / file), *options.split()]
     command += ["--out", str(HERE / "pictures"), "--json", str(rows)]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     start = time.perf_counter()
     with log.open("w") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}
-        )
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         try:
             while process.poll() is None:
                 printed = log.read_text(errors="replace").split("\n")
                 bar.set_postfix_str(f"{name}: {(printed[-2:-1] or [''])[0][:60]}")
-                time.sleep(0.5)
+                time.sleep(0.2)
         finally:
             process.kill()
             process.wait()
@@ -73,8 +70,10 @@ def run(file: str, options: str, folder: Path, bar: tqdm) -> None:
             f"\n{log.read_text(errors='replace')[-2000:]}\n[run_all] {name} must end with 0, got "
             f"{process.returncode}; see {log}, then run again: what is finished is kept"
         )
+    seconds = time.perf_counter() - start
     with rows.open("a") as out:
-        out.write(json.dumps({"seconds": time.perf_counter() - start}) + "\n")
+        out.write(json.dumps({"seconds": seconds}) + "\n")
+    bar.write(f"{name}: {took(seconds)}")
 
 
 def table(folder: Path) -> str:
@@ -95,9 +94,6 @@ def table(folder: Path) -> str:
                 lines.append("| " + " | ".join(line) + " |")
                 first = [""] * 3
     return "\n".join(lines)
-
-
-FIGURES = ("ours", "reference", "floor")
 
 
 def took(seconds: float) -> str:
@@ -122,9 +118,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("out/ladder"), help="finished rows")
     parser.add_argument("--readme", type=Path, default=HERE / "README.md")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the step's process ends too
     args.folder.mkdir(parents=True, exist_ok=True)
     wanted = [r for r in LADDER if not args.table and r[0].startswith(tuple(args.only))]
-    with tqdm(wanted, desc="ladder", unit="run") as bar:
+    with tqdm(wanted, desc="ladder", unit="run", disable=None) as bar:
         for file, options in wanted:
             if args.fresh or not read_rows(args.folder / f"{name_of(file, options)}.jsonl"):
                 run(file, options, args.folder, bar)

@@ -68,14 +68,18 @@ FLAT: dict[type, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @contextmanager
-def unchanged(model: Any, generator: Generator | None = None) -> Iterator[None]:
+def unchanged(
+    model: Any, generator: Generator | None = None, optimizer: Optimizer | None = None
+) -> Iterator[None]:
     """Whatever happens inside, values and gradients of the tensors (a Module's parameters and
-    buffers, or those of a list), training modes and random streams are the same bits afterwards."""
+    buffers, or those of a list), training modes, the optimizer's state and random streams are the
+    same bits afterwards."""
     tensors, modes = _tensors(model), {}
     if isinstance(model, nn.Module):
         modes = {module: module.training for module in model.modules()}
         tensors += list(model.buffers())
     kept = [(t, t.data, t.data.clone(), t.grad) for t in tensors]
+    steps = copy.deepcopy(optimizer.state_dict()) if optimizer else {}
     streams = [g for g in (default_generator, generator) if g is not None]
     states = [g.get_state() for g in streams]
     for t in tensors:
@@ -88,6 +92,8 @@ def unchanged(model: Any, generator: Generator | None = None) -> Iterator[None]:
             t.grad = grad
         for module, training in modes.items():
             object.__setattr__(module, "training", training)
+        if optimizer:
+            optimizer.load_state_dict(steps)
         for stream, state in zip(streams, states):
             stream.set_state(state)
 
@@ -119,10 +125,9 @@ def lr_finder(
         )
     params = _tensors(model)
     optimizer = SGD(params, lr=low) if optimizer is None else optimizer
-    before = copy.deepcopy(optimizer.state_dict())
     rates: list[float] = []
     losses: list[float] = []
-    with unchanged(model if isinstance(model, nn.Module) else params, generator):
+    with unchanged(model if isinstance(model, nn.Module) else params, generator, optimizer):
         for rate in np.geomspace(low, high, steps).tolist():
             found = loss()
             value = found.item()
@@ -135,7 +140,6 @@ def lr_finder(
             optimizer.zero_grad()
             found.backward()
             optimizer.step()
-    optimizer.load_state_dict(before)
     if not rates:
         raise ValueError("[lr_finder] the loss must be finite at the start; is there a NaN in it?")
     return LearningRates(rates, losses)
