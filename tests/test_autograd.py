@@ -1,0 +1,536 @@
+"""The walk back through the graph: sums over every path, order, release, errors, hooks, modes, and
+a Tensor's own protocols. No op is tested here for its mathematics."""
+
+import copy
+import gc
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import tinygrad_lm as tg
+from tinygrad_lm import autograd
+from tinygrad_lm.autograd import Function, grad, gradcheck, higher_order
+from tinygrad_lm.engine.registry import primitive
+from tinygrad_lm.engine.tensor import Tensor
+
+
+def leaf(*values, dtype=tg.float64):
+    return tg.tensor(values if len(values) != 1 else values[0], dtype=dtype, requires_grad=True)
+
+
+def gradient(f, *values):
+    x = leaf(*values)
+    f(x).sum().backward()
+    return x.grad.tolist()
+
+
+# ---------------------------------------------------------------- sums over paths
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (lambda x: x - x, 0.0),
+        (lambda x: x + x, 2.0),
+        (lambda x: x * x, 6.0),
+        (lambda x: x / x, 0.0),
+        (lambda x: (x * 2) * (x * 2) + x, 25.0),  # a diamond
+        (lambda x: (y := x * x) * y + y, 114.0),  # a diamond below a diamond
+        (lambda x: sum((x * k for k in range(1, 5)), x), 11.0),
+    ],
+)
+def test_every_path_counts_once(f, slope):
+    assert gradient(f, 3.0) == slope
+
+
+def test_a_late_path_waits_for_the_early_one():
+    """The short way to x must not be walked on before the long one has arrived."""
+    x = leaf(2.0)
+    y = x * 3
+    long = y
+    for _ in range(5):
+        long = long * 1.5
+    (y * long).backward()
+    assert x.grad.item() == pytest.approx(2 * 9 * 2 * 1.5**5)
+
+
+def test_tied_weights_get_the_sum():
+    w = leaf(1.0, 2.0)
+    ids = tg.tensor([0, 1, 1])
+    (w[ids] * w.sum()).sum().backward()
+    total, picked = 3.0, np.array([1.0, 2.0])
+    assert w.grad.tolist() == (total * picked + (1 + 2 + 2)).tolist()
+
+
+def test_repeated_indices_add_up_the_same_way_every_time():
+    rng = np.random.default_rng(0)
+    ids, g = tg.tensor(rng.integers(0, 7, 500)), tg.tensor(rng.normal(size=(500, 3)), dtype=tg.float32)
+    found = []
+    for _ in range(3):
+        w = tg.zeros(7, 3, requires_grad=True)
+        w[ids].backward(g)
+        found.append(w.grad.numpy())
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    want = np.zeros((7, 3))
+    for i, row in zip(ids.tolist(), g.tolist()):
+        want[i] += row
+    np.testing.assert_allclose(found[0], want, rtol=1e-4, atol=1e-4)
+
+
+def test_leaf_gradients_never_share_memory():
+    x, y = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    g = tg.ones(2, dtype=tg.float64)
+    (x + y).backward(g)
+    x.grad[0] = 100
+    assert y.grad.tolist() == [1.0, 1.0] and g.tolist() == [1.0, 1.0]
+    z = leaf(1.0, 2.0)
+    z.reshape(2, 1).backward(g := tg.ones(2, 1, dtype=tg.float64))
+    z.grad[0] = 100
+    assert g.tolist() == [[1.0], [1.0]]
+
+
+def test_gradients_accumulate_and_keep_their_memory():
+    x = leaf(1.0, 2.0)
+    (x * 2).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    assert x.grad is first and x.grad.tolist() == [5.0, 5.0]
+
+
+def test_the_upstream_gradient_is_left_alone():
+    x, g = leaf(1.0, 2.0), tg.ones(2, dtype=tg.float64)
+    y = x * 1
+    (y + y + y).backward(g)
+    assert g.tolist() == [1.0, 1.0] and x.grad.tolist() == [3.0, 3.0]
+
+
+# ---------------------------------------------------------------- long chains and memory
+
+
+def test_a_long_chain_works_and_is_released():
+    x = leaf(1.0)
+    y = x
+    for _ in range(20_000):
+        y = y + 1
+    y.backward()
+    assert x.grad.item() == 1.0
+    del y
+
+
+def test_a_long_chain_can_be_dropped_without_a_walk():
+    y = leaf(1.0)
+    for _ in range(20_000):
+        y = y * 1.0
+    alive = y.detach()
+    del y
+    assert alive.item() == 1.0
+
+
+def step(w, x):
+    loss = ((x @ w).tanh().square().mean() + w[0].sum() * 0.1).log()
+    loss.backward()
+    with tg.no_grad():
+        w -= 0.01 * w.grad
+    w.grad = None
+
+
+def test_memory_is_flat_without_the_garbage_collector():
+    """No reference cycle: what a step made is gone when it ends, counted in objects and bytes."""
+    w, x = tg.randn(8, 8, requires_grad=True), tg.randn(16, 8)
+    gc.collect()
+    gc.disable()
+    try:
+        tracemalloc.start()
+        for _ in range(20):
+            step(w, x)
+        size = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            step(w, x)
+        size = tracemalloc.get_traced_memory()[0] - size
+        tracemalloc.stop()
+        objects = len(gc.get_objects())
+        for _ in range(900):
+            step(w, x)
+        objects = len(gc.get_objects()) - objects
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert size < 10_000 and objects < 50, f"{size} bytes, {objects} objects more"
+
+
+def test_the_walk_frees_as_it_goes():
+    """An intermediate array lives no longer than the pullback that needs it."""
+    import weakref
+
+    x = tg.ones(10, requires_grad=True)
+    y = x.exp()
+    kept = weakref.ref(y.array)
+    loss = (y * 2).sum()
+    del y
+    assert kept() is not None
+    loss.backward()
+    assert kept() is None
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_a_second_backward_is_refused_with_what_to_do():
+    x = leaf(2.0)
+    y = x * x
+    y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        y.backward()
+
+
+def test_retain_graph_walks_again():
+    x = leaf(2.0)
+    y = x * x * x
+    y.backward(retain_graph=True)
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 36.0
+
+
+def test_a_shared_part_is_freed_for_both():
+    x = leaf(2.0)
+    y = x.exp()
+    (y * 2).backward()
+    with pytest.raises(RuntimeError, match="must not have been freed"):
+        (y * 3).backward()
+
+
+@pytest.mark.parametrize(
+    ("attempt", "error", "says"),
+    [
+        (lambda x: (x * 2).backward(), RuntimeError, "scalar outputs"),
+        (lambda x: (x * 2).backward(tg.ones(3)), RuntimeError, "got (3,)"),
+        (lambda x: (x * 2).backward([1.0, 1.0]), TypeError, "must be a Tensor, got list"),
+        (lambda x: tg.ones(1).backward(), RuntimeError, "requires_grad=True"),
+        (lambda x: x.detach().sum().backward(), RuntimeError, "requires_grad=True"),
+        (lambda x: grad((x * 2).sum(), tg.ones(2)), RuntimeError, "must require a gradient"),
+        (lambda x: grad((x * 2).sum(), leaf(1.0)), RuntimeError, "allow_unused=True"),
+        (lambda x: tg.tensor([1, 2], requires_grad=True), RuntimeError, "floating-point"),
+        (lambda x: (x * 2).requires_grad_(False), RuntimeError, "detach()"),
+        (lambda x: x.numpy(), RuntimeError, "detach().numpy()"),
+        (lambda x: setattr(x, "grad", tg.ones(3)), RuntimeError, "got (3,)"),
+        (lambda x: setattr(x, "grad", 1.0), TypeError, "Tensor or None"),
+        (lambda x: setattr(x, "data", 1.0), TypeError, "must be a Tensor"),
+        (lambda x: copy.deepcopy(x * 2), RuntimeError, "detach().clone()"),
+        (lambda x: pickle.dumps(x * 2), RuntimeError, "detach()"),
+        (lambda x: x.item(), RuntimeError, "tolist()"),
+        (lambda x: bool(x), RuntimeError, "any() or all()"),
+        (lambda x: len(x.sum()), TypeError, "0-d"),
+        (lambda x: list(x.sum()), TypeError, "0-d"),
+        (lambda x: tg.ones(2).retain_grad(), RuntimeError, "require a gradient"),
+        (lambda x: tg.ones(2).register_hook(print), RuntimeError, "require a gradient"),
+        (lambda x: [1, 2, 3][tg.tensor(1.0)], TypeError, "index"),
+        (lambda x: (x * 2).sum().backward(create_graph=True), RuntimeError, "higher_order"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_to_do(attempt, error, says):
+    with pytest.raises(error) as raised:
+        attempt(leaf(1.0, 2.0))
+    assert says in str(raised.value) and str(raised.value).startswith("[")
+
+
+def test_a_pullback_of_the_wrong_count_is_named():
+    @primitive
+    def broken(x, y):
+        return x + y, lambda g: (g,)
+
+    with pytest.raises(RuntimeError, match="one gradient per input: 2 inputs, 1 gradients"):
+        broken(leaf(1.0), leaf(1.0)).backward()
+
+
+# ---------------------------------------------------------------- grad, hooks, retain_grad
+
+
+def test_grad_returns_instead_of_adding():
+    x, w = leaf(2.0), leaf(3.0)
+    dx, dw = grad(x * w, [x, w])
+    assert (dx.item(), dw.item()) == (3.0, 2.0) and x.grad is None and w.grad is None
+
+
+def test_grad_of_intermediates_and_with_upstream():
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    z = y * y
+    dy, dx = grad(z, [y, x], grad_outputs=tg.tensor([1.0, 10.0], dtype=tg.float64))
+    assert dy.tolist() == [6.0, 120.0] and dx.tolist() == [18.0, 360.0]
+
+
+def test_grad_of_several_outputs_is_their_sum():
+    x = leaf(2.0)
+    (dx,) = grad([x * 2, x * x], [x])
+    assert dx.item() == 6.0
+
+
+def test_unused_inputs_give_none_when_allowed():
+    x, other = leaf(2.0), leaf(1.0)
+    assert grad(x * 2, [x, other], allow_unused=True)[1] is None
+
+
+def test_hooks_see_and_replace_gradients():
+    x = leaf(2.0)
+    y = x * 3
+    seen = []
+    remove = y.register_hook(lambda g: seen.append(g.item()))
+    y.register_hook(lambda g: g * 10)
+    x.register_hook(lambda g: g + 1)
+    (y * 5).backward(retain_graph=True)
+    assert seen == [5.0] and x.grad.item() == 151.0
+    remove()
+    (y * 5).backward()
+    assert seen == [5.0] and x.grad.item() == 302.0
+
+
+def test_a_hook_on_a_leaf_runs_once_on_the_sum():
+    x, seen = leaf(1.0), []
+    x.register_hook(lambda g: seen.append(g.item()))
+    (x + x * 2 + x * 3).backward()
+    assert seen == [6.0]
+
+
+def test_retain_grad_keeps_the_gradient_of_an_intermediate():
+    x = leaf(2.0)
+    y = x * 3
+    y.retain_grad()
+    (y * y).backward()
+    assert y.grad.item() == 12.0 and x.grad.item() == 36.0
+
+
+# ---------------------------------------------------------------- modes
+
+
+def test_no_grad_in_all_its_forms():
+    x = leaf(1.0)
+
+    @tg.no_grad()
+    def called(x):
+        return x * 2
+
+    @tg.no_grad
+    def bare(x):
+        return x * 2
+
+    with tg.no_grad():
+        inside = x * 2
+        with tg.enable_grad():
+            again = x * 2
+        after = x * 2
+    with tg.inference_mode():
+        inferred = x * 2
+    with tg.set_grad_enabled(False):
+        off = x * 2
+    for y in (called(x), bare(x), inside, after, inferred, off):
+        assert not y.requires_grad and y.grad_fn is None and y.is_leaf
+    assert again.requires_grad and (x * 2).requires_grad and tg.is_grad_enabled()
+
+
+def test_modes_are_restored_after_an_error():
+    with pytest.raises(ValueError), tg.no_grad():
+        raise ValueError
+    assert tg.is_grad_enabled()
+
+
+def test_a_generator_of_modes_can_be_nested_in_itself():
+    switch = tg.no_grad()
+    with switch, switch:
+        assert not tg.is_grad_enabled()
+    assert tg.is_grad_enabled()
+
+
+def test_a_walk_works_inside_no_grad():
+    x = leaf(2.0)
+    y = x * x
+    with tg.no_grad():
+        y.backward()
+    assert x.grad.item() == 4.0
+
+
+# ---------------------------------------------------------------- second derivatives
+
+
+def test_second_and_mixed_derivatives():
+    x, y = leaf(2.0), leaf(3.0)
+    with higher_order():
+        f = x * x * x * y
+        (dx,) = grad(f, [x], create_graph=True)
+    dxx, dxy = grad(dx, [x, y])
+    assert dx.item() == 36.0 and dxx.item() == 36.0 and dxy.item() == 12.0
+
+
+def test_a_gradient_penalty_trains_its_weights():
+    w, x = leaf(0.5), leaf(2.0)
+    with higher_order():
+        (slope,) = grad((w * x).tanh(), [x], create_graph=True)
+    (slope * slope).backward()
+    t = np.tanh(1.0)
+    s = 1 - t * t  # slope = w s, and its derivative by w is s - 2 w x t s
+    assert w.grad.item() == pytest.approx(2 * 0.5 * s * (s - 2 * 0.5 * 2.0 * t * s))
+
+
+# ---------------------------------------------------------------- Function, @primitive, gradcheck
+
+
+class Exp(Function):
+    @staticmethod
+    def forward(ctx, x, scale):
+        out = (x * scale).exp()
+        ctx.save_for_backward(out)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    def backward(ctx, g):
+        (out,) = ctx.saved_tensors
+        return g * out * ctx.scale, None
+
+
+def test_function_in_pytorchs_form():
+    x = leaf(0.5, 1.0)
+    y = Exp.apply(x, 2.0)
+    assert "ExpBackward" in repr(y.grad_fn)
+    assert gradcheck(lambda x: Exp.apply(x, 2.0), x)
+    with tg.no_grad():
+        assert not Exp.apply(x, 2.0).requires_grad
+
+
+def test_function_that_returns_its_input_or_too_few_gradients():
+    class Same(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g, g
+
+    x = leaf(1.0)
+    y = Same.apply(x)
+    assert y is not x and y.data_ptr() != x.data_ptr()
+    with pytest.raises(RuntimeError, match="one gradient per argument"):
+        y.backward()
+
+
+@primitive
+def cube(x):
+    return x**3, (lambda g: g * 3 * x**2,)
+
+
+@primitive
+def wrong_cube(x):
+    return x**3, (lambda g: g * 2 * x**2,)
+
+
+def test_gradcheck_of_a_users_op():
+    assert gradcheck(cube, [leaf(1.0, -2.0, 0.5)])
+    assert gradcheck(cube, tg.randn(6, 7, dtype=tg.float64, requires_grad=True))  # by directions
+    with pytest.raises(RuntimeError) as raised:
+        gradcheck(wrong_cube, [leaf(1.0, -2.0)])
+    message = str(raised.value)
+    assert "wrong_cube" in message and "input 0 of shape (2,), element (0,)" in message
+    with pytest.raises(RuntimeError, match="random direction 0"):
+        gradcheck(wrong_cube, tg.randn(6, 7, dtype=tg.float64, requires_grad=True))
+
+
+def test_gradcheck_sees_an_error_that_a_sum_would_hide():
+    @primitive
+    def half_softmax(x):  # the gradients of a softmax add up to 0, and so do zeros
+        e = np.exp(x)
+        return e / e.sum(), (lambda g: g * 0,)
+
+    with pytest.raises(RuntimeError, match="half_softmax"):
+        gradcheck(half_softmax, leaf(1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ([tg.ones(2)], "got none"),
+        ([1.0], "got none"),
+        ([tg.ones(2, requires_grad=True)], "must be float64, input 0 of cube is torch.float32"),
+    ],
+)
+def test_gradcheck_refuses_what_it_cannot_check(inputs, says):
+    with pytest.raises(TypeError) as raised:
+        gradcheck(cube, inputs)
+    assert says in str(raised.value)
+
+
+def test_gradcheck_wants_one_float64_tensor_back():
+    with pytest.raises(TypeError, match="one float64 Tensor, got torch.float32"):
+        gradcheck(lambda x: x.float(), leaf(1.0))
+    with pytest.raises(TypeError, match="got tuple"):
+        gradcheck(lambda x: (x, x), leaf(1.0))
+
+
+def test_gradcheck_leaves_its_inputs_alone():
+    x = leaf(1.0, 2.0)
+    before = x.detach().clone()
+    gradcheck(cube, x)
+    assert x.grad is None and tg.equal(x.detach(), before)
+
+
+# ---------------------------------------------------------------- a Tensor's protocols
+
+
+def test_data_or_sizes():
+    assert Tensor([2.0]).tolist() == [2.0] and Tensor([2.0]).dtype is tg.float32
+    assert tuple(Tensor(2, 3).shape) == (2, 3) and tuple(Tensor().shape) == (0,)
+    assert tuple(Tensor(5).shape) == (5,) and tuple(Tensor(Tensor(2, 3).shape).shape) == (2, 3)
+
+
+def test_data_is_an_alias_and_assigning_swaps():
+    x = leaf(1.0, 2.0)
+    x.data[0] = 5.0
+    assert x.tolist() == [5.0, 2.0] and not x.data.requires_grad
+    old = x.data
+    x.data = tg.tensor([7.0, 8.0], dtype=tg.float64)
+    assert x.tolist() == [7.0, 8.0] and old.tolist() == [5.0, 2.0] and x.requires_grad
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [14.0, 16.0]
+
+
+def test_deepcopy_is_independent_and_keeps_identity_of_shared_parts():
+    x = leaf(1.0, 2.0)
+    (x * 2).sum().backward()
+    a, b = copy.deepcopy([x, x])
+    assert a is b and a is not x and a.requires_grad and a.grad.tolist() == [2.0, 2.0]
+    a.data[0] = 9.0
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_pickle_keeps_values_and_the_flag():
+    x = pickle.loads(pickle.dumps(leaf(1.0, 2.0)))
+    assert x.tolist() == [1.0, 2.0] and x.requires_grad and x.dtype is tg.float64
+
+
+def test_dlpack_both_ways_shares_memory():
+    x = tg.arange(4.0)
+    there = np.from_dlpack(x)
+    there[0] = 7.0
+    assert x[0].item() == 7.0
+    source = np.arange(3.0)
+    back = tg.from_dlpack(source)
+    source[1] = 5.0
+    assert back.tolist() == [0.0, 5.0, 2.0]
+
+
+def test_numpy_arrays_leave_arithmetic_to_the_tensor():
+    x = leaf(1.0, 2.0)
+    for y in (np.ones(2) * x, np.float64(2) * x, np.ones(2) + x, np.ones(2) / x, np.ones(2) - x):
+        assert isinstance(y, Tensor) and y.requires_grad
+    assert np.asarray(x.detach()).tolist() == [1.0, 2.0]
+    with pytest.raises(TypeError):
+        np.exp(x)
+    with pytest.raises(RuntimeError, match="detach"):
+        np.asarray(x)
+
+
+def test_autograd_page_holds_what_it_promises():
+    for name in autograd.__all__:
+        assert callable(getattr(autograd, name))

@@ -1,0 +1,163 @@
+"""The ops and a small training on a device that is not NumPy: no stray NumPy call, no hidden
+transfer, bounds checked by the engine. The device itself is shown to refuse what it should."""
+
+import numpy as np
+import op_specs_fused  # noqa: F401  adds its records to the table
+import pytest
+from fake_device import FakeArray, fake_numpy, install
+from op_laws import assert_close, pull, reference, run, some_cases, upstream
+from op_specs import SPECS, Case
+
+import tinygrad_lm as tg
+from tinygrad_lm.engine.registry import OPS, primitive
+from tinygrad_lm.engine.tensor import wrap
+
+
+@pytest.fixture(autouse=True, scope="module")
+def device():
+    install()
+
+
+def there(array):
+    return fake_numpy.asarray(array)
+
+
+@pytest.mark.parametrize("name", [name for name in OPS if name != "copy_to"])
+def test_every_op_runs_there_and_stays_there(name):
+    spec = SPECS[name]
+    for case in some_cases(spec, 8) + [known.case for known in spec.known]:
+        want, leaves = run(OPS[name], case)
+        g = upstream(want)
+        gradients = pull(want, leaves, g) if want.requires_grad else []
+        start, before = there(g), FakeArray.transfers
+        out, leaves = run(OPS[name], case, there)
+        found = pull(out, leaves, start) if want.requires_grad else []
+        assert FakeArray.transfers == before, "an op took the data off the device"
+        assert type(out.array) is FakeArray
+        assert_close(out.array, want.array)
+        for got, known in zip(found, gradients):
+            assert not known.any() or type(got) is FakeArray
+            if np.isfinite(known).all():
+                assert_close(got, known, what="gradient")
+
+
+INDEX = ["take", "gather", "take_along_axis", "scatter_add", "embedding", "nll_loss"]
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_indices_out_of_range_do_not_wrap_around(name):
+    wrong = next(w for w in SPECS[name].wrong if w.error is IndexError)
+    with pytest.raises(IndexError):
+        run(OPS[name], Case(wrong.inputs, wrong.settings), there)
+
+
+def test_a_training_there_follows_the_one_here():
+    rng = np.random.default_rng(0)
+    table, weight, bias = rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), np.zeros(5)
+    ids, targets = rng.integers(0, 5, (8, 3)), rng.integers(0, 5, 8)
+
+    def losses(device):
+        parameters = [
+            tg.tensor(p, dtype=tg.float32, device=device, requires_grad=True)
+            for p in (table, weight, bias)
+        ]
+        x, y = tg.tensor(ids, device=device), tg.tensor(targets, device=device)
+        found = []
+        for _ in range(12):
+            hidden = parameters[0][x].mean(1).tanh()
+            logits = hidden @ parameters[1].T + parameters[2]
+            loss = OPS["cross_entropy"](logits, targets=y.array)
+            for p in parameters:
+                p.grad = None
+            loss.backward()
+            with tg.no_grad():
+                for p in parameters:
+                    p -= 0.5 * p.grad
+            found.append(loss)
+        return [loss.item() for loss in found]
+
+    here, away = losses("cpu"), losses("fake")
+    assert away[-1] < away[0] * 0.9
+    np.testing.assert_allclose(away, here, rtol=1e-5)
+
+
+def test_tensors_travel_and_gradients_come_back():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = x.to("fake") * 2
+    assert type(y.array) is FakeArray and str(y.device).startswith("fake")
+    y.sum().backward()
+    assert x.grad.device.type == "cpu" and x.grad.tolist() == [2.0, 2.0]
+    assert y.cpu().tolist() == [2.0, 4.0]
+    with pytest.raises(TypeError, match="on the cpu"):
+        y.detach().numpy()
+
+
+def test_two_devices_do_not_mix():
+    x, y = tg.ones(2), tg.ones(2).to("fake")
+    for op in (OPS["add"], OPS["matmul"]):
+        with pytest.raises(RuntimeError, match="same device, got"):
+            op(x.reshape(1, 2), y.reshape(2, 1))
+
+
+def test_writes_there():
+    x = tg.zeros(2, 3, device="fake", dtype=tg.float64)
+    w = tg.ones(3, device="fake", dtype=tg.float64, requires_grad=True)
+    x[0] = w * 2
+    x += 1
+    x[:, 1] *= 3
+    (x * x).sum().backward()
+    assert x.tolist() == [[3.0, 9.0, 3.0], [1.0, 3.0, 1.0]]
+    assert w.grad.tolist() == [12.0, 108.0, 12.0]
+
+
+# ---------------------------------------------------------------- the device itself is strict
+
+
+@primitive
+def stray(x):
+    """An op with the mistake this device is for."""
+    return np.exp(x), (lambda g: g,)
+
+
+def test_a_stray_numpy_call_fails():
+    assert stray(tg.ones(2)).tolist() == pytest.approx([np.e, np.e])
+    with pytest.raises(TypeError):
+        stray(tg.ones(2).to("fake"))
+
+
+@primitive
+def mixed(x):
+    """An op that makes a NumPy array on its way."""
+    return x * np.arange(2.0), (lambda g: g,)
+
+
+def test_mixing_in_a_numpy_array_fails():
+    with pytest.raises(TypeError, match="implicit conversion"):
+        mixed(tg.ones(2).to("fake"))
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda x: np.asarray(x),
+        lambda x: np.add(x, 1),
+        lambda x: np.ones(2) + x,
+        lambda x: x + np.ones(2),
+        lambda x: x + [1.0, 2.0],
+        lambda x: fake_numpy.add(x, [1.0, 2.0]),
+        lambda x: x.__setitem__(0, np.ones(())),
+        lambda x: fake_numpy.where(np.array([True, False]), x, x),
+    ],
+)
+def test_the_device_refuses(attempt):
+    with pytest.raises(TypeError):
+        attempt(there(np.ones(2)))
+
+
+def test_the_device_is_like_cupy():
+    x = there(np.arange(3.0))
+    assert type(x.sum()) is FakeArray and x.sum().shape == ()
+    assert x[there(np.array([4]))].get().tolist() == [1.0]
+    assert not hasattr(x.flags, "writeable") and not hasattr(fake_numpy.add, "reduceat")
+    assert x[1:].base is x and x[1:][1:].base is x and x.copy().base is None
+    assert wrap(x).tolist() == [0, 1, 2]
