@@ -72,7 +72,7 @@ def trunc_normal_(
     outside = below(b) - below(a) <= 0.3
     highest = log_density(max(a, min(mean, b)))
 
-    def draw() -> tuple[Tensor, Tensor]:
+    def draw() -> tuple[Any, Any]:
         """A whole tensor of values, and which of them are rejected."""
         x = empty_like(tensor)
         if not outside:
