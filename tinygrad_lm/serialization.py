@@ -221,8 +221,8 @@ def _refuse_pickle(path: StrPath) -> None:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"[load] a file must exist at {path}, got none; a typo?")
     with open(path, "rb") as file:
-        start = file.read(4)
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+        start = file.read(9)  # of safetensors: the header's length, which may be anything, and {
+    if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
         raise ValueError(
             f"[load] {path} must be a file of this project's save, got one of PyTorch (a pickle); "
             "write its state_dict with safetensors in PyTorch and read that with load_safetensors"

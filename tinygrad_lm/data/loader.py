@@ -23,7 +23,7 @@ from .datasets import IterableDataset
 from .samplers import BatchSampler, RandomSampler, SequentialSampler, draw_seed
 
 
-def default_collate(batch: list[Any]) -> Any:
+def default_collate(batch: Sequence[Any]) -> Any:
     """One batch from a list of items: tensors, arrays and numbers are stacked along a new first
     axis, texts stay a list, and inside dicts, tuples and lists the same is done part by part."""
     first = batch[0]
@@ -48,7 +48,7 @@ def default_collate(batch: list[Any]) -> Any:
             raise RuntimeError(
                 "[default_collate] each element in list of batch should be of equal size"
             )
-        parts = [default_collate(list(part)) for part in zip(*batch)]
+        parts = [default_collate(part) for part in zip(*batch)]
         return type(first)(*parts) if hasattr(first, "_fields") else parts
     raise TypeError(
         "[default_collate] items must be tensors, arrays, numbers, texts, dicts, tuples or lists, "

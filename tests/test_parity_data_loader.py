@@ -1,0 +1,79 @@
+"""The order of batches is PyTorch's, bit for bit: seeds, generators, samplers, splits; and after a
+pass the random stream stands where PyTorch's stands."""
+
+import numpy as np
+import pytest
+
+import tinygrad_lm as tl
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch.utils.data.distributed")  # PyTorch loads it only when asked
+
+LINES = [
+    "loader(range(10), 3, shuffle=True)",
+    "loader(range(10), 3, shuffle=True, drop_last=True)",
+    "loader(range(10), 3, shuffle=True, generator=g)",
+    "loader(range(10), 3)",
+    "loader(range(10), shuffle=True, batch_size=None)",
+    "loader(range(10), 4, sampler=d.RandomSampler(range(10), replacement=True, num_samples=70))",
+    "loader(range(10), 4, sampler=d.RandomSampler(range(10), True, 64, g))",
+    "loader(range(10), 4, sampler=d.RandomSampler(range(10), num_samples=25))",
+    "loader(range(10), 4, sampler=d.SubsetRandomSampler([4, 2, 9, 7], generator=g))",
+    "loader(range(10), batch_sampler=d.BatchSampler(d.RandomSampler(range(10)), 4, False))",
+    "loader(range(4), 4, sampler=d.WeightedRandomSampler([0.1, 3.0, 0.0, 2.0], 9))",
+    "loader(range(4), 4, sampler=d.WeightedRandomSampler([0.1, 3.0, 0.5, 2.0], 3, False))",
+    "loader(range(20), 4, sampler=d.DistributedSampler(range(20), 3, 1, seed=5))",
+    "loader(range(10), 3, shuffle=True, num_workers=2)",
+    "loader(d.random_split(range(20), [0.3, 0.3, 0.4])[2], 3, shuffle=True)",
+    "loader(d.random_split(range(20), [3, 17], generator=g)[1], 6)",
+    "loader(d.TensorDataset(lib.arange(9), lib.rand(9)), 4, shuffle=True)",
+    "loader(d.ConcatDataset([range(4), range(9)]), 5, shuffle=True)",
+    "loader([{'a': i, 'b': (i / 2, str(i))} for i in range(5)], 2, shuffle=True)",
+    "loader([np.float32(i) for i in range(5)], 2, shuffle=True)",
+    "loader([np.full(2, i) for i in range(5)], 2, collate_fn=len)",
+    "loader([[i, True] for i in range(5)], 2)",
+]
+
+
+def outcome(lib, line):
+    """Two passes, what comes in them, and what the next draws of both generators are."""
+    lib.manual_seed(11)
+    g = lib.Generator().manual_seed(5)
+    names = {"d": lib.utils.data, "loader": lib.utils.data.DataLoader, "lib": lib, "np": np, "g": g}
+    made = eval(line, names)
+    batches = [[str(batch) for batch in made] for _ in range(2)]
+    return batches, lib.rand(2).tolist(), lib.rand(2, generator=g).tolist(), len(made)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_batches_come_as_in_pytorch(line):
+    assert outcome(tl, line) == outcome(torch, line)
+
+
+def test_a_random_dataset_draws_as_pytorchs_workers_do():
+    class Noisy:
+        def __init__(self, lib):
+            self.lib = lib
+
+        def __len__(self):
+            return 9
+
+        def __getitem__(self, i):
+            return self.lib.rand(2)
+
+    def passes(lib):
+        lib.manual_seed(3)
+        loader = lib.utils.data.DataLoader(Noisy(lib), 2, shuffle=True, num_workers=2)
+        return [batch.tolist() for batch in loader]
+
+    assert passes(tl) == passes(torch)
+
+
+def test_two_loaders_in_step():
+    def pairs(lib):
+        lib.manual_seed(3)
+        left = lib.utils.data.DataLoader(range(9), 2, shuffle=True)
+        right = lib.utils.data.DataLoader(range(9), 2, shuffle=True)
+        return [(a.tolist(), b.tolist()) for a, b in zip(left, right)]
+
+    assert pairs(tl) == pairs(torch)

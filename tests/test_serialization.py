@@ -1,0 +1,203 @@
+"""What `save` writes, `load` gives back, equal and of the same type; shared tensors stay shared;
+what cannot be kept is refused with a sentence, and nothing of the file is ever executed."""
+
+import argparse
+import io
+import json
+import math
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_lm as tl
+from tinygrad_lm import nn
+from tinygrad_lm.files import load_safetensors, save_safetensors
+
+
+def round_trip(value):
+    file = io.BytesIO()
+    tl.save(value, file)
+    file.seek(0)
+    return tl.load(file)
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+    | st.binary(max_size=9)
+    | st.complex_numbers(allow_nan=False)
+)
+keys = st.integers() | st.text("ab$é", max_size=4) | st.booleans() | st.tuples(st.integers())
+nested = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(keys, inner, max_size=4)
+        | st.builds(lambda pairs: OrderedDict(pairs), st.lists(st.tuples(keys, inner), max_size=3))
+        | st.sets(st.integers(), max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def same(a, b):
+    """Equal, and of one type all the way down (True == 1 and OrderedDict() == {} hide that)."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        pairs = zip(a.items(), b.items())
+        return len(a) == len(b) and all(same(k, q) and same(v, w) for (k, v), (q, w) in pairs)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b and repr(a) == repr(b)  # repr tells -0.0 from 0.0
+
+
+@given(nested)
+def test_plain_data_returns_equal(value):
+    assert same(round_trip(value), value)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2), (2, 3, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "bool", "uint8"])
+def test_tensors_of_every_kind(shape, dtype):
+    x = tl.tensor(np.arange(math.prod(shape)).reshape(shape) % 2, dtype=getattr(tl, dtype))
+    back = round_trip({"x": [x, (x.T,)]})
+    assert back["x"][0].dtype is x.dtype and back["x"][0].shape == x.shape
+    assert back["x"][0].tolist() == x.tolist() and back["x"][1][0].tolist() == x.T.tolist()
+
+
+def test_other_leaves():
+    found = round_trip(
+        [tl.float32, tl.device("cpu"), np.float32(0.1), np.arange(3), tl.Size((2, 3)), math.nan]
+    )
+    assert found[0] is tl.float32 and found[1] == tl.device("cpu")
+    assert type(found[2]) is np.float32 and found[2] == np.float32(0.1)
+    assert found[3].tolist() == [0, 1, 2] and type(found[4]) is tl.Size and math.isnan(found[5])
+    args = round_trip(argparse.Namespace(lr=0.1, layers=(1, 2)))
+    assert args == argparse.Namespace(lr=0.1, layers=(1, 2))
+
+
+def test_shared_tensors_are_stored_once_and_shared_again(tmp_path):
+    w = nn.Parameter(tl.randn(40, 50))
+    tl.save({"a": w, "b": [w], "c": w.detach(), "d": w.data.clone()}, tmp_path / "f")
+    arrays, _ = load_safetensors(tmp_path / "f")
+    assert len(arrays) == 2
+    back = tl.load(tmp_path / "f")
+    assert back["a"] is back["b"][0] and isinstance(back["a"], nn.Parameter)
+    assert back["a"].requires_grad and not back["c"].requires_grad
+    with tl.no_grad():
+        back["a"][0, 0] = 7.0
+    assert back["c"][0, 0].item() == 7.0 and back["d"][0, 0].item() != 7.0
+
+
+def test_a_training_run_continues_from_its_file(tmp_path):
+    def build():
+        tl.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        return model, tl.optim.AdamW(model.parameters(), lr=0.1)
+
+    def step(model, optimizer, i):
+        generator = tl.Generator().manual_seed(i)
+        model(tl.randn(8, 3, generator=generator)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    model, optimizer = build()
+    for i in range(3):
+        step(model, optimizer, i)
+    checkpoint = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "iter": 3}
+    tl.save(checkpoint, tmp_path / "ckpt.pt")
+    for i in range(3, 6):
+        step(model, optimizer, i)
+    again, second = build()
+    loaded = tl.load(tmp_path / "ckpt.pt", map_location="cpu", weights_only=False)
+    again.load_state_dict(loaded["model"])
+    second.load_state_dict(loaded["optimizer"])
+    for i in range(loaded["iter"], 6):
+        step(again, second, i)
+    for name, value in model.state_dict().items():
+        assert (again.state_dict()[name] == value).all(), name
+
+
+def test_a_failed_save_leaves_the_former_file(tmp_path):
+    tl.save([1], tmp_path / "f")
+    with pytest.raises(TypeError, match=r"obj\['x'\]\[1\] must be plain data or a Tensor"):
+        tl.save({"x": [0, object()]}, tmp_path / "f")
+    assert tl.load(tmp_path / "f") == [1] and [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_what_is_refused():
+    with pytest.raises(TypeError, match="whole module Linear; save its state_dict"):
+        tl.save(nn.Linear(2, 2), io.BytesIO())
+    with pytest.raises(TypeError, match=r"obj\[0\] .* whole module"):
+        tl.save([nn.Linear(2, 2)], io.BytesIO())
+    loop = []
+    loop.append(loop)
+    with pytest.raises(ValueError, match="contain itself"):
+        tl.save(loop, io.BytesIO())
+    twice = [1]
+    assert round_trip([twice, twice]) == [[1], [1]]  # shared is not circular
+
+
+def test_pickles_are_not_read(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "executed"), "w"))
+
+    (tmp_path / "old.pt").write_bytes(pickle.dumps(Trap()))
+    (tmp_path / "new.pt").write_bytes(b"PK\x03\x04rest of a zip archive")
+    for name in ("old.pt", "new.pt"):
+        with pytest.raises(ValueError, match="got one of PyTorch"):
+            tl.load(tmp_path / name)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_files_that_are_not_ours_or_not_whole(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a typo"):
+        tl.load(tmp_path / "none")
+    save_safetensors(tmp_path / "plain", {"x": np.ones(2)})
+    with pytest.raises(ValueError, match="another kind of safetensors"):
+        tl.load(tmp_path / "plain")
+    tl.save([tl.ones(100)], tmp_path / "f")
+    (tmp_path / "cut").write_bytes((tmp_path / "f").read_bytes()[:-9])
+    with pytest.raises(ValueError, match="cut"):
+        tl.load(tmp_path / "cut")
+    _, metadata = load_safetensors(tmp_path / "f")
+    newer = {**metadata, "format_version": "2"}
+    save_safetensors(tmp_path / "newer", {}, newer)
+    with pytest.raises(ValueError, match="format 1, got '2'"):
+        tl.load(tmp_path / "newer")
+    missing = {**metadata, "tree": json.dumps({"$array": "9"})}
+    save_safetensors(tmp_path / "missing", {}, missing)
+    with pytest.raises(ValueError, match="must be whole"):
+        tl.load(tmp_path / "missing")
+
+
+def test_devices_are_mapped(tmp_path):
+    tl.save({"x": tl.ones(2)}, tmp_path / "f")
+    arrays, metadata = load_safetensors(tmp_path / "f")
+    metadata["tree"] = metadata["tree"].replace('"cpu"', '"cuda:0"')
+    save_safetensors(tmp_path / "gpu", arrays, metadata)
+    for where in ("cpu", tl.device("cpu"), {"cuda:0": "cpu"}, lambda storage, place: storage):
+        assert tl.load(tmp_path / "gpu", map_location=where)["x"].device.type == "cpu"
+    if not tl.cuda.is_available():
+        with pytest.raises(RuntimeError, match="map_location='cpu'"):
+            tl.load(tmp_path / "gpu")
+
+
+def test_a_header_length_may_look_like_a_pickle(tmp_path):
+    """A header of 128 bytes begins with 0x80, as a pickle does, and that was taken for one."""
+    starts = set()
+    for n in range(400):
+        tl.save("x" * n, tmp_path / "f")
+        assert tl.load(tmp_path / "f") == "x" * n
+        starts.add((tmp_path / "f").read_bytes()[0])
+    assert 0x80 in starts
