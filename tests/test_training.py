@@ -43,7 +43,7 @@ TINY = {
     "eval_interval": 5,
     "eval_iters": 2,
     "log_interval": 1,
-    "sample_tokens": 8,
+    "sample_tokens": 3,
 }
 
 
@@ -193,6 +193,22 @@ def test_steps_learn_and_evaluations_change_nothing():
     assert after["val"] < 0.25 and after["train"] < 0.25 and first.best == after["val"]
 
 
+def test_an_interrupted_evaluation_can_be_done_again():
+    trainer = trainer_of(TrainConfig(**TINY))
+    start, calls = tg.default_generator.get_state(), []
+
+    def third_time():
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.evaluate(third_time)
+    assert (trainer.evaluated, trainer.best, trainer.model.training) == (-1, math.inf, True)
+    assert np.array_equal(start, tg.default_generator.get_state())
+    assert trainer.evaluate() == trainer_of(TrainConfig(**TINY)).evaluate()
+
+
 def test_accumulated_batches_are_one_large_batch():
     """The same stream cut into 3 x 2 or 1 x 6 sequences: the mean gradient is the same."""
     found = []
@@ -316,7 +332,7 @@ def test_a_run_interrupted_again_and_again_is_the_run_that_was_not(
     train(config(out=str(tmp_path / "whole"), **changes))
     chance, sessions, done = random.Random(1), 0, False
     while not done:
-        check = Patience(chance.randint(5, 8))
+        check = Patience(chance.randint(8, 12))
         monkeypatch.setattr(console.Signals, "check", lambda self, check=check: check(self))
         tg.manual_seed(sessions)
         try:

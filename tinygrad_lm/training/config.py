@@ -12,7 +12,7 @@ from typing import Any
 
 def option(default: Any, help: str, kind: type | None = None, free: bool = False) -> Any:
     """A field with its help. kind: its type where the default is None. free: it decides nothing
-    that has already been computed, so a resumed run may change it."""
+    that has already been computed, so a resumed run may change it (the text is compared itself)."""
     details = {"help": help, "kind": kind or type(default), "free": free}
     return dataclasses.field(default=default, metadata=details)
 
@@ -24,7 +24,7 @@ class TrainConfig:
     ValueError: a number is out of its range; the message names the field.
     """
 
-    data: str = option("builtin", "text: a UTF-8 file, or shakespeare, names, builtin")
+    data: str = option("builtin", "text: a UTF-8 file, or shakespeare, names, builtin", free=True)
     out: str = option("out", "folder for checkpoints, metrics and the loss curve", free=True)
     init_from: str | None = option(None, "folder of a run whose weights to fine-tune", str)
     device: str = option("cpu", "where to compute: cpu, cuda, cuda:1, ...", free=True)

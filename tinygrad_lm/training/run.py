@@ -52,8 +52,9 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
     (a KeyboardInterrupt): Ctrl-C or SIGTERM, after saving. NotFinite: a loss or gradient is.
     ValueError, OSError: something is wrong with the input; no work has been done, nothing changed.
     """
-    with Signals() as signals:
-        run = Run(config, signals, resume, overwrite)
+    signals = Signals()
+    run = Run(config, signals, resume, overwrite)
+    with signals:  # from here on there is something to save
         try:
             run.loop()
         except Interrupted:
@@ -62,7 +63,7 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
             raise
         finally:
             run.close()
-        run.progress.say(save_loss_curve(run.out / "metrics.jsonl", run.out / "loss.png"))
+    run.progress.say(save_loss_curve(run.out / "metrics.jsonl", run.out / "loss.png"))
     return run.trainer
 
 
@@ -184,16 +185,16 @@ class Run:
         """Both losses, a sample, a line of metrics, the checkpoints."""
         trainer, config, began = self.trainer, self.config, time.monotonic()
         best = trainer.best
+        sample = self._sample() if config.sample_tokens else None  # first: it changes nothing yet
         losses = trainer.evaluate(self.signals.check)
         event: dict[str, Any] = {"step": trainer.step}
         event |= {"train_loss": losses["train"], "val_loss": losses["val"]}
         self.progress.say(
             f"step {trainer.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}"
         )
-        if config.sample_tokens:
-            text = self._sample()
-            self.progress.say(f"{text}\n")
-            event["sample"] = text
+        if sample is not None:
+            self.progress.say(f"{sample}\n")
+            event["sample"] = sample
         self.metrics.write({**event, "seconds": round(time.monotonic() - self.start, 3)})
         if trainer.best < best:  # first, so that no kill leaves a `last` that thinks it is there
             self.save("best")
@@ -202,15 +203,20 @@ class Run:
 
     def _sample(self) -> str:
         """Text from a generator of its own, so that a run with samples is the run without."""
-        return generate_text(
-            self.trainer.model,
-            self.tokenizer,
-            self.prompt,
-            self.config.sample_tokens,
-            temperature=SAMPLE_TEMPERATURE,
-            device=self.config.device,
-            generator=random.Generator().manual_seed(self.config.seed),
-        )
+        model, config = self.trainer.model, self.config
+        checking = model.register_forward_pre_hook(lambda *call: self.signals.check())
+        try:
+            return generate_text(
+                model,
+                self.tokenizer,
+                self.prompt,
+                config.sample_tokens,
+                temperature=SAMPLE_TEMPERATURE,
+                device=config.device,
+                generator=random.Generator().manual_seed(config.seed),
+            )
+        finally:
+            checking.remove()
 
     def save(self, name: str) -> None:
         """The checkpoint "best" holds a model; "last" all that the run needs to continue."""
