@@ -78,6 +78,9 @@ def test_first_steps_by_hand():
     assert one(SGD, lr=0.1) == pytest.approx([0.95, 0.9])
     # velocity 0.5, then 0.9 * 0.5 + 0.5
     assert one(SGD, lr=0.1, momentum=0.9) == pytest.approx([0.95, 0.95 - 0.095])
+    # the first velocity is not damped: 0.5, then 0.9 * 0.5 + 0.5 * 0.5
+    damped = one(SGD, lr=0.1, momentum=0.9, dampening=0.5)
+    assert damped == pytest.approx([0.95, 0.95 - 0.07])
     assert one(SGD, lr=0.1, maximize=True) == pytest.approx([1.05, 1.1])
     # bias correction makes the first steps of Adam of length lr whatever the gradient
     assert one(Adam, lr=0.1, eps=0) == pytest.approx([0.9, 0.8])
@@ -160,9 +163,15 @@ def test_updates_are_seen_through_every_alias():
 def test_two_tensors_on_one_memory_are_both_stepped():
     memory = np.ones(3, np.float32)
     a, b = (tg.from_numpy(memory).requires_grad_() for _ in range(2))
+    optimizer = SGD([a, b], lr=0.25, momentum=0.5)
     a.grad, b.grad = tg.ones(3), tg.ones(3)
-    SGD([a, b], lr=0.25).step()
+    optimizer.step()
     assert (memory == 0.5).all()
+    b.grad = None
+    optimizer.step()
+    a.grad, b.grad = None, tg.zeros(3)
+    optimizer.step()
+    assert [t.array[0] for t in (a, b)] == [0.5 - 0.25 * 1.5 - 0.25 * 0.5] * 2
 
 
 @every_kind
@@ -198,16 +207,16 @@ def test_a_parameter_that_changes_its_dtype_takes_its_state_along():
 
 @every_kind
 def test_without_a_gradient_nothing_happens(kind, settings):
-    p, q, r = params((3,), (4,), (9, 11))
-    optimizer = kind([p, q, r], lr=1e-2, **settings)
-    walk(optimizer, [p, q, r], range(2))
+    p, q, r, large = params((3,), (4,), (5,), (9, 11))
+    optimizer = kind([p, q, r, large], lr=1e-2, **settings)
+    walk(optimizer, [p, q, r, large], range(2))
     kept = {name: t.array.copy() for name, t in optimizer.state[q].items()}
     before = q.array.copy()
     q.grad = None
-    walk(optimizer, [p, r], range(2, 4))
+    walk(optimizer, [p, r, large], range(2, 4))
     assert np.array_equal(q.array, before)
     assert same(kept.values(), values(optimizer.state[q].values()))
-    walk(optimizer, [p, q, r], range(4, 5))
+    walk(optimizer, [p, q, r, large], range(4, 5))
     if "step" in kept:
         assert [optimizer.state[t]["step"].item() for t in (p, q, r)] == [5, 3, 5]
     assert not np.array_equal(q.array, before)
@@ -241,6 +250,32 @@ def test_state_that_the_user_replaces_or_writes_counts():
         optimizer.step()
         expected = 0.0 if change == "forget" else -0.05
         assert np.allclose(p.array - before, expected, atol=1e-7)
+
+
+def test_state_replaced_while_another_parameter_rests():
+    p, q = params((3,), (4,))
+    optimizer = SGD([p, q], lr=0.1, momentum=0.5)
+    walk(optimizer, [p, q], range(1))
+    optimizer.state[p]["momentum_buffer"] = tg.ones(3)
+    p.grad, q.grad = tg.zeros(3), None
+    before = p.array.copy()
+    optimizer.step()
+    assert np.allclose(p.array - before, -0.05)
+
+
+def test_a_step_count_written_in_place_counts():
+    tensors, twins = params((3,), (3,)), params((3,), (3,))
+    first, second = Adam(tensors, lr=0.1), [Adam([t], lr=0.1) for t in twins]
+    for step in range(5):
+        gradients(step, tensors)
+        gradients(step, twins)
+        for optimizer in (first, *second):
+            optimizer.step()
+        if step == 2:
+            first.state[tensors[1]]["step"].fill_(0)
+            second[1].state[twins[1]]["step"].fill_(0)
+    assert same(values(tensors), values(twins))
+    assert [first.state[t]["step"].item() for t in tensors] == [5, 2]
 
 
 def test_a_backward_through_the_old_values_is_refused():

@@ -119,6 +119,13 @@ def make_sequence(o):
     return SequentialLR(o, parts, milestones=[3, 9])
 
 
+def test_each_part_of_a_sequence_starts_from_its_own_beginning():
+    o = optimizer(lr=1.0)
+    parts = [ExponentialLR(o, 0.5), ExponentialLR(o, 0.1), ExponentialLR(o, 0.25)]
+    schedule = SequentialLR(o, parts, milestones=[3, 5])
+    assert rates(schedule, 7) == pytest.approx([1, 0.5, 0.25, 1, 0.1, 1, 0.25])
+
+
 SAVED = [
     lambda o: WarmupCosine(o, 3, 9),
     lambda o: LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
