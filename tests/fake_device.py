@@ -26,7 +26,9 @@ def inside(value, lists=False):
         raise TypeError("implicit conversion of a NumPy array to the fake device")
     if isinstance(value, list) and not lists:
         raise TypeError("a list is no operand on the fake device")
-    return type(value)(inside(v, lists) for v in value) if isinstance(value, (tuple, list)) else value
+    return (
+        type(value)(inside(v, lists) for v in value) if isinstance(value, (tuple, list)) else value
+    )
 
 
 def outside(value, sources=()):
@@ -81,7 +83,9 @@ class FakeArray:
     @property
     def flags(self):
         flags = self.hidden.flags
-        return types.SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous)
+        return types.SimpleNamespace(
+            c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous
+        )
 
     def __getattr__(self, name):
         if name.startswith("__") or name == "hidden":
@@ -97,7 +101,7 @@ class FakeArray:
             hidden = inside(part, lists=True)
             if part is Ellipsis:
                 axis = self.ndim - sum(p is not None for p in parts[i + 1 :])
-            elif getattr(hidden, "dtype", None) == bool:
+            elif getattr(hidden, "dtype", np.dtype("O")).kind == "b":
                 axis += hidden.ndim
             elif part is not None:
                 if isinstance(hidden, np.ndarray):
@@ -152,14 +156,16 @@ class FakeNumpy:
     def __getattr__(self, name):
         found = getattr(np, name)
         takes_lists = not isinstance(found, np.ufunc)
-        return found if isinstance(found, type) or not callable(found) else wrapped(found, takes_lists)
+        return (
+            found if isinstance(found, type) or not callable(found) else wrapped(found, takes_lists)
+        )
 
     @staticmethod
     def asarray(value, dtype=None):
         """The one way in."""
-        return value if isinstance(value, FakeArray) and dtype in (None, value.dtype) else FakeArray(
-            np.array(value.hidden if isinstance(value, FakeArray) else value, dtype)
-        )  # fmt: skip
+        if isinstance(value, FakeArray):
+            return value if dtype in (None, value.dtype) else value.astype(dtype)
+        return FakeArray(np.array(value, dtype))
 
     array = asarray
 

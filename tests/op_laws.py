@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 from hypothesis import strategies as st
-from op_specs import Case, Pick
+from op_specs import Pick
 
 from tinygrad_lm.autograd import grad
 from tinygrad_lm.engine import backend

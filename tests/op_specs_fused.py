@@ -79,7 +79,9 @@ def pair_case(first="real", second="real"):
 
 
 def reduced(losses, reduction):
-    return losses if reduction == "none" else losses.sum() / (1 if reduction == "sum" else losses.size)
+    return (
+        losses if reduction == "none" else losses.sum() / (1 if reduction == "sum" else losses.size)
+    )
 
 
 def bce_value(x, y, reduction="mean"):
@@ -203,7 +205,11 @@ SPECS |= {
         embedding_case,
         lambda weight, ids: np.stack([weight[i] for i in ids.reshape(-1)]).reshape(*ids.shape, -1),
         (text(ids=IDS), Wrong((X23,), {"ids": FAR}, IndexError, "9 is out of bounds")),
-        known=(known([np.float64([[1.0], [2.0]])], [[2], [2], [1]], [[1], [2]], ids=np.array([1, 1, 0])),),
+        known=(
+            known(
+                [np.float64([[1.0], [2.0]])], [[2], [2], [1]], [[1], [2]], ids=np.array([1, 1, 0])
+            ),
+        ),
         empty=False,
     ),
     "softmax": Spec(
@@ -232,8 +238,15 @@ SPECS |= {
         known=(
             known([ROWS], math.log(4), [[0, 0, 0], [0, 0, -1]], targets=np.array([-100, 2])),
             known([ROWS], math.nan, targets=np.array([-100, -100])),
-            known([ROWS], [0, 0], np.zeros((2, 3)), targets=np.array([-100, -100]), reduction="none"),
-            known([np.array([[-INF, 0.0], [0.0, 1.0]])], -1, [[0, 0], [0, -1]], targets=np.array([-100, 1])),
+            known(
+                [ROWS], [0, 0], np.zeros((2, 3)), targets=np.array([-100, -100]), reduction="none"
+            ),
+            known(
+                [np.array([[-INF, 0.0], [0.0, 1.0]])],
+                -1,
+                [[0, 0], [0, -1]],
+                targets=np.array([-100, 1]),
+            ),
         ),
         empty=False,
     ),
@@ -248,21 +261,29 @@ SPECS |= {
             known(
                 [ROWS, np.array([1.0, 2.0, 3.0])],
                 (0.5 * 3 * math.log(4) + 0.5 / 3 * (math.log(2) + 5 * math.log(4))) / 3,
-                targets=np.array([-100, 2]), label_smoothing=0.5,
+                targets=np.array([-100, 2]),
+                label_smoothing=0.5,
             ),
             known([ROWS], math.nan, targets=np.array([-100, -100])),
         ),
         empty=False,
     ),
-    "mse_loss": Spec(pair_case(), lambda x, y, reduction="mean": reduced((x - y) ** 2, reduction), (
-        *PAIR, Wrong((X23, X23), {"reduction": "no"}, ValueError, "'mean', 'sum' or 'none'"),
-    )),
+    "mse_loss": Spec(
+        pair_case(),
+        lambda x, y, reduction="mean": reduced((x - y) ** 2, reduction),
+        (
+            *PAIR,
+            Wrong((X23, X23), {"reduction": "no"}, ValueError, "'mean', 'sum' or 'none'"),
+        ),
+    ),
     "binary_cross_entropy_with_logits": Spec(
         pair_case("apart", "positive"),
         bce_value,
         (*PAIR, Wrong((X23, X23), {"reduction": "no"}, ValueError, "'mean', 'sum' or 'none'")),
         known=(
-            known(([1000.0, -1000.0], [1.0, 1.0]), [0, 1000], [0, -1], [-1000, 1000], reduction="none"),
+            known(
+                ([1000.0, -1000.0], [1.0, 1.0]), [0, 1000], [0, -1], [-1000, 1000], reduction="none"
+            ),
             known(([0.0], [1.0]), math.log(2), [-0.5], [0]),
         ),
     ),
@@ -274,7 +295,11 @@ SPECS |= {
         empty=False,
     ),
     "rms_norm": Spec(
-        rms_case, rms_norm_value, NORM, known=(known([[0.0, 0.0]], [0, 0], [1e3, 1e3]),), empty=False
+        rms_case,
+        rms_norm_value,
+        NORM,
+        known=(known([[0.0, 0.0]], [0, 0], [1e3, 1e3]),),
+        empty=False,
     ),
     "batch_norm": Spec(
         batch_norm_case,
@@ -289,7 +314,10 @@ SPECS |= {
     "dropout": Spec(
         dropout_case,
         lambda x, keep, p: np.where(keep, x / (1 - p), 0.0),
-        (text(keep=X23 > 0, p=0.5), Wrong((X23,), {"keep": X45 > 0, "p": 0.5}, RuntimeError, "(2, 3)")),
+        (
+            text(keep=X23 > 0, p=0.5),
+            Wrong((X23,), {"keep": X45 > 0, "p": 0.5}, RuntimeError, "(2, 3)"),
+        ),
         known=(known([[2.0, 2.0]], [0, 0], [0, 0], keep=np.array([False, True]), p=1.0),),
     ),
     "scaled_dot_product_attention": Spec(
@@ -297,9 +325,18 @@ SPECS |= {
         attention_value,
         (text(X23, X23), Wrong((X23, X45, X45), {}, RuntimeError, "(2, 3)")),
         known=(
-            known((np.ones((2, 1)), np.ones((2, 1)), np.float64([[1], [3]])), [[1], [2]], causal=True),
+            known(
+                (np.ones((2, 1)), np.ones((2, 1)), np.float64([[1], [3]])), [[1], [2]], causal=True
+            ),
             known((X23, X23, X23, np.zeros((2, 2), bool)), 0 * X23, 0 * X23, 0 * X23, 0 * X23),
-            known((X23, X23, X23, np.full((2, 2), -INF)), 0 * X23, 0 * X23, 0 * X23, 0 * X23, np.zeros((2, 2))),
+            known(
+                (X23, X23, X23, np.full((2, 2), -INF)),
+                0 * X23,
+                0 * X23,
+                0 * X23,
+                0 * X23,
+                np.zeros((2, 2)),
+            ),
         ),
         empty=False,
     ),

@@ -66,7 +66,10 @@ def test_tied_weights_get_the_sum():
 
 def test_repeated_indices_add_up_the_same_way_every_time():
     rng = np.random.default_rng(0)
-    ids, g = tg.tensor(rng.integers(0, 7, 500)), tg.tensor(rng.normal(size=(500, 3)), dtype=tg.float32)
+    ids, g = (
+        tg.tensor(rng.integers(0, 7, 500)),
+        tg.tensor(rng.normal(size=(500, 3)), dtype=tg.float32),
+    )
     found = []
     for _ in range(3):
         w = tg.zeros(7, 3, requires_grad=True)

@@ -5,7 +5,7 @@ import numpy as np
 import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from fake_device import FakeArray, fake_numpy, install
-from op_laws import assert_close, pull, reference, run, some_cases, upstream
+from op_laws import assert_close, pull, run, some_cases, upstream
 from op_specs import SPECS, Case
 
 import tinygrad_lm as tg

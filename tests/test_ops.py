@@ -1,17 +1,13 @@
 """The laws that every op obeys, over every entry of the op table. What an op is called with comes
 from its record; an op without a record is a failure."""
 
-import warnings
-
 import numpy as np
 import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from op_laws import (
     assert_close,
     cases,
-    moved,
     numpy_of,
     pull,
     reference,
@@ -103,7 +99,9 @@ def fortran(array):
 
 
 def reversed_memory(array):
-    return array[(slice(None, None, -1),) * array.ndim].copy()[(slice(None, None, -1),) * array.ndim]
+    return array[(slice(None, None, -1),) * array.ndim].copy()[
+        (slice(None, None, -1),) * array.ndim
+    ]
 
 
 def every_other(array):
@@ -198,7 +196,9 @@ def test_second_derivatives(name, case):
         with higher_order():
             out = OPS[name](*xs, **case.settings)
             start = wrap(upstream(out))
-            found = grad([out], [xs[i] for i in wanted], [start], create_graph=True, allow_unused=True)
+            found = grad(
+                [out], [xs[i] for i in wanted], [start], create_graph=True, allow_unused=True
+            )
             total = wrap(np.zeros(()))
             for g, w in zip(found, weights):
                 if g is not None:

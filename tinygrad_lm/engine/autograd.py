@@ -28,8 +28,10 @@ _writes: dict[int, tuple[Any, int]] = {}  # id of a storage -> (weak reference, 
 def storage(array: Any) -> Any:
     """The array that owns the memory this array looks at."""
     base = array.base
-    while base is not None and type(base) in LIBRARIES:
-        array, base = base, base.base
+    while base is not None:
+        if type(base) in LIBRARIES:
+            array = base
+        base = getattr(base, "base", None)  # NumPy's as_strided puts a dummy in between
     return array
 
 

@@ -107,7 +107,7 @@ def mse_loss(x, y, *, reduction="mean"):
 
 @fused
 def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
-    """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, written so that nothing overflows."""
+    """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, but nothing overflows."""
     return _reduce(softplus(x, threshold=40.0) - x * y, reduction)
 
 

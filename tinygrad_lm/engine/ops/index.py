@@ -52,7 +52,7 @@ def add_at(total, key, g):
         return
     lib = library(total)
     flat = lib.arange(total.size).reshape(total.shape)[key].reshape(-1)
-    added = sum_rows(lib.broadcast_to(g, flat.shape if g.ndim == 0 else g.shape).reshape(-1), flat, total.size)  # fmt: skip
+    added = sum_rows(g.reshape(-1), flat, total.size)
     total += added.reshape(total.shape)
 
 
@@ -98,6 +98,8 @@ def getitem(x, *, key):
     out = x[key]
     if type(out) not in LIBRARIES:  # NumPy hands out a scalar where a 0-d view is meant
         out = x[(*key, ...)]
+    elif not (is_basic(key) or out.flags.c_contiguous):
+        out = out.copy(order="C")  # NumPy leaves the indexed axes first in memory
     return out, (lambda g: placed(g, shape, key),)
 
 

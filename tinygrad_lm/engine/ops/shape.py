@@ -168,22 +168,22 @@ tril, triu = _triangle("tril"), _triangle("triu")
 
 @primitive(view=True)
 def diagonal(x, *, offset=0, axis1=0, axis2=1):
+    """The diagonal of two axes as the last axis; unlike NumPy's it can be written."""
     lib, shape = library(x), x.shape
 
     def dx(g):
         whole = lib.zeros(shape, g.dtype)
-        rows = lib.arange(g.shape[-1])
-        lib.moveaxis(whole, (axis1, axis2), (-2, -1))[
-            ..., rows + max(-offset, 0), rows + max(offset, 0)
-        ] = g
+        _diagonal(lib, whole, offset, axis1, axis2)[...] = g
         return whole
 
-    out = x.diagonal(offset, axis1, axis2)
-    if hasattr(out.flags, "writeable") and getattr(x.flags, "writeable", False):
-        out = _writeable(lib, out)
-    return out, (dx,)
+    return _diagonal(lib, x, offset, axis1, axis2), (dx,)
 
 
-def _writeable(lib, out):
-    """NumPy marks diagonals read-only; PyTorch's are ordinary views."""
-    return lib.lib.stride_tricks.as_strided(out, out.shape, out.strides)
+def _diagonal(lib, x, offset, axis1, axis2):
+    x = lib.moveaxis(x, (axis1, axis2), (-2, -1))
+    x = x[..., max(-offset, 0) :, max(offset, 0) :]
+    shape, strides = (
+        (*x.shape[:-2], min(x.shape[-2:])),
+        (*x.strides[:-2], x.strides[-2] + x.strides[-1]),
+    )
+    return lib.lib.stride_tricks.as_strided(x, shape, strides)
