@@ -96,7 +96,7 @@ def regain_history(view: Tensor) -> None:
             _region(whole, shape, strides, offset)[...] += g
             return whole
 
-        view.node = Node("AsStrided", view.array, (_parent(base),), (back,))
+        view.node = Node("AsStridedBackward0", view.array, (_parent(base),), (back,))
 
 
 def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:

@@ -4,98 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy
-
 from .. import backend
-from ..backend import LIBRARIES, library, library_on
+from ..backend import library, library_on
 from ..ops import index as ops
 from ..ops.elementwise import clone
 from ..ops.reduce import take_along_axis
 from ..tensor import Tensor, wrap
 from ..writes import set_item
+from . import keys
 from .common import as_tensor, axis_of, named, raw
 from .shapes import broadcast_tensors
 
 
-def _key(x: Tensor, key: Any) -> tuple:
-    """A key of Tensors, lists, numbers and slices as a tuple NumPy reads the same way."""
-    parts = key if isinstance(key, tuple) else (key,)
-    made = tuple([k if type(k) is int else _part(x, k) for k in parts])
-    axis = 0
-    shape = x.array.shape
-    on_cuda = type(x.array) is not numpy.ndarray
-    for i, k in enumerate(made):
-        if k is Ellipsis:
-            axis = len(shape) - sum(_axes(rest) for rest in made[i + 1 :])
-            continue
-        if on_cuda and type(k) in LIBRARIES and k.dtype.kind in "iu" and axis < len(shape):
-            ops.check_bounds(k, shape[axis], "index")
-        axis += _axes(k)
-    if axis > len(shape):
-        raise IndexError(f"[index] too many indices: {axis} for shape {tuple(shape)}")
-    return made
-
-
-def _axes(k: Any) -> int:
-    if k is None or k is Ellipsis or isinstance(k, bool):
-        return 0
-    return k.ndim if type(k) in LIBRARIES and k.dtype == bool else 1
-
-
-def _slice(k: slice) -> slice:
-    if k.step is not None and int(k.step) < 1:
-        raise ValueError(f"[index] a slice's step must be positive, got {k.step}; use flip()")
-    if k.start.__class__ is Tensor or k.stop.__class__ is Tensor:
-        return slice(*(None if b is None else int(b) for b in (k.start, k.stop, k.step)))
-    return k
-
-
-def _part(x: Tensor, k: Any) -> Any:
-    if k is None or k is Ellipsis or isinstance(k, bool):
-        return k
-    if isinstance(k, slice):
-        return _slice(k)
-    if isinstance(k, Tensor):
-        k = k.array
-    elif isinstance(k, (list, range, tuple)):
-        k = library(x.array).asarray(numpy.asarray(as_tensor(list(k)).array))
-        k = k if k.size else k.astype("int64")
-    elif isinstance(k, (int, numpy.integer)):
-        return int(k)
-    elif type(k) not in LIBRARIES:
-        raise (TypeError if isinstance(k, str) else IndexError)(
-            f"[index] must be integers, slices, None, ..., lists or tensors, got {k!r:.60}"
-        )
-    if k.dtype.kind not in "iub":
-        raise IndexError(f"[index] index tensors must be integer or boolean, got {k.dtype}")
-    if k.ndim == 0 and k.dtype != bool:
-        return int(k)
-    if type(k) is not type(x.array):
-        k = backend.to_device(k, x.device)  # PyTorch allows cpu indices into a cuda tensor
-    return k
-
-
-def _name(key: tuple) -> str:
-    if not ops.is_basic(key):
-        return "IndexBackward0"
-    last = [k for k in key if not (isinstance(k, slice) and k == slice(None))]
-    if not last or last[-1] is Ellipsis:
-        return "AliasBackward0"
-    if last[-1] is None:
-        return "UnsqueezeBackward0"
-    return "SelectBackward0" if isinstance(last[-1], int) else "SliceBackward0"
-
-
 def getitem(input: Tensor, key: Any) -> Tensor:
-    key = _key(input, key)
-    out = ops.getitem(input, key=key)
+    """input[key]: a view for integers, slices, None and ..., a copy where arrays take part."""
+    parts = keys.parse(input, key)
+    apart = keys.split(parts)
+    if apart is not None:
+        return getitem(getitem(input, apart[0]), apart[1])
+    out = ops.getitem(input, key=parts)
     if out.node is not None:
-        out.node.name = _name(key)
+        bare = not isinstance(key, tuple)
+        out.node.name = keys.name_of_read(input.array.shape, parts, bare)
     return out
 
 
 def setitem(input: Tensor, key: Any, value: Any) -> None:
-    key = _key(input, key)
+    """input[key] = value: a number, or anything that broadcasts to input[key]."""
+    key = keys.parse(input, key)
+    apart = keys.split(key)
+    if apart is not None:
+        return setitem(getitem(input, apart[0]), apart[1], value)
     if not isinstance(value, (Tensor, int, float)):
         value = as_tensor(value, input)
     if isinstance(value, Tensor) and type(value.array) is not type(input.array):
@@ -104,17 +43,14 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
                 f"[setitem] the value must be on {input.device}, it is on {value.device}; use .to()"
             )
         value = value.to(input.device)
-    set_item(input, key, value, _write_name(input, key))
-
-
-def _write_name(input: Tensor, key: tuple) -> str:
-    if input.base is not None or not all(_whole(k) for k in key if type(k) not in LIBRARIES):
-        return "CopySlices"
-    return "CopyBackwards" if ops.is_basic(key) else "IndexPutBackward0"
-
-
-def _whole(k: Any) -> bool:
-    return k is Ellipsis or (isinstance(k, slice) and k == slice(None))
+    if isinstance(value, Tensor) and value.array.ndim and value.array.shape[0] == 1:
+        try:
+            axes = getattr(input.array[key], "ndim", 0)  # PyTorch drops leading axes of size 1
+        except IndexError:
+            axes = value.array.ndim  # set_item says what is wrong
+        while value.array.ndim > axes and value.array.shape[0] == 1:
+            value = value.reshape(value.array.shape[1:])
+    set_item(input, key, value, keys.name_of_write(input, key))
 
 
 def _indices(index: Any, name: str) -> Any:
