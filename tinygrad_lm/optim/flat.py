@@ -24,9 +24,9 @@ Update = Callable[[Any, Any, Any, list, Any], None]
 Number = Callable[[float], Any]  # makes a constant in the dtype of the blocks
 
 # Elements per block, and below how many a tensor is copied into a block that it shares: on the CPU
-# a block with its scratch fits a core's L2 cache, elsewhere fewer and larger calls are better.
+# a block stays in the cache from one ufunc to the next, elsewhere fewer, larger calls are better.
 # Two threads over such blocks are slower than one: they wait for the interpreter at every ufunc.
-SIZES = {"cpu": (1 << 15, 1 << 14)}
+SIZES = {"cpu": (1 << 16, 1 << 14)}
 SIZES_ELSEWHERE = (1 << 26, 1 << 20)
 SCRATCH = 2  # arrays of a block's length that a rule may use
 
