@@ -106,7 +106,7 @@ def as_matrices(model):
 
 
 def main():
-    args = common.arguments(__doc__, steps=15, full=100, seed=1337)
+    args = common.arguments(__doc__, steps=15, full=100, data="", seed=1337)
     gradients_of_an_expression(args)
     picture_of_a_neuron(args)
 

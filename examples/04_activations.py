@@ -144,7 +144,7 @@ def watch_updates(args, model, X, Y, rate=0.1):
 
 
 def main():
-    args = common.arguments(__doc__, steps=2_000, full=200_000)
+    args = common.arguments(__doc__, steps=1_500, full=200_000)
     names = Names(args)
     X, Y = names.windows(names.train, BLOCK)
     model = look_into_depth(args, names, X, Y)

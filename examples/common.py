@@ -25,12 +25,14 @@ def arguments(
 ) -> argparse.Namespace:
     """The command line of a step: `--steps` (the fast default, or `full` with `--full`), `--data`,
     `--device`, `--seed`, `--out`, and one more option per `choices`, the first being the default.
+    data: what the references were measured on, "" for a step that makes its own.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", default=data, help=f"names, shakespeare, builtin or a file (default {data})")
+    texts = f"names, shakespeare, builtin or a file (default {data})"
+    add("--data", default=data, help=texts if data else "not used here")
     add("--device", default="cpu", help="cpu or cuda (default cpu)")
     add("--seed", type=int, default=seed, help=f"default {seed}")
     add("--steps", type=int, default=steps, help=f"training steps (default {steps}, fast)")
@@ -40,7 +42,7 @@ def arguments(
     for name, known in choices.items():
         add(f"--{name}", choices=known, default=known[0], help=f"default {known[0]}")
     args = parser.parse_args()
-    args.steps = full if args.full else args.steps
+    args.steps, args.usual = full if args.full else args.steps, data
     if args.steps < 1:
         parser.error(f"[--steps] must be at least 1, got {args.steps}; try --steps {steps}")
     torch.set_default_device(args.device)
@@ -65,9 +67,9 @@ def result(
 ) -> None:
     """Print one figure beside the course's and beside what needs no model."""
     shown = {"ours": ours, "reference": reference, "floor": floor}
-    cells = [
-        f"{key} {x:.4f}" if x is not None else " " * (len(key) + 7) for key, x in shown.items()
-    ]
+    cells = [f"{key} {shortly(x)}" if x is not None else "" for key, x in shown.items()]
+    if args.usual not in ("", args.data) and reference is not None:
+        cells[1] += f" (on {args.usual})"
     print(f"{what:44s} {'  '.join(cells)}".rstrip(), flush=True)
     _append(args, {"what": what, **shown})
 

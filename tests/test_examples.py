@@ -1,0 +1,255 @@
+"""Every step of the ladder runs in its fast form, without a network, and beats the floor it prints.
+
+The known answers (micrograd's 24.7041, bigram losses by hand) come from outside; the table, the
+pictures and the map in `examples/README.md` are held to what the files say. It knows no model.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinygrad_lm as tl
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+STEPS = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
+README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+
+def run(file, *options, **environment):
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(file), *map(str, options)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def common(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import common
+
+    return common
+
+
+@pytest.fixture
+def run_all(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import run_all
+
+    return run_all
+
+
+@pytest.fixture
+def fast(request, tmp_path):
+    """(rows by name, what was printed) of a step in its fast form on the built-in text."""
+    file = next(path for path in STEPS if path.name.startswith(request.param))
+    done = run(file, "--data", "builtin", "--out", tmp_path, "--json", tmp_path / "rows")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
+    for row in rows:
+        if "picture" in row:
+            assert (tmp_path / row["picture"]).stat().st_size > 2000
+    return {row["what"]: row for row in rows if "what" in row}, done.stdout
+
+
+def step(number):
+    return pytest.mark.parametrize("fast", [number], indirect=True)
+
+
+@step("01")
+def test_micrograd(fast):
+    rows, printed = fast
+    for what, known in (("", 24.7041), ("its gradient in a", 138.8338), ("in b", 645.5773)):
+        row = next(row for name, row in rows.items() if name.endswith(what or "expression"))
+        assert row["ours"] == pytest.approx(known, abs=5e-5)
+    assert "measured slope in a: 138.8338" in printed and "337 parameters" in printed
+    assert rows["two moons, accuracy in %"]["ours"] > 80
+    assert float(re.search(r"matrix products: largest difference (\S+)", printed)[1]) < 1e-12
+
+
+@step("02")
+def test_bigram(fast):
+    rows, printed = fast
+    counted, smoothed = (rows[f"bigrams counted, + {n}"]["ours"] for n in (0, 1))
+    net = rows["bigram net, without"]
+    assert counted < smoothed < net["ours"] < counted + 0.1  # the net can only come close
+    assert net["ours"] < net["floor"] - 0.5
+
+
+@step("03")
+def test_mlp(fast):
+    rows, printed = fast
+    *_, last = rows.values()
+    assert last["what"].endswith("dev") and last["ours"] < last["floor"]
+    assert "cat: same values: True, same memory: False" in printed
+    assert "view refuses" in printed and "by hand nan" in printed
+    losses = re.findall(r"by hand (\S+), fused (\S+)", printed)
+    assert losses[0][0] == losses[0][1] == losses[1][1]
+    found = float(re.search(r"the loss is lowest around (\S+);", printed)[1])
+    assert 0.01 < found < 1
+    assert float(re.search(r"overfitted: loss ([\d.]+)", printed)[1]) < 1
+
+
+@step("04")
+def test_activations(fast):
+    rows, printed = fast
+    for what in ("+ quiet output", "+ Kaiming", "+ batch norm"):
+        assert rows[f"{what}: dev"]["ours"] < rows[f"{what}: dev"]["floor"]
+    starts = re.findall(r"before training (\S+) \(ln \d+ = ([\d.]+)\), (\d+)% of tanh", printed)
+    first, quiet, kaiming, norm = [(float(a), float(b), int(c)) for a, b, c in starts]
+    assert first[0] > 10 and all(abs(a - ln) < 0.1 for a, ln, _ in (quiet, kaiming, norm))
+    assert first[2] > 50 > kaiming[2] > norm[2]
+    shrinks, kept = re.findall(r"std of outputs ([\d.]+)", printed)[:2]
+    assert float(shrinks) < 0.5 < float(kept)
+
+
+@step("05")
+def test_backprop_by_hand(fast):
+    rows, printed = fast
+    assert rows["largest difference of any gradient"]["ours"] < 1e-6
+    compared = re.findall(r"^(\w+) +(exact|close) ", printed, re.M)
+    assert {"logits", "inv", "var", "C", "gain", "h"} < {name for name, _ in compared}
+    assert len(compared) == 26 + 7
+    last = rows["trained without autograd: dev"]
+    assert last["ours"] < last["floor"]
+
+
+def test_every_step_has_a_test_a_place_on_the_ladder_and_a_line_in_the_map(run_all):
+    tested = re.findall(r'^@step\("(\d\d)"\)', Path(__file__).read_text(encoding="utf-8"), re.M)
+    names = [path.name for path in STEPS]
+    assert sorted(set(tested)) == [name[:2] for name in names]
+    assert list(dict.fromkeys(file for file, _ in run_all.LADDER)) == names
+    table = README.split("| step | lecture |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| \[(\d\d_\w+\.py)\]", table, re.M) == names
+    for path in STEPS:
+        head = path.read_text(encoding="utf-8").split('"""')[1]
+        assert re.search(r"\d:\d\d", head) and f"python examples/{path.name} --full" in head
+
+
+def test_pictures_are_small_and_the_readme_shows_only_what_exists():
+    pictures = list((EXAMPLES / "pictures").iterdir())
+    assert pictures and all(path.stat().st_size < 150_000 for path in pictures)
+    shown = set(re.findall(r"\(pictures/([^)]+)\)", README))
+    assert shown and shown <= {path.name for path in pictures}
+
+
+def test_the_seconds_a_step_took_and_its_figures_become_the_table(run_all, tmp_path, monkeypatch):
+    """A ladder of two stubs: the second fails once; what is finished is not run again."""
+    (tmp_path / "01_a.py").write_text(
+        "import sys, json, pathlib\n"
+        "rows = open(sys.argv[sys.argv.index('--json') + 1], 'a')\n"
+        "row = {'what': 'loss', 'ours': 2.5, 'reference': None, 'floor': 3.25}\n"
+        "print(json.dumps(row), file=rows)\n"
+        "print(json.dumps({'picture': 'p.png'}), file=rows)\n"
+        "log = open(pathlib.Path(__file__).with_name('ran'), 'a')\n"
+        "print('ran', *sys.argv[1:3], file=log)\n"
+    )
+    (tmp_path / "02_b.py").write_text("raise SystemExit('no luck')")
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- ladder -->\nold\n<!-- /ladder -->\nafter\n")
+    monkeypatch.setattr(run_all, "HERE", tmp_path)
+    monkeypatch.setattr(run_all, "LADDER", [("01_a.py", "--stage x --full"), ("02_b.py", "--full")])
+    command = ["run_all.py", "--folder", str(tmp_path / "out"), "--readme", str(readme)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match=r"no luck[^$]*\[run_all\] 02_b must end with 0, got 1"):
+        run_all.main()
+    assert "old" in readme.read_text()
+    (tmp_path / "02_b.py").write_text((tmp_path / "01_a.py").read_text().replace("2.5", "1e-08"))
+    run_all.main()
+    run_all.main()
+    assert (tmp_path / "ran").read_text() == "ran --stage x\nran --full --out\n"
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    row = next(line for line in text.splitlines() if "01_a.py" in line)
+    assert row.startswith("| [`01_a.py --stage x --full`](01_a.py) | loss | 2.5000 |  | 3.2500 | ")
+    assert row.endswith(" s | [1](pictures/p.png) |") and "| 1.0e-08 |" in text
+    assert (tmp_path / "out" / "01_a-x.jsonl").exists()
+    monkeypatch.setattr(sys, "argv", [*command, "--fresh", "--only", "01"])
+    run_all.main()
+    assert (tmp_path / "ran").read_text().count("ran --stage x") == 2
+
+
+def words(common, tmp_path, text):
+    (tmp_path / "words.txt").write_text(text, encoding="utf-8")
+    return common.Names(argparse.Namespace(data=str(tmp_path / "words.txt")))
+
+
+def test_names_are_split_windowed_and_counted_as_by_hand(common, tmp_path):
+    names = words(common, tmp_path, "\n".join(["ab"] * 9 + ["ba"]))
+    assert (len(names.train), len(names.dev), len(names.test)) == (8, 1, 1)
+    assert names.characters == [".", "a", "b"]
+    X, Y = names.windows(["ab", "b"], 2)
+    assert X.tolist() == [[0, 0], [0, 1], [1, 2], [0, 0], [0, 2]] and Y.tolist() == [1, 2, 0, 2, 0]
+    # .a, ab, b. once each, and one more of everything: (1 + 1) / (1 + 3)
+    assert names.bigram_loss(["ab"], ["ab"]) == pytest.approx(math.log(2))
+    assert names.bigram_loss(["ab"], ["a"]) == pytest.approx(
+        -(math.log(2 / 4) + math.log(1 / 4)) / 2
+    )
+
+
+def test_of_a_text_the_lower_case_words_are_taken(common, tmp_path):
+    text = "The quick brown fox jumps over the lazy dog. " * 2 + "Is done well it now"
+    expected = "quick brown fox jumps over the lazy done well now".split()
+    assert words(common, tmp_path, text).words == expected
+    with pytest.raises(SystemExit, match=r"at least 10 words, got 9 .*one name per line\?"):
+        words(common, tmp_path, text.replace("now", ""))
+
+
+def test_words_come_from_the_model_and_losses_from_all_rows(common, tmp_path):
+    names = words(common, tmp_path, "\n".join(["ab"] * 10))
+    table = tl.tensor([[-99.0, 99, -90], [-99, -80, 99], [99, -99, -99]])  # . -> a -> b -> .
+    assert names.sample(lambda x: table[x[:, -1]], block=2, count=3) == ["ab"] * 3
+    X, Y = names.windows(names.words, 2)
+    expected = tl.nn.functional.cross_entropy(0.01 * table[X[:, -1]], Y).item()
+    for chunk in (7, 30, 1000):  # 30 rows: a last chunk of 2 must weigh 2 rows
+        loss = common.mean_loss(lambda x: 0.01 * table[x[:, -1]], X, Y, chunk)
+        assert loss == pytest.approx(expected, abs=1e-6)
+
+
+def test_without_a_network_the_text_that_python_carries_takes_over(tmp_path):
+    closed = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all")}
+    closed |= {name.upper(): address for name, address in closed.items()} | {"no_proxy": ""}
+    done = run(
+        STEPS[1], "--steps", 1, "--out", tmp_path, TINYGRAD_LM_DATA=str(tmp_path / "none"), **closed
+    )
+    assert done.returncode == 0, done.stderr
+    assert "names could not be downloaded" in done.stdout and "bigrams counted, + 1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        (["--steps", "0"], "[--steps] must be at least 1, got 0"),
+        (["--data", "no-such-file"], "[load_text] a text must be"),
+        (["--device", "tpu"], "tpu"),
+    ],
+)
+def test_a_wrong_option_is_named(options, complaint, tmp_path):
+    done = run(STEPS[1], "--out", tmp_path, *options)
+    assert done.returncode != 0 and complaint in done.stderr
+
+
+def test_a_missing_matplotlib_costs_one_line(common, tmp_path, capsys):
+    def plot(path):
+        raise ImportError("[viz] a picture needs matplotlib")
+
+    args = argparse.Namespace(out=tmp_path / "new", json=tmp_path / "rows")
+    common.picture(args, "x.png", plot)
+    assert capsys.readouterr().out == "no picture: [viz] a picture needs matplotlib\n"
+    assert not (tmp_path / "rows").exists()
+
+
+def test_a_python_float_keeps_its_digits_in_float64():
+    """tensor(0.1, dtype=float64) went through float32; micrograd's measured slope showed it."""
+    assert tl.tensor(0.1, dtype=tl.float64).item() == 0.1
+    assert tl.tensor([[0.1]], dtype=tl.float64).tolist() == [[0.1]]
