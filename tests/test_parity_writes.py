@@ -2,6 +2,8 @@
 the same values and the same gradients, or both refuse the same line, or both refuse to walk back.
 """
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -104,6 +106,16 @@ def programs(draw):
     return lines
 
 
+def overlapping(line, tensors):
+    """A write whose source shares memory with its target: NumPy reads it first, PyTorch refuses it
+    or leaves the result undefined."""
+    target, *sources = (tensors.get(name) for name in re.findall(r"t\d+", line))
+    if target is None:
+        return False
+    memory = target.untyped_storage().data_ptr()
+    return any(s is not target and s.untyped_storage().data_ptr() == memory for s in sources)
+
+
 def loss_at(lines, name, at, moved):
     tensors = start(torch)
     tensors[name].data[at] += moved
@@ -127,9 +139,9 @@ def agree_with_differences(lines, gradients):
 def run_both(lines):
     theirs, ours = start(torch), start(tg)
     for line in lines:
+        if overlapping(line, theirs):
+            return
         expected, got = attempt(line, theirs), attempt(line, ours)
-        if "single memory location" in str(expected):
-            return  # overlapping operands, which NumPy reads before it writes
         assert (expected is None) == (got is None), f"{line}: {expected!r} there, {got!r} here"
         if expected is not None:
             return

@@ -79,6 +79,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two axes swapped."""
     first, second = axis_of(input, dim0, "transpose"), axis_of(input, dim1, "transpose")
+    if not input.ndim:
+        return view(input, ())
     return named(ops.swapaxes(input, first=first, second=second), "TransposeBackward0")
 
 
