@@ -280,12 +280,12 @@ def test_hooks_see_and_replace_gradients():
     x = leaf(2.0)
     y = x * 3
     seen = []
-    remove = y.register_hook(lambda g: seen.append(g.item()))
+    handle = y.register_hook(lambda g: seen.append(g.item()))
     y.register_hook(lambda g: g * 10)
     x.register_hook(lambda g: g + 1)
     (y * 5).backward(retain_graph=True)
     assert seen == [5.0] and x.grad.item() == 151.0
-    remove()
+    handle.remove()
     (y * 5).backward()
     assert seen == [5.0] and x.grad.item() == 302.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -203,9 +204,9 @@ class Tensor(Interop):
             quietly(self._grad.array.__iadd__, g)
             mark_written(self._grad.array)
 
-    def register_hook(self, hook: Callable) -> Callable[[], None]:
+    def register_hook(self, hook: Callable) -> SimpleNamespace:
         """Call hook(gradient) when this tensor's gradient is known; a returned Tensor replaces it.
-        Returns a function that removes the hook."""
+        `.remove()` of what comes back takes the hook off again."""
         if not self.requires_grad:
             raise RuntimeError(
                 "[register_hook] the tensor must require a gradient, this one does not"
@@ -221,7 +222,7 @@ class Tensor(Interop):
         def remove() -> None:
             owner.hooks = [h for h in owner.hooks if h is not on_arrays]
 
-        return remove
+        return SimpleNamespace(remove=remove)
 
     def retain_grad(self) -> None:
         """Keep `.grad` although this is no leaf."""

@@ -1,4 +1,5 @@
-"""Elementwise functions in PyTorch's spelling, where it differs from the op's own."""
+"""Elementwise functions in PyTorch's spelling, where it differs from the op's own. The
+mathematics and its pullbacks are in `ops/elementwise.py`."""
 
 from __future__ import annotations
 
@@ -224,7 +225,9 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     out = cast(input, dtype) if dtype is not None else input
     if device is not None and backend.library_on(device) is not library(out.array):
         out = copy_to(out, device=device)
-    return ops.clone(input) if kwargs.get("copy") and out is input else out
+    if kwargs.get("copy") and out is input:
+        return named(ops.clone(input), "ToCopyBackward0")
+    return out
 
 
 def cast(input: Tensor, dtype: Any) -> Tensor:
