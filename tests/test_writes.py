@@ -72,14 +72,24 @@ def test_in_place_forms(write, values, slopes):
     np.testing.assert_allclose(x.grad.tolist(), slopes)
 
 
-def test_a_value_used_before_it_is_overwritten_by_zero_mode_writes():
-    """What a pullback does not keep may be overwritten: a sum keeps no array."""
+def test_what_no_pullback_keeps_may_be_overwritten():
+    """A sum keeps no array."""
     x = leaf(1.0, 2.0)
     y = x * 1
     total = y.sum()
     y.zero_()
     total.backward()
     assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_only_what_a_wanted_gradient_needs_is_kept():
+    """The factor's pullback would need y; nobody asks for it, so y may change."""
+    x, factor = leaf(1.0, 2.0), tg.tensor([5.0, 6.0], dtype=tg.float64)
+    y = x * 1
+    product = y * factor
+    y.zero_()
+    product.sum().backward()
+    assert x.grad.tolist() == [5.0, 6.0]
 
 
 def test_unrecorded_tensors_are_plain_memory():
