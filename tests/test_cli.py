@@ -158,7 +158,7 @@ def test_a_text_is_learnt_and_continued(here):
     out, err = done.communicate(timeout=60)
     assert (done.returncode, err) == (0, "")
     assert "\r" not in out
-    assert re.search(r"^step 11/21: loss \d\.\d{4}, [\d,]+ tokens/s, 0:0\d left$", out, re.M)
+    assert re.search(r"^step 11/21: loss \d\.\d{4}, [\d,]+ tokens/s, \d+:\d\d left$", out, re.M)
     assert len(re.findall(r"^step (0|20|21): train loss .*, val loss .*$", out, re.M)) == 3
     events = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     steps, evaluations = ([e for e in events if key in e] for key in ("grad_norm", "val_loss"))
@@ -338,7 +338,7 @@ def test_ctrl_c_in_an_evaluation_does_not_wait_for_its_end(here, what):
     wait_for(process, "from step 0")
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
     arrays, meta = saving.load_checkpoint("long")
     assert meta["trainer"]["evaluated"] == -1 and meta["step"] == 0
@@ -348,16 +348,17 @@ def test_ctrl_c_in_an_evaluation_does_not_wait_for_its_end(here, what):
 def test_a_second_ctrl_c_does_not_wait():
     program = (
         "import time\nfrom tinygrad_lm.training.console import Signals\n"
-        "with Signals():\n print('ready', flush=True)\n for _ in range(600): time.sleep(0.1)"
+        "with Signals() as signals:\n print('ready', flush=True)\n"
+        " while signals.number is None: time.sleep(0.01)\n"
+        " print('noted', flush=True)\n time.sleep(60)"
     )
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
         wait_for(process, "ready")
         process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-        assert process.poll() is None
+        wait_for(process, "noted")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == 130
+        assert process.wait(timeout=10) == 130
 
 
 def test_kills_at_random_moments_cost_nothing(here, whole):
