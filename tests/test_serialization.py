@@ -196,7 +196,7 @@ def test_devices_are_mapped(tmp_path):
 def test_a_header_length_may_look_like_a_pickle(tmp_path):
     """A header of 128 bytes begins with 0x80, as a pickle does, and that was taken for one."""
     starts = set()
-    for n in range(400):
+    for n in range(0, 256, 4):
         tl.save("x" * n, tmp_path / "f")
         assert tl.load(tmp_path / "f") == "x" * n
         starts.add((tmp_path / "f").read_bytes()[0])

@@ -27,7 +27,7 @@ PACKAGE = __name__.rpartition(".")[0]
 # Every one stands at the same place in this package.
 SUBMODULES = (
     "amp autograd backends backends.cuda backends.cudnn backends.mps compiler cuda cuda.amp "
-    "distributed nn nn.functional nn.init nn.parallel nn.utils optim utils "
+    "distributed nn nn.functional nn.init nn.parallel nn.utils optim optim.lr_scheduler utils "
     "utils.data utils.data.dataloader utils.data.dataset utils.data.distributed "
     "utils.data.sampler utils.tensorboard"
 ).split()
@@ -93,9 +93,12 @@ def _hint(name: str, module: ModuleType) -> Any:
 
 
 def _close(name: str, known: list[str]) -> str:
-    lower = [other.lower() for other in known]
+    lower: dict[str, list[str]] = {}
+    for other in known:
+        if other[:1] != "_":
+            lower.setdefault(other.lower(), []).append(other)
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.7)
-    names = [other for other in known if other.lower() in near and other[:1] != "_"]
+    names = [other for key in near for other in lower[key]]
     return f"; close: {', '.join(names)}" if names else ""
 
 

@@ -96,6 +96,11 @@ def cuda_is_available() -> bool:
 ON_CUDA: list[Any] = []  # called once when CuPy is first loaded: that is how its kernels register
 
 
+def widened(x: Any) -> Any:
+    """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
+    return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x
+
+
 # ---------------------------------------------------------------- devices
 
 

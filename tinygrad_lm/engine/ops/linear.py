@@ -5,8 +5,16 @@ from __future__ import annotations
 
 import math
 
-from ..backend import library
+from ..backend import library, widened
 from ..registry import primitive
+
+
+def _rounded(out, dtype):
+    return out if out.dtype == dtype else out.astype(dtype)
+
+
+def _product(x, y):
+    return _rounded(widened(x) @ widened(y), x.dtype)
 
 
 @primitive
@@ -31,13 +39,16 @@ def matmul(x, y):
         rows = x.reshape(n, x.shape[-1])
 
         def dx(g):
-            return (g.reshape(n, g.shape[-1]) @ y.T).reshape(x.shape)
+            return _product(g.reshape(n, g.shape[-1]), y.T).reshape(x.shape)
 
         def dy(g):
-            return rows.T @ g.reshape(n, g.shape[-1])
+            return _product(rows.T, g.reshape(n, g.shape[-1]))
 
-        return (rows @ y).reshape(*x.shape[:-1], y.shape[-1]), (dx, dy)
-    return x @ y, (lambda g: g @ y.swapaxes(-1, -2), lambda g: x.swapaxes(-1, -2) @ g)
+        return _product(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (dx, dy)
+    return _product(x, y), (
+        lambda g: _product(g, y.swapaxes(-1, -2)),
+        lambda g: _product(x.swapaxes(-1, -2), g),
+    )
 
 
 @primitive
@@ -58,13 +69,17 @@ def einsum(*xs, equation):
         def dx(g):
             known = set(output).union(*letters)
             kept = "".join(c for c in terms[i] if c in known)
-            found = lib.einsum(f"{','.join([output, *letters])}->{kept}", g, *others)
+            found = lib.einsum(
+                f"{','.join([output, *letters])}->{kept}", widened(g), *map(widened, others)
+            )
             sizes = [n if c in known else 1 for c, n in zip(terms[i], shape, strict=True)]
-            return lib.broadcast_to(found.reshape(sizes), shape)  # letters summed away on their own
+            found = _rounded(found.reshape(sizes), g.dtype)
+            return lib.broadcast_to(found, shape)  # letters summed away on their own
 
         return dx
 
     for term in terms:
         if len(set(term)) != len(term):
             raise RuntimeError(f"[einsum] a letter must be used once per operand, got {term!r}")
-    return lib.einsum(equation, *xs), tuple(pullback(i) for i in range(len(xs)))
+    out = lib.einsum(equation, *map(widened, xs))
+    return _rounded(out, xs[0].dtype), tuple(pullback(i) for i in range(len(xs)))
