@@ -8,10 +8,11 @@ import tinygrad_lm as tg
 DTYPES = """
 tg.tensor(1): int64 | tg.tensor(1.5): float32 | tg.tensor(True): bool | tg.tensor([]): float32
 tg.tensor([1, 2.5]): float32 | tg.tensor(np.float64(1)): float64 | tg.tensor(np.ones(2)): float64
-tg.Tensor([1, 2]): float32 | tg.arange(3): int64 | tg.arange(3.0): float32 | tg.full((2,), 1): int64
-tg.full((2,), True): bool | tg.zeros(2): float32 | tg.eye(2): float32
-tg.linspace(0, 1, 3): float32 | tg.randint(3, (2,)): int64 | tg.randperm(3): int64 | tg.rand(2): float32
-tg.ones(2, dtype=int): int64 | tg.get_rng_state(): uint8 | tg.tensor([tg.tensor(1), tg.tensor(2)]): int64
+tg.Tensor([1, 2]): float32 | tg.arange(3): int64 | tg.arange(3.0): float32
+tg.full((2,), 1): int64 | tg.full((2,), True): bool | tg.zeros(2): float32 | tg.eye(2): float32
+tg.linspace(0, 1, 3): float32 | tg.randint(3, (2,)): int64 | tg.randperm(3): int64
+tg.rand(2): float32 | tg.ones(2, dtype=int): int64 | tg.get_rng_state(): uint8
+tg.tensor([tg.tensor(1), tg.tensor(2)]): int64
 """
 
 

@@ -17,7 +17,7 @@ from .common import as_tensor
 def parse(x: Tensor, key: Any) -> tuple:
     """A key of Tensors, lists, numbers and slices as a tuple NumPy reads the same way."""
     parts = key if isinstance(key, tuple) else (key,)
-    made = tuple([k if type(k) is int else _part(x, k) for k in parts])
+    made: tuple[Any, ...] = tuple([k if type(k) is int else _part(x, k) for k in parts])
     shape, axis = x.array.shape, 0
     on_cuda = type(x.array) is not numpy.ndarray
     for i, k in enumerate(made):
