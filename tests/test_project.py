@@ -40,7 +40,9 @@ CORE_LINES = {
     "models/gpt.py": 250,
 }
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).
-LONGER: dict[str, tuple[int, str]] = {}
+LONGER: dict[str, tuple[int, str]] = {
+    "engine/kernels/cpu/attention.py:attention": (90, "both directions share what a block knows"),
+}
 
 # Imports go from a later row to an earlier one, or stay in their row; "" is the package's __init__.
 ROWS = (
@@ -229,7 +231,9 @@ def law_lengths(sources: Sources) -> list[str]:
         measured[short] = (text.count("\n"), CORE_LINES.get(short, FILE_LINES))
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                what, lines = f"{short}:{node.name}", (node.end_lineno or 0) - node.lineno + 1
+                prose = (ast.get_docstring(node, clean=False) or "\n").count("\n")
+                lines = (node.end_lineno or 0) - node.lineno + 1 - prose
+                what = f"{short}:{node.name}"
                 measured[what] = max(measured.get(what, (0, 0)), (lines, FUNCTION_LINES))
     for what, (lines, rule) in measured.items():
         most, why = LONGER.get(what, (rule, ""))
@@ -240,12 +244,12 @@ def law_lengths(sources: Sources) -> list[str]:
     return complaints + [f"{what} is excepted and gone" for what in LONGER.keys() - measured.keys()]
 
 
-def law_prose_heads(sources: Sources) -> list[str]:
-    """Every file opens with a docstring of two sentences or more."""
+def law_prose_heads(sources: Sources, sentences: int = 2) -> list[str]:
+    """Every file opens with a docstring; in the package, of two sentences or more."""
     complaints = []
     for path, text in sources.items():
         head = re.sub(r"\b(?:e\.g|i\.e|vs)\.", "", ast.get_docstring(ast.parse(text)) or "")
-        if len(re.findall(r"[.!?](?=\s|$)", head)) < 2:
+        if len(re.findall(r"[.!?](?=\s|$)", head)) < sentences:
             complaints.append(f"{path}: say in two sentences what it is and what it does not know")
     return complaints
 
@@ -360,7 +364,7 @@ def test_every_file_belongs_to_everybody():
 def test_scripts_and_tests_say_what_they_are():
     others = ("tests/", "examples/", "benchmarks/")
     paths = [p for p in project_paths() if p.startswith(others) and p.endswith(".py")]
-    assert law_prose_heads(read(paths)) == []
+    assert law_prose_heads(read(paths), sentences=1) == []
 
 
 def test_all_is_what_is_exposed():
@@ -397,9 +401,9 @@ BROKEN = [
     (law_rooms_refuse, {E + "kernels/cpu/a.py": "from ...tensor import Tensor"}, "engine.tensor"),
     (law_rooms_refuse, {E + "kernels/cpu/a.py": "from tinygrad_lm import nn"}, "nn"),
     (law_extras_wait, {E + "backend.py": "try:\n    import cupy\nexcept: pass"}, "cupy at its top"),
-    (law_lengths, {E + "a.py": "\n" * 6501}, "budget"),
+    (law_lengths, {E + "a.py": "\n" * (TOTAL_LINES + 1)}, "budget"),
     (law_lengths, {E + "a.py": "\n" * 401}, "at most 400"),
-    (law_lengths, {E + "registry.py": "\n" * 201}, "at most 200"),
+    (law_lengths, {E + "registry.py": "\n" * 271}, "at most 270"),
     (
         law_lengths,
         {E + "a.py": "class A:\n def f():\n" + "  1\n" * 59 + "class B:\n def f(): 1"},
@@ -447,7 +451,7 @@ def test_public_names_can_fail():
 
 def test_light_import_can_fail(tmp_path):
     (tmp_path / PACKAGE).mkdir()
-    slow = "import sys, time\nsys.modules['torch'] = sys\ntime.sleep(0.05)\n"
+    slow = "import sys\nsys.modules['torch'] = sys\nsum(range(10**7))\n"
     (tmp_path / PACKAGE / "__init__.py").write_text(slow)
     complaints = law_light_import(tmp_path, attempts=1, limit=0.05)
     assert complaints[0] == "loads torch" and "limit 0.05 s" in complaints[1]

@@ -1,8 +1,6 @@
 """An autograd engine on plain arrays and a GPT that uses nothing but that engine, with PyTorch's
 names. This page only collects the public names; start reading in `engine/backend.py`."""
 
-from __future__ import annotations
-
 import math as _math
 import os as _os
 
@@ -67,4 +65,4 @@ globals().update({name: getattr(_chance, name) for name in _CHANCE})
 if _backend.bfloat16 is not None:
     bfloat16 = _backend.bfloat16
 
-__all__ = [name for name in dir() if not name.startswith("_") and name != "annotations"]
+__all__ = [name for name in dir() if not name.startswith("_")]

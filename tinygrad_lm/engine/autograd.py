@@ -169,7 +169,13 @@ def pull(node: Node, g: Any) -> Any:
     if isinstance(pullbacks, tuple):
         return [None if p is None else p(g) for p in pullbacks]
     found = pullbacks(g)
-    return found if isinstance(found, (tuple, list)) else (found,)
+    found = found if isinstance(found, (tuple, list)) else (found,)
+    if len(found) != len(node.parents):
+        raise RuntimeError(
+            f"[{node.name}] a pullback must return one gradient per input: "
+            f"{len(node.parents)} inputs, {len(found)} gradients"
+        )
+    return found
 
 
 def _fit(node: Node, dx: Any, parent: Any) -> Any:
@@ -216,42 +222,36 @@ def walk(
     while heap:
         _, key = heapq.heappop(heap)
         target, total = reached.pop(key), sums.pop(key)
-        if type(target) is not Node:
-            g = total.total
-            for hook in target.hooks or ():
-                replaced = hook(g)
-                g, total.owned = (g, total.owned) if replaced is None else (replaced, False)
-            if wanted is None:
-                target.accumulate(g, total.owned)
-            elif key in wanted:
-                found[key] = g
-            continue
         g = total.total
-        if target.tensors and tensor_of is not None:
+        if type(target) is Node and target.tensors and tensor_of is not None:
             g = tensor_of(g)
-        for hook in target.hooks or ():
-            replaced = hook(g)
-            g = g if replaced is None else replaced
+        g = _hooked(target, g)
         if wanted is not None and key in wanted:
             found[key] = g
+        if type(target) is not Node:
+            if wanted is None:
+                target.accumulate(g, total.owned and g is total.total)
+            continue
         contributions = pull(target, g)
         if not retain_graph:
             target.pullbacks = _spent
-        if len(contributions) != len(target.parents):
-            raise RuntimeError(
-                f"[{target.name}] a pullback must return one gradient per input: "
-                f"{len(target.parents)} inputs, {len(contributions)} gradients"
-            )
         for parent, dx in zip(target.parents, contributions, strict=True):
-            if parent is None or dx is None:
-                continue
-            fitted = _fit(target, dx, parent)
-            # an array the pullback just made belongs to nobody else; a view or g itself may
-            fresh = (
-                fitted is not g
-                and getattr(fitted, "base", g) is None
-                and sum(dx is other for other in contributions) == 1
-            )
-            contribute(parent, fitted, fresh)
+            if parent is not None and dx is not None:
+                fitted = _fit(target, dx, parent)
+                contribute(parent, fitted, _is_fresh(fitted, g, contributions))
         del contributions, g, total
     return found
+
+
+def _hooked(target: Any, g: Any) -> Any:
+    for hook in target.hooks or ():
+        replaced = hook(g)
+        g = g if replaced is None else replaced
+    return g
+
+
+def _is_fresh(fitted: Any, g: Any, contributions: Any) -> bool:
+    """An array the pullback just made belongs to nobody else; a view, or g itself, may."""
+    if fitted is g or getattr(fitted, "base", g) is not None:
+        return False
+    return sum(fitted is other for other in contributions) <= 1

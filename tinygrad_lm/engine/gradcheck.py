@@ -76,12 +76,16 @@ def gradcheck(
             numeric, size = float(terms.sum()), float(abs(terms).sum())
             along = float((ours * direction).sum())
             if not abs(along - numeric) <= atol + rtol * size:  # NaN fails too
-                raise RuntimeError(
-                    f"[gradcheck] the gradient of {name} must agree with finite differences: for "
-                    f"input {i} of shape {shape}, {where}, backward gives {along!r}, differences "
-                    f"give {numeric!r}; a term missing in its pullback, or a kink nearby?"
-                )
+                raise _disagreement(name, f"input {i} of shape {shape}, {where}", along, numeric)
     return True
+
+
+def _disagreement(name: str, where: str, along: float, numeric: float) -> RuntimeError:
+    return RuntimeError(
+        f"[gradcheck] the gradient of {name} must agree with finite differences: for {where}, "
+        f"backward gives {along!r}, differences give {numeric!r}; a term missing in its pullback, "
+        "or a kink nearby?"
+    )
 
 
 def _checked_inputs(name: str, given: tuple) -> list[int]:

@@ -1,4 +1,5 @@
-"""PyTorch's functions over the ops, and the one table that binds them to Tensor as methods."""
+"""PyTorch's functions over the ops, and the one table that binds them to Tensor as methods.
+Nothing is computed here."""
 
 from __future__ import annotations
 

@@ -100,11 +100,14 @@ class Op:
             raise self._explain(error, inputs) from error
         if found is NotImplemented:  # a kernel for which these inputs are too unusual
             return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
-        out, pullbacks = found
+        return self._result(*found, inputs, parents if wanted else None)
+
+    def _result(self, out: Any, pullbacks: Any, inputs: tuple, parents: list | None) -> Tensor:
+        """The value as a Tensor, with its node if anything is to be recorded."""
         if type(out) not in LIBRARIES:
             out = as_array(out)
         result = wrap(out)
-        if wanted and pullbacks is not None:
+        if parents is not None and pullbacks is not None:
             if type(pullbacks) is tuple:
                 pullbacks = tuple(
                     [None if p is None else f for p, f in zip(parents, pullbacks, strict=True)]

@@ -1,4 +1,5 @@
-"""Layers, their functions and first values, under PyTorch's names and import paths."""
+"""Layers, their functions and first values, under PyTorch's names and import paths. This page
+only collects them."""
 
 from . import functional, init, parameter, utils
 from .activations import (

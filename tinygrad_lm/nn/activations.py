@@ -1,4 +1,5 @@
-"""Activation functions as layers, without parameters."""
+"""Activation functions as layers, without parameters. The functions themselves are in
+`functional`."""
 
 from __future__ import annotations
 

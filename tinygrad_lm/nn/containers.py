@@ -1,4 +1,5 @@
-"""Modules that hold modules: in a row to be called, in a list, under names."""
+"""Modules that hold modules: in a row to be called, in a list, under names. They know no
+particular layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Losses as layers; see the functions of the same meaning in `functional`."""
+"""Losses as layers; see the functions of the same meaning in `functional`. They hold no
+parameters but class weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Things done to all parameters at once: clipping gradients, and one flat vector of them."""
+"""Things done to all parameters at once: clipping gradients, and one flat vector of them. It
+knows tensors, not modules."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What the functions below share: reading `dim` as PyTorch reads it, making Tensors of anything,
-and PyTorch's names for recorded ops."""
+and PyTorch's names for recorded ops. No function of its own computes anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Reading and writing at positions, in PyTorch's spelling."""
+"""Reading and writing at positions, in PyTorch's spelling. Keys become NumPy keys here; what
+they do to values and gradients is in `ops/index.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Products of vectors and matrices in PyTorch's spelling, and the fused layer functions' doors."""
+"""Products of vectors and matrices in PyTorch's spelling, and the fused layer functions' doors.
+Ranks are sorted out here, products are made in `ops/linear.py`."""
 
 from __future__ import annotations
 

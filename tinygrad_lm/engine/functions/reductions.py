@@ -1,4 +1,5 @@
-"""Reductions in PyTorch's spelling: `dim` and `keepdim`, and several results with names."""
+"""Reductions in PyTorch's spelling: `dim` and `keepdim`, and several results with names. The
+sums themselves are in `ops/reduce.py`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Shape functions in PyTorch's spelling; they share memory with their input wherever
-PyTorch's do."""
+"""Shape functions in PyTorch's spelling; they share memory with their input wherever PyTorch's
+do. Sizes are checked here, memory is moved in `ops/shape.py`."""
 
 from __future__ import annotations
 

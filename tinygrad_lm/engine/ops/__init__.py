@@ -1,5 +1,6 @@
 """All ops, and the library that `library(x)` answers with when x is a Tensor: NumPy's names over
-recorded ops, so that an op's own function runs on Tensors and its pullbacks can be recorded."""
+recorded ops, so that an op's own function runs on Tensors and its pullbacks can be recorded. It
+adds no op."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one op that crosses devices."""
+"""The one op that crosses devices. It is the only one that knows more than one array library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Activation functions, element by element, and the two that share out a whole axis."""
+"""Activation functions, element by element, and the two that share out a whole axis. They know
+no module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Linear maps, table look-up, normalisation, dropout and attention as functions."""
+"""Linear maps, table look-up, normalisation, dropout and attention as functions. They hold no
+parameters: those come in as arguments."""
 
 from __future__ import annotations
 

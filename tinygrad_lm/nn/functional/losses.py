@@ -1,4 +1,5 @@
-"""Losses: how far an output is from a target, as one number or one for each element."""
+"""Losses: how far an output is from a target, as one number or one for each element. They know
+no module and no model."""
 
 from __future__ import annotations
 

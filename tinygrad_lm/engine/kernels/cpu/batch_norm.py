@@ -1,4 +1,5 @@
-"""Batch norm of (N, C): sums over the batch are products with a vector of ones."""
+"""Batch norm of (N, C): sums over the batch are products with a vector of ones. Other shapes are
+left to the composition."""
 
 import numpy
 

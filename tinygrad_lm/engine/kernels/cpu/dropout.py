@@ -1,4 +1,5 @@
-"""Dropout that keeps one byte per element: the mask, not the mask times the scale."""
+"""Dropout that keeps one byte per element: the mask, not the mask times the scale. It draws
+nothing: which elements stay is decided by whoever calls it."""
 
 import numpy
 

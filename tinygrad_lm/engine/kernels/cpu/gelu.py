@@ -28,7 +28,11 @@ TANH = (math.sqrt(2 / math.pi), 0.044715 * math.sqrt(2 / math.pi))
 @kernel(fused.gelu, numpy.ndarray)
 def gelu(x, *, approximate="none"):
     """x Phi(x), elementwise; approximate="tanh" for the tanh form."""
-    if not floating(x) or approximate not in ("none", "tanh") or (x.dtype.char == "d" and approximate == "none"):
+    if (
+        not floating(x)
+        or approximate not in ("none", "tanh")
+        or (x.dtype.char == "d" and approximate == "none")
+    ):
         return NotImplemented  # the fit of Phi is for float32
     flat, slope_too = x.reshape(-1), mode.recording
     out = numpy.empty_like(flat)

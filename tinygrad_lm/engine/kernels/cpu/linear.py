@@ -1,4 +1,5 @@
-"""x W^T + b with all leading axes of x flattened, so that each product is one matrix product."""
+"""x W^T + b with all leading axes of x flattened, so that each product is one matrix product. It
+knows no layer and no optimiser."""
 
 import numpy
 

@@ -1,4 +1,5 @@
-"""RMS norm in few passes; sums along the last axis are products with a vector."""
+"""RMS norm in few passes; sums along the last axis are products with a vector. Other axes are
+left to the composition."""
 
 import math
 

@@ -1,4 +1,5 @@
-"""Softmax and its logarithm along the last axis, in place, over blocks of rows."""
+"""Softmax and its logarithm along the last axis, in place, over blocks of rows. Other axes are
+left to the composition."""
 
 import numpy
 
