@@ -16,6 +16,7 @@ from tqdm import tqdm
 import tinygrad_lm as torch
 from tinygrad_lm.data import load_text
 from tinygrad_lm.nn import functional as F
+from tinygrad_lm.tokenizers import CharTokenizer
 
 SEED = 2147483647  # the seed of the lectures' notebooks
 
@@ -171,6 +172,34 @@ class Names:
                 ids.append(torch.multinomial(probs, 1).item())
             words.append("".join(self.itos[i] for i in ids[block:] if i))
         return words
+
+
+class Text:
+    """The characters of `--data` as ids: `train`, and the last tenth as `val`, int64 each."""
+
+    def __init__(self, args: argparse.Namespace):
+        text = read_text(args)
+        self.tokenizer = CharTokenizer.from_text(text)
+        self.size = self.tokenizer.vocab_size
+        ids = torch.tensor(self.tokenizer.encode(text))
+        cut = int(0.9 * len(ids))
+        self.train, self.val = ids[:cut], ids[cut:]
+
+    def batch(self, split: str, B: int, T: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Windows (B, T) from random places of a split, and the characters that follow, (B, T)."""
+        ids = getattr(self, split)
+        if len(ids) <= T:
+            raise SystemExit(f"[--data] each split must be longer than {T}, got {len(ids)}")
+        places = torch.randint(len(ids) - T, (B,))[:, None] + torch.arange(T)
+        return ids[places], ids[places + 1]
+
+    def bigram_loss(self) -> float:
+        """The floor: pairs counted in `train` (and one more each) used to predict `val`."""
+        V = self.size
+        pairs = torch.bincount(self.train[:-1] * V + self.train[1:], minlength=V * V)
+        counts = pairs.view(V, V).float() + 1
+        log_probs = (counts / counts.sum(1, keepdim=True)).log()
+        return -log_probs[self.val[:-1], self.val[1:]].mean().item()
 
 
 @torch.no_grad()

@@ -20,5 +20,5 @@ model, tokenizer = load_gpt(args.data, "last", args.device)
 for temperature in (0.5, 0.8, 1.1):
     print(f"--- temperature {temperature}")
     generator = torch.Generator().manual_seed(args.seed)
-    options = {"temperature": temperature, "generator": generator, "device": args.device}
+    options = {"temperature": temperature, "generator": generator}
     print(generate_text(model, tokenizer, args.prompt, args.steps, **options))

@@ -65,4 +65,4 @@ for step in range(args.steps + 1):
     optimizer.zero_grad()
 
 start = "\n" if "\n" in text else text[0]
-print(generate_text(model, tokenizer, start, 300, temperature=0.8, device=args.device))
+print(generate_text(model, tokenizer, start, 300, temperature=0.8))

@@ -231,7 +231,7 @@ def law_lengths(sources: Sources) -> list[str]:
         measured[short] = (text.count("\n"), CORE_LINES.get(short, FILE_LINES))
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                prose = (ast.get_docstring(node, clean=False) or "\n").count("\n")
+                prose = len((ast.get_docstring(node, clean=False) or "").splitlines())
                 lines = (node.end_lineno or 0) - node.lineno + 1 - prose
                 what = f"{short}:{node.name}"
                 measured[what] = max(measured.get(what, (0, 0)), (lines, FUNCTION_LINES))

@@ -88,7 +88,7 @@ def _add_sample(commands: Any) -> None:
     add("--stop", metavar="TEXT", help="end before this text")
     add("--seed", type=int, default=1337, metavar="N", help="where chance comes from (1337)")
     add("--which", choices=["best", "last"], default="best", help="which checkpoint (best)")
-    add("--device", default="cpu", help="where to compute (cpu)")
+    add("--device", help="where to compute: cpu, cuda, ...")
     sample.set_defaults(run=_sample)
 
 
@@ -116,7 +116,7 @@ def _sample(given: dict[str, Any]) -> int:
 
     model, tokenizer = load_gpt(given["checkpoint"], given["which"], given["device"])
     generator = Generator().manual_seed(given["seed"])
-    names = ("max_new_tokens", "temperature", "top_k", "top_p", "greedy", "stop", "device")
+    names = ("max_new_tokens", "temperature", "top_k", "top_p", "greedy", "stop")
     options = {name: given[name] for name in names}
     prompt = given["prompt"]
     if given["num_samples"] < 1:

@@ -67,7 +67,6 @@ def generate_text(
     max_new_tokens: int,
     *,
     stop: str | None = None,
-    device: Any = None,
     **options: Any,
 ) -> str:
     """The prompt and its continuation; a stop text ends it and is left out.
@@ -77,6 +76,7 @@ def generate_text(
     if not prompt:
         message = "[generate] the prompt must hold at least one character, got an empty text"
         raise ValueError(f"{message}; a newline is a good start")
+    device = next((p.device for p in model.parameters()), None)
     idx = creation.tensor([tokenizer.encode(prompt)], device=device)
     options = {**options, "stop": stop, "tokenizer": tokenizer}
     out = generate(model, idx, max_new_tokens, **options)[0].tolist()

@@ -27,7 +27,7 @@ class TrainConfig:
     data: str = option("builtin", "text: a UTF-8 file, or shakespeare, names, builtin", free=True)
     out: str = option("out", "folder for checkpoints, metrics and the loss curve", free=True)
     init_from: str | None = option(None, "folder of a run whose weights to fine-tune", str)
-    device: str = option("cpu", "where to compute: cpu, cuda, cuda:1, ...", free=True)
+    device: str | None = option(None, "where to compute: cpu, cuda, cuda:1, ...", str, True)
     threads: int | None = option(None, "threads for the arithmetic (else all cores)", int, True)
     seed: int = option(1337, "where all chance comes from")
     val_fraction: float = option(0.1, "share of the text, its end, kept for validation")

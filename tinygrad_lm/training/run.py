@@ -116,7 +116,8 @@ class Run:
         self.prompt = config.sample_prompt or ("\n" if "\n" in text else text[0])
         self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
         tokens = split_tokens(self.tokenizer.encode_array(text), config)
-        self.trainer = Trainer(model.to(config.device), tokens, config)
+        model = model if config.device is None else model.to(config.device)
+        self.trainer = Trainer(model, tokens, config)
         if resume:
             self.trainer.load_state(arrays, meta["trainer"])
         self._open(meta)
@@ -212,7 +213,6 @@ class Run:
                 self.prompt,
                 config.sample_tokens,
                 temperature=SAMPLE_TEMPERATURE,
-                device=config.device,
                 generator=random.Generator().manual_seed(config.seed),
             )
         finally:

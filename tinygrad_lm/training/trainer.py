@@ -80,7 +80,8 @@ class Trainer:
         return draw_offsets(self.tokens[split], self.config.block_size, self.config.batch_size)
 
     def _batch(self, split: str, offsets: np.ndarray) -> tuple[Tensor, Tensor]:
-        return batch_at(self.tokens[split], offsets, self.config.block_size, self.config.device)
+        device = self.model.lm_head.weight.device
+        return batch_at(self.tokens[split], offsets, self.config.block_size, device)
 
     def update(self) -> dict[str, float]:
         """One step: {"loss", "grad_norm", "lr"}. NotFinite: before anything has changed."""

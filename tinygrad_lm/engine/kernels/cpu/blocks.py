@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from ...backend import get_num_threads
 
 BLOCK = 1 << 17  # elements of a block: half a megabyte of float32, so a few fit in a core's cache
-SHARED = 1 << 16  # fewer elements than this are done before a second thread has woken up
+SHARED = 1 << 17  # fewer elements than this are done before a second thread has woken up
 
 _tasks: SimpleQueue = SimpleQueue()
 _state: dict[str, Any] = {"workers": 0, "blas": None}
