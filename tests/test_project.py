@@ -20,8 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "tinygrad_lm"
 
-# Two numbers that are there to make people delete. An afternoon of reading is the engine's core, the
-# ops and the model. The whole is what a user meets: half of it is PyTorch's surface (functions,
+# Two numbers that are there to make people delete. An afternoon of reading: the engine's core, the
+# ops and the model. The whole is what a user meets: half of it is PyTorch's names (functions,
 # layers, optimisers, data loaders, its doors), a fifth training, saving and the command line.
 AFTERNOON_LINES = 3400
 AFTERNOON = re.compile(

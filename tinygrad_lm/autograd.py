@@ -1,5 +1,5 @@
 """The public door to the graph, under PyTorch's path: whether to record, gradients on request,
-one's own ops and their check. The machinery is in `engine/autograd.py`; nothing is computed here."""
+one's own ops and their check. The machinery is in `engine/autograd.py`; nothing computes here."""
 
 from .engine.backprop import backward, grad
 from .engine.function import Function

@@ -95,7 +95,7 @@ class _Writer:
                 raise ValueError(f"[save] data must not contain itself, but {where} does")
             self.open.add(id(value))
             coded = self.container(value, where)
-            pass
+            self.open.remove(id(value))
             return coded
         return self.leaf(value, where)
 

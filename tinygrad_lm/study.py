@@ -159,7 +159,7 @@ def activation_stats(
 
         return module.register_forward_hook(hook)
 
-    layers = list(model.named_modules())
+    layers: list[Any] = list(model.named_modules())
     with unchanged(model):
         handles = [watch(name, m) for name, m in layers if isinstance(m, kinds)]
         try:

@@ -106,8 +106,8 @@ def result_type(*operands: Any) -> dtype:
         best = levels[level]
         levels[level] = kind if best is None else promote_types(best, kind)
     result: dtype | None = None
-    for kind in levels:
-        if kind is not None and (result is None or kind.category > result.category):
-            result = kind
+    for found in levels:
+        if found is not None and (result is None or found.category > result.category):
+            result = found
     assert result is not None
     return result

@@ -100,7 +100,8 @@ class Op:
             raise self._explain(error, inputs) from error
         if found is NotImplemented:  # a kernel for which these inputs are too unusual
             return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
-        return self._result(*found, inputs, parents if wanted else None)
+        out, pullbacks = found
+        return self._result(out, pullbacks, inputs, parents if wanted else None)
 
     def _result(self, out: Any, pullbacks: Any, inputs: tuple, parents: list | None) -> Tensor:
         """The value as a Tensor, with its node if anything is to be recorded."""
