@@ -66,27 +66,24 @@ def look_inside(C, X, Y, characters):
     for x, y in zip(X[:5].tolist(), Y[:5].tolist()):
         print("  ", "".join(characters[i] for i in x), "->", characters[y])
 
-    one_hot = F.one_hot(X[:5], num_classes=len(C)).float()
-    print(
-        "\nan embedding is a matrix product with one-hot rows:", torch.equal(one_hot @ C, C[X[:5]])
-    )
-
     emb = C[X[:5]]  # (5, 3, E)
-    flat = emb.view(5, -1)
-    joined = torch.cat(torch.unbind(emb, 1), 1)
-    print(f"a view: stride {emb.stride()} -> {flat.stride()}, same memory:", end=" ")
-    print(
-        flat.data_ptr() == emb.data_ptr(), "| cat: same values:", torch.equal(flat, joined), end=""
-    )
-    print(", same memory:", joined.data_ptr() == emb.data_ptr())
-    turned = emb.transpose(0, 1)
+    one_hot = F.one_hot(X[:5], num_classes=len(C)).float()
+    same = torch.equal(one_hot @ C, emb)
+    print("\nlooking up is a matrix product with one-hot rows:", same)
+
+    def compare(what, x):
+        memory = x.data_ptr() == emb.data_ptr()
+        print(f"{what:9s} stride {x.stride()}: same values {torch.equal(x, flat)},", end=" ")
+        print(f"same memory {memory}, contiguous {x.is_contiguous()}")
+
+    flat = emb.view(5, -1)  # (5, 3E): only other strides over the same numbers
+    print(f"\n(5, 3, 2) with stride {emb.stride()} as (5, 6)")
+    compare("view", flat)
+    compare("cat", torch.cat(torch.unbind(emb, 1), 1))
     try:
-        turned.view(15, -1)
+        emb.transpose(0, 1).view(3, -1)
     except RuntimeError as error:
-        print(
-            f"transposed, stride {turned.stride()}, contiguous {turned.is_contiguous()}:", end=" "
-        )
-        print(f"view refuses\n   {error}")
+        print(f"after transpose, view refuses: {error}\n")
 
 
 def two_cross_entropies(parameters, X, Y):

@@ -152,7 +152,7 @@ def activation_stats(
     after one loss() and its backward; saturated is 0 for a kind that FLAT does not know."""
     outputs: list[tuple[str, nn.Module, Tensor]] = []
 
-    def watch(name: str, module: nn.Module) -> Any:
+    def watch(name: str, module: Any) -> Any:
         def hook(_: nn.Module, args: Any, out: Tensor) -> None:
             out.retain_grad()
             outputs.append((name, module, out))
