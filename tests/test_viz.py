@@ -83,6 +83,7 @@ def test_attention_is_white_where_nobody_may_look(tmp_path):
     maps = np.tril(np.ones((2, 4, 4))) / np.arange(1, 5)[:, None]
     figure = viz.plot_attention(maps, "a b\n", path=tmp_path / "a.png")
     assert len(figure.axes) == 2
+    assert len(viz.plot_attention(np.ones((6, 4, 4)), "abcd").axes) == 6
     image = decode(tmp_path / "a.png")
     for axes in figure.axes:
         assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "␣", "b", "↵"]

@@ -206,10 +206,12 @@ def plot_attention(maps: Any, tokens: Sequence[str], path: StrPath | None = None
     H, T = maps.shape[:2]
     if len(tokens) != T:
         raise ValueError(f"[plot_attention] every position needs a token, got {T}, {len(tokens)}")
-    side = 1.2 + 0.16 * T
-    figure = new_figure(H * side, side + 0.3)
+    side, wide = 0.8 + 0.13 * T, min(H, 4)  # four heads to a row
+    high = -(-H // wide)
+    figure = new_figure(wide * side, high * (side + 0.3))
     shown = [{" ": "␣", "\n": "↵"}.get(token, token) for token in tokens]
-    for h, axes in enumerate(figure.subplots(1, H, squeeze=False)[0]):
+    for h in range(H):
+        axes = figure.add_subplot(high, wide, h + 1)
         axes.imshow(maps[h], cmap="Blues", vmin=0)
         axes.set_title(f"head {h}", fontsize=10)
         axes.set_xticks(range(T), shown, fontsize=7)
