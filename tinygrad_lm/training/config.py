@@ -109,7 +109,7 @@ MODEL_FIELDS = ("block_size", "n_layer", "n_head", "n_embd", "dropout", "bias")
 
 # Configurations with a name, as far as they differ from the defaults.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {},
+    "quick": {"learning_rate": 4e-3},  # a small model and a short run take a high rate
     "shakespeare-cpu": {  # nanoGPT's configuration for a computer without a GPU
         "data": "shakespeare",
         "max_iters": 2000,
