@@ -1,5 +1,5 @@
 """The order of batches is PyTorch's, bit for bit: seeds, generators, samplers, splits; and after a
-pass the random stream stands where PyTorch's stands."""
+pass the random stream stands where PyTorch's stands. It knows no model."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 """What `save` writes, `load` gives back, equal and of the same type; shared tensors stay shared;
-what cannot be kept is refused with a sentence, and nothing of the file is ever executed."""
+what cannot be kept is refused with a sentence. Nothing of a file is ever executed."""
 
 import argparse
 import io

@@ -25,11 +25,17 @@ class Value:
     is called; `_backward()` is one step of it, from this Value to those of `_prev`.
     """
 
+    __slots__ = ("_children", "_op", "grad", "label", "tensor")
+
     def __init__(self, data: float | Tensor, _children: tuple = (), _op: str = "", label: str = ""):
         if not isinstance(data, Tensor):
             data = tensor(float(data), dtype=float64, requires_grad=True)
         self.tensor, self.grad = data, 0.0
-        self._prev, self._op, self.label = set(_children), _op, label
+        self._children, self._op, self.label = _children, _op, label
+
+    @property
+    def _prev(self) -> set[Value]:
+        return set(self._children)
 
     @property
     def data(self) -> float:
@@ -117,7 +123,7 @@ def _reached(root: Value) -> list[Value]:
     """The Value and all it was made from; no recursion, so that a long chain is no problem."""
     reached, pending = {root: None}, [root]
     while pending:
-        for value in pending.pop()._prev:
+        for value in pending.pop()._children:
             if value not in reached:
                 reached[value] = None
                 pending.append(value)
