@@ -301,9 +301,10 @@ def test_killed_at_random_moments(tmp_path):
         command = [sys.executable, "-c", SAVER, str(tmp_path), str(reported + 1)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "ready\n"
-            time.sleep(rng.uniform(0.0, 0.06))
+            lines = [process.stdout.readline() for _ in range(rng.integers(0, 4))]
+            time.sleep(rng.uniform(0.0, 0.02))
             process.send_signal(signal.SIGKILL)
-            lines = process.stdout.read().split()
+            lines += process.stdout.read().split()
         reported = max([reported, *map(int, lines)])
         if reported:
             arrays, meta = load_checkpoint(tmp_path)
