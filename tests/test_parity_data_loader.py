@@ -77,3 +77,22 @@ def test_two_loaders_in_step():
         return [(a.tolist(), b.tolist()) for a, b in zip(left, right)]
 
     assert pairs(tl) == pairs(torch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_draws_between_the_batches(workers):
+    """Workers are handed positions ahead of time, and replaced samples are drawn 32 by 32."""
+
+    def seen(lib):
+        lib.manual_seed(3)
+        g = lib.Generator().manual_seed(5)
+        sampler = lib.utils.data.RandomSampler(range(9), True, 100, g)
+        loader = lib.utils.data.DataLoader(range(9), 8, sampler=sampler, num_workers=workers)
+        shuffled = lib.utils.data.DataLoader(range(9), 2, shuffle=True, num_workers=workers)
+        batches, others = iter(loader), iter(shuffled)
+        found = [lib.rand(1).tolist()]
+        for batch in batches:
+            found += [batch.tolist(), lib.rand(1, generator=g).tolist(), lib.rand(1).tolist()]
+        return [*found, *(batch.tolist() for batch in others), lib.rand(1).tolist()]
+
+    assert seen(tl) == seen(torch)

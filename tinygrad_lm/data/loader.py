@@ -10,6 +10,7 @@ import contextlib
 import copy
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -169,7 +170,12 @@ class DataLoader:
         if isinstance(self.dataset, IterableDataset):
             return self._batches_of_stream()
         wanted: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
-        return self._by_workers(wanted, seed) if self.num_workers else map(self._fetch, wanted)
+        if not self.num_workers:
+            return map(self._fetch, wanted)
+        # PyTorch's workers are handed positions ahead of time, so those are drawn now, too
+        positions = iter(wanted)
+        ahead = deque(itertools.islice(positions, (self.prefetch_factor or 2) * self.num_workers))
+        return self._by_workers(positions, ahead, seed)
 
     def _fetch(self, wanted: Any) -> Any:
         if self.batch_sampler is None:
@@ -178,17 +184,21 @@ class DataLoader:
             return self.collate_fn(self.dataset.__getitems__(wanted))
         return self.collate_fn([self.dataset[i] for i in wanted])
 
-    def _by_workers(self, wanted: Iterable[Any], seed: int) -> Iterator[Any]:
+    def _by_workers(self, positions: Iterator[Any], ahead: deque, seed: int) -> Iterator[Any]:
         """Batch i is fetched by worker i mod n, with that worker's random stream."""
         n = self.num_workers
         infos = [WorkerInfo(i, n, seed + i, self.dataset) for i in range(n)]
         streams = [Generator().manual_seed(info.seed).get_state() for info in infos]
-        for number, item in enumerate(wanted):
+        for number in itertools.count():
+            if not ahead:
+                return
+            item = ahead.popleft()
             info = infos[number % n]
             with _as_worker(info, streams):
                 if number < n and self.worker_init_fn is not None:
                     self.worker_init_fn(info.id)
                 fetched = self._fetch(item)
+            ahead.extend(itertools.islice(positions, 1))
             yield fetched
 
     def _batches_of_stream(self) -> Iterator[Any]:
