@@ -127,8 +127,9 @@ def test_the_learning_rate_picture_has_the_curve_its_average_and_the_mark(tmp_pa
 
 def test_lines_and_layer_statistics(tmp_path):
     lines = {"a": ([0, 1, 2], [3, 4, 5]), "b": ([0, 1], [5, 3])}
-    axes = viz.plot_lines(lines, marks={"here": 4.0}, xlabel="step", yscale="log").axes[0]
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["a", "b", "here"]
+    figure = viz.plot_lines(lines, marks={"here": 4.0}, xlabel="step", yscale="log")
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["a", "b", "here"]
     assert axes.lines[1].get_ydata().tolist() == [5, 3] and axes.get_yscale() == "log"
 
     values = np.random.default_rng(1).uniform(-1, 1, 5000)
