@@ -151,6 +151,7 @@ def test_a_script_runs_as_python_runs_it(tmp_path):
         @dataclass
         class C:
             x: int = 1
+        assert C.__annotations__ == {"x": int}  # no __future__ but the script's own
         print(sys.argv[1:], __name__, sys.modules["__main__"].C is C, beside.value, __file__)
         print(sys.path[0], "real" if "torch/_C" in str(sys.modules) else "alias")
         sys.exit(5)
@@ -167,6 +168,8 @@ def test_a_traceback_shows_the_script_only(tmp_path):
     assert done.returncode == 1 and "as_torch" not in done.stderr
     assert done.stderr.startswith("Traceback") and done.stderr.count("script.py") == 2
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+    stopped = run(script="import torch\nraise KeyboardInterrupt\n", folder=tmp_path)
+    assert stopped.returncode == 130 and "as_torch" not in stopped.stderr
     wrong = run(script="import torch\nif:\n", folder=tmp_path)
     assert wrong.returncode == 1 and "SyntaxError" in wrong.stderr
     assert "as_torch" not in wrong.stderr

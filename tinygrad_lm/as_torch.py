@@ -114,12 +114,13 @@ def run(script: str, arguments: list[str]) -> None:
     sys.argv[:] = [script, *arguments]
     sys.path[0] = str(Path(script).resolve().parent)
     try:
-        exec(compile(Path(script).read_bytes(), script, "exec"), main.__dict__)
-    except Exception as error:
+        code = compile(Path(script).read_bytes(), script, "exec", dont_inherit=True)
+        exec(code, main.__dict__)
+    except (Exception, KeyboardInterrupt) as error:
         # one frame less: the script's traceback, without this file in it
         error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         sys.excepthook(type(error), error, error.__traceback__)
-        raise SystemExit(1) from None
+        raise SystemExit(130 if isinstance(error, KeyboardInterrupt) else 1) from None
 
 
 # ---------------------------------------------------------------- which names a file uses
