@@ -34,8 +34,8 @@ def shakespeare(found: dict[str, Any]) -> str:
     sample = "\n".join(found["sample"].strip().splitlines()[:14])
     return f"""### Shakespeare
 
-nanoGPT's CPU configuration on tiny shakespeare, seed 1337: validation losses here and those that PyTorch 2.13.0 prints.
-The run took {found["seconds"]:.0f} s, with its evaluations and samples. `{found["command"]}`
+nanoGPT's CPU configuration on tiny shakespeare, seed 1337: validation losses here and those that
+PyTorch 2.13.0 prints. The run took {found["seconds"]:.0f} s, with its evaluations and samples. `{found["command"]}`
 ({where(found["machine"], found["threads"])})
 
 {head}
@@ -56,9 +56,9 @@ What the trained model writes (0.80 M parameters, one character at a time):
 def steps(results: list[dict[str, Any]]) -> str:
     parts = [
         "### One training step, beside PyTorch",
-        "Forward, backward and update; each engine in a process of its own, in turn; median (least -"
-        " most). PyTorch eager with fused AdamW and SDPA, as found and with the malloc settings that"
-        " we make at import in its environment.",
+        "Forward, backward and update; each engine in a process of its own, in turn; median (least "
+        "- most). PyTorch eager with fused AdamW and SDPA, as found, and with the malloc settings "
+        "that we make at import in its environment.",
     ]
     for found in results:
         settings = found["settings"]
