@@ -185,11 +185,11 @@ ctx = (
     if device_type == "cpu"
     else torch.amp.autocast(device_type=device_type, dtype=ptdtype)
 )
-if ddp:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29517")
-    init_process_group(backend="gloo", rank=0, world_size=1)
-torch.manual_seed(1337)
 folder = tempfile.mkdtemp()
+if ddp:
+    meeting = f"file://{folder}/meeting"  # no port that another run may hold
+    init_process_group(backend="gloo", init_method=meeting, rank=0, world_size=1)
+torch.manual_seed(1337)
 text = "".join(f"{i} plus {i} is {2 * i}; " for i in range(200))
 chars = sorted(set(text))
 ids = np.array([chars.index(c) for c in text], dtype=np.uint16)
@@ -229,11 +229,8 @@ model_args["block_size"] = block_size
 model.to(device)
 scaler = torch.amp.GradScaler(enabled=(dtype == "bfloat16"))
 optimizer = model.configure_optimizers(0.1, 1e-2, (0.9, 0.95), device_type)
-unoptimized = model
-model = torch.compile(model) if not hasattr(torch, "_dynamo") or ddp is None else model
+model = torch.compile(model, disable=True)  # PyTorch's own would take longer than the training
 if ddp:
-    prefix = "_orig_mod."
-    model._ddp_params_and_buffers_to_ignore = {f"{prefix}freqs_cis"}
     model = DDP(model)
 raw_model = model.module if ddp else model
 
