@@ -35,7 +35,8 @@ def shakespeare(found: dict[str, Any]) -> str:
     return f"""### Shakespeare
 
 nanoGPT's CPU configuration on tiny shakespeare, seed 1337: validation losses here and those that
-PyTorch 2.13.0 prints. The run took {found["seconds"]:.0f} s, with its evaluations and samples. `{found["command"]}`
+PyTorch 2.13.0 prints. The run took {found["seconds"]:.0f} s, with its evaluations and samples.
+`{found["command"]}`
 ({where(found["machine"], found["threads"])})
 
 {head}
