@@ -2,8 +2,12 @@
 strided inputs, thread counts, errors inside a thread. What a kernel computes is compared with its
 composition in float64."""
 
+import math
+import threading
+
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from tinygrad_lm.engine.kernels.cpu import blocks
 from tinygrad_lm.engine.registry import OPS, reference_only
@@ -61,36 +65,36 @@ BIG = {
 }
 
 
+def op_of(name):
+    """The op whose name a case's name starts with."""
+    return OPS[max((key for key in OPS if name.startswith(key)), key=len)]
+
+
 def run(name, inputs, settings, kind="float32"):
     """Value and gradients, all as arrays."""
-    op = next(op for key, op in OPS.items() if name == key or key in name and _longest(name) == key)
     tensors = [
         None if x is None else wrap(x if x.dtype == bool else x.astype(kind, copy=False))
         for x in inputs
     ]
     leaves = [x.requires_grad_() for x in tensors if x is not None and x.is_floating_point()]
-    out = op(*tensors, **settings)
+    out = op_of(name)(*tensors, **settings)
     out.backward(wrap(np.asarray(real(*out.shape, seed=9, kind=kind))))
-    return op, [out.array, *(x.grad.array for x in leaves)]
-
-
-def _longest(name):
-    return max((key for key in OPS if name.startswith(key)), key=len)
+    return [out.array, *(x.grad.array for x in leaves)]
 
 
 @pytest.mark.parametrize("name", BIG)
 def test_a_kernel_agrees_with_its_composition_at_sizes_of_several_blocks(name, monkeypatch):
     inputs, settings = BIG[name]()
     used = []
-    op = OPS[_longest(name)]
+    op = op_of(name)
     whole = op.kernels[np.ndarray]
     monkeypatch.setitem(
         op.kernels, np.ndarray, lambda *a, **k: used.append(whole(*a, **k)) or used[-1]
     )
-    _, got = run(name, inputs, settings)
+    got = run(name, inputs, settings)
     assert used and used[0] is not NotImplemented
     with reference_only():
-        _, want = run(name, inputs, settings, kind="float64")
+        want = run(name, inputs, settings, kind="float64")
     for a, b in zip(got, want, strict=True):
         assert a.dtype == np.float32 and a.shape == b.shape
         assert np.isfinite(a).all()
@@ -103,5 +107,98 @@ def test_any_number_of_threads_gives_the_same_bits(name, monkeypatch):
     results = []
     for count in (1, 2, 3, 2):
         monkeypatch.setattr(blocks, "get_num_threads", lambda count=count: count)
-        results.append([x.tobytes() for x in run(name, inputs, settings)[1]])
+        results.append([x.tobytes() for x in run(name, inputs, settings)])
     assert all(found == results[0] for found in results[1:])
+
+
+def test_blocks_cover_every_row_once_and_results_come_in_order(monkeypatch):
+    monkeypatch.setattr(blocks, "get_num_threads", lambda: 3)
+    rows, seen = np.arange(5_000), np.zeros(5_000, int)
+
+    def visit(rows, seen):
+        seen += 1
+        return rows[0], rows[-1]
+
+    ends = blocks.in_blocks(visit, rows, seen, cost=1_000)
+    assert (seen == 1).all() and len(ends) > 10
+    assert ends[0][0] == 0 and ends[-1][1] == 4_999
+    assert all(a[1] + 1 == b[0] for a, b in zip(ends, ends[1:]))
+
+
+def test_an_error_in_any_thread_reaches_the_caller_and_the_next_call_works(monkeypatch):
+    monkeypatch.setattr(blocks, "get_num_threads", lambda: 2)
+    rows = np.arange(1_000)
+
+    def fail(rows):
+        if rows[-1] == 999:
+            raise MemoryError("the last block")
+
+    for _ in range(20):  # whichever thread takes it
+        with pytest.raises(MemoryError, match="the last block"):
+            blocks.in_blocks(fail, rows, cost=1_000)
+    assert sum(blocks.in_blocks(len, rows, cost=1_000)) == 1_000
+
+
+def test_blocks_inside_blocks_and_in_other_threads_finish(monkeypatch):
+    monkeypatch.setattr(blocks, "get_num_threads", lambda: 2)
+    rows = np.arange(1_000)
+
+    def nested(rows):
+        return sum(sum(blocks.in_blocks(len, rows, cost=10_000)) for _ in range(3))
+
+    totals = []
+    threads = [
+        threading.Thread(
+            target=lambda: totals.append(sum(blocks.in_blocks(nested, rows, cost=1_000)))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert totals == [3_000] * 4
+
+
+def test_worker_threads_do_not_warn_and_blas_gets_its_threads_back(monkeypatch):
+    monkeypatch.setattr(blocks, "get_num_threads", lambda: 2)
+    before = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+    with np.errstate(all="ignore"):
+        blocks.in_blocks(lambda x: np.log(x), np.zeros(1_000_000, "float32"))
+    assert before == [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+
+
+def test_a_wrong_id_is_named():
+    weight = wrap(real(65, 4))
+    with pytest.raises(IndexError, match="65 is out of bounds"):
+        OPS["embedding"](weight, ids=np.array([1, 65]))
+    with pytest.raises(IndexError, match="65"):
+        OPS["cross_entropy"](wrap(real(2, 65)), targets=np.array([1, 65]))
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_is_exact_to_float32_on_the_whole_line(approximate):
+    """Against the definition in float64; the slope by its own definition too."""
+    line = [-30.0, 30.0, 1e4, -1e4, 0.0]
+    if approximate == "none":  # u' of the tanh form overflows there, in PyTorch too
+        line += [1e19, 3e38, -1e19]
+    x = np.concatenate([np.linspace(-9, 9, 200_001), line]).astype("float32")
+    tensor = wrap(x).requires_grad_()
+    out = OPS["gelu"](tensor, approximate=approximate)
+    out.sum().backward()
+    exact = x.astype("float64").clip(-1e6, 1e6)
+    if approximate == "none":
+        phi = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in exact])
+        slope = phi + exact * np.exp(-exact * exact / 2) / math.sqrt(2 * math.pi)
+    else:
+        u = math.sqrt(2 / math.pi) * (exact + 0.044715 * exact**3)
+        phi = 0.5 * (1 + np.tanh(u))
+        du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * exact * exact)
+        slope = phi + exact * 0.5 / np.cosh(np.clip(u, -300, 300)) ** 2 * du
+    np.testing.assert_allclose(out.array, x * phi, rtol=3e-7, atol=4e-7)
+    np.testing.assert_allclose(tensor.grad.array, slope, rtol=3e-7, atol=1e-6)
+
+
+def test_attention_lies_in_memory_as_the_next_layer_reads_it():
+    out = OPS["scaled_dot_product_attention"](*map(wrap, packed(2, 8, 3, 4)), causal=True)
+    assert out.array.swapaxes(1, 2).flags.c_contiguous
