@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tinygrad_lm.engine.kernels.cpu import blocks
 from tinygrad_lm.engine.registry import OPS, reference_only
@@ -57,6 +57,10 @@ BIG = {
     "scaled_dot_product_attention_masked": lambda: (
         (*packed(6, 90, 3, 8), real(6, 1, 90, 90) > 0.5),
         {},
+    ),
+    "scaled_dot_product_attention_unseen_keys": lambda: (
+        (real(3, 2, 300, 8), real(3, 2, 410, 8), real(3, 2, 410, 8), None),
+        {"causal": True},
     ),
     "scaled_dot_product_attention_short_keys": lambda: (
         (real(3, 2, 300, 8), real(3, 2, 100, 8), real(3, 2, 100, 8), None),
@@ -160,12 +164,15 @@ def test_blocks_inside_blocks_and_in_other_threads_finish(monkeypatch):
     assert totals == [3_000] * 4
 
 
-def test_worker_threads_do_not_warn_and_blas_gets_its_threads_back(monkeypatch):
+def test_workers_do_not_warn_and_blas_gets_its_threads_back(monkeypatch):
     monkeypatch.setattr(blocks, "get_num_threads", lambda: 2)
-    before = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
-    with np.errstate(all="ignore"):
-        blocks.in_blocks(lambda x: np.log(x), np.zeros(1_000_000, "float32"))
-    assert before == [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+    with threadpool_limits(2, user_api="blas"), np.errstate(all="ignore"):
+        inside = blocks.in_blocks(lambda x: (np.log(x), blas_threads())[1], np.zeros(10**6, "f4"))
+        assert {*map(max, inside)} == {1} and max(blas_threads()) == 2
+
+
+def blas_threads():
+    return [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
 
 
 def test_a_wrong_id_is_named():
@@ -196,7 +203,7 @@ def test_gelu_is_exact_to_float32_on_the_whole_line(approximate):
         du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * exact * exact)
         slope = phi + exact * 0.5 / np.cosh(np.clip(u, -300, 300)) ** 2 * du
     np.testing.assert_allclose(out.array, x * phi, rtol=3e-7, atol=4e-7)
-    np.testing.assert_allclose(tensor.grad.array, slope, rtol=3e-7, atol=1e-6)
+    np.testing.assert_allclose(tensor.grad.array, slope, rtol=3e-7, atol=2e-6)
 
 
 def test_attention_lies_in_memory_as_the_next_layer_reads_it():
