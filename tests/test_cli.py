@@ -53,7 +53,17 @@ def start(*flags, **options):
     """In a process of its own."""
     command = [sys.executable, "-u", "-m", "tinygrad_lm", *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=ENVIRONMENT, **{**pipes, **options})
+    return subprocess.Popen(command, **{"env": ENVIRONMENT, **pipes, **options})
+
+
+def test_a_missing_gpu_is_one_line_and_only_for_who_computes(here):
+    gpu = {**ENVIRONMENT, "TINYGRAD_LM_DEVICE": "cuda", "PYTHONPATH": f"{here}:{ROOT}"}
+    (here / "cupy.py").write_text("raise ImportError")
+    asked = start("sample", "--help", env=gpu)
+    assert "--checkpoint" in asked.communicate()[0] and asked.returncode == 0
+    refused = start("train", "--data", "text.txt", *TINY, env=gpu)
+    assert re.fullmatch(r"tinygrad-lm train: .*needs CuPy.*\n", refused.communicate()[1])
+    assert refused.returncode == 2
 
 
 def start_train(out, *flags, **options):

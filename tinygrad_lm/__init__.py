@@ -2,7 +2,8 @@
 names. This page only collects the public names; start reading in `engine/backend.py`."""
 
 import math as _math
-import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import amp, autograd, backends, compiler, cuda, distributed, nn, optim, utils
 from .amp import autocast, get_autocast_dtype, is_autocast_enabled
@@ -10,8 +11,6 @@ from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set
 from .backends import get_float32_matmul_precision, set_float32_matmul_precision
 from .compiler import compile
 from .engine import backend as _backend
-from .engine import chance as _chance
-from .engine import creation as _creation
 from .engine import random as _random
 from .engine.backend import (
     device,
@@ -30,6 +29,36 @@ from .engine.backend import (
     set_num_threads,
     uint8,
 )
+from .engine.chance import (
+    bernoulli,
+    get_rng_state,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    set_rng_state,
+)
+from .engine.creation import (
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
 from .engine.drawing import draw_graph
 from .engine.gradcheck import gradcheck
 from .engine.kernels import cpu as _cpu_kernels
@@ -43,26 +72,18 @@ from .serialization import load, save
 __version__ = "0.1.0"
 
 _backend.keep_big_blocks()
-set_default_device(_os.environ.get("TINYGRAD_LM_DEVICE", "cpu"))
 
 float, double, half = float32, float64, float16
 long, int = int64, int32
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 
-# bool and bfloat16 (where ml_dtypes is installed), the functions that are also methods, and those
-# that make tensors
-_CREATION = (
-    "tensor as_tensor from_numpy zeros zeros_like ones ones_like empty empty_like full full_like "
-    "eye arange linspace"
-).split()
-_CHANCE = (
-    "rand randn randint randperm rand_like randn_like randint_like normal bernoulli multinomial "
-    "get_rng_state set_rng_state"
-).split()
+# bool and bfloat16 (where ml_dtypes is installed), and the functions that are also methods
 globals().update({"bool": _backend.bool_, **_FUNCTIONS})
-globals().update({name: getattr(_creation, name) for name in _CREATION})
-globals().update({name: getattr(_chance, name) for name in _CHANCE})
 if _backend.bfloat16 is not None:
     bfloat16 = _backend.bfloat16
+if _TYPE_CHECKING:  # what globals() got: functions that return Tensors, and dtypes
+
+    def __getattr__(name: str) -> _Any: ...
+
 
 __all__ = [name for name in dir() if not name.startswith("_")]

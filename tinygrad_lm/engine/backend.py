@@ -134,7 +134,8 @@ class device:
 
 
 CPU = device("cpu")
-_default_device = [CPU]
+# From the environment: CuPy loads, or is found missing, when the first tensor is made.
+_default_device = [device(os.environ.get("TINYGRAD_LM_DEVICE") or CPU)]
 
 
 def device_of(array: Any) -> device:
