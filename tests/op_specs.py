@@ -894,7 +894,7 @@ def taking(pick):
 
 def take_case(pick):
     shape, axis, n = taking(pick)
-    ids = pick.rng.integers(-n, n, pick.of(1, 3, 6)) if n else np.zeros(0, int)
+    ids = pick.rng.integers(0, n, pick.of(1, 3, 6)) if n else np.zeros(0, int)
     return Case((pick.real(*shape),), {"indices": ids, "axis": axis})
 
 

@@ -339,6 +339,23 @@ def test_modes_are_restored_after_an_error():
     assert tg.is_grad_enabled()
 
 
+def test_a_decorated_generator_leaves_its_caller_alone():
+    @tg.no_grad()
+    def steps():
+        yield tg.is_grad_enabled()
+        yield tg.is_grad_enabled()
+        return "end"
+
+    def both():
+        for inside in (walk := steps()):
+            yield inside, tg.is_grad_enabled()
+            with pytest.raises(StopIteration, match="end"):
+                while True:
+                    next(walk)
+
+    assert list(both()) == [(False, True)]
+
+
 def test_a_generator_of_modes_can_be_nested_in_itself():
     switch = tg.no_grad()
     with switch, switch:
@@ -417,6 +434,28 @@ def test_function_that_returns_its_input_or_too_few_gradients():
     assert y is not x and y.data_ptr() != x.data_ptr()
     with pytest.raises(RuntimeError, match="one gradient per argument"):
         y.backward()
+
+
+def test_a_functions_gradient_may_be_broadcast_but_not_of_another_shape():
+    class Sum(Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            return x + y
+
+        @staticmethod
+        def backward(ctx, g):
+            return g, g
+
+    class Wrong(Sum):
+        @staticmethod
+        def backward(ctx, g):
+            return g, g[:2]
+
+    x, y = leaf(1.0, 2.0, 3.0), leaf(1.0)
+    Sum.apply(x, y).sum().backward()
+    assert y.grad.item() == 3.0
+    with pytest.raises(RuntimeError, match=r"must have the shape of its argument, \(3,\), got"):
+        Wrong.apply(x, leaf(1.0, 2.0, 3.0)).sum().backward()
 
 
 @primitive

@@ -46,7 +46,10 @@ tg.div(tg.tensor(-7), 2, rounding_mode="trunc").item() -> -3 | tg.tensor(2.5).ro
 tg.tensor(-1.5).frac().item() -> -0.5
 tg.meshgrid(tg.arange(2), tg.arange(3), indexing="ij")[1].tolist() -> [[0, 1, 2], [0, 1, 2]]
 tg.isclose(x, x + 1e-9).all().item() -> True | tg.allclose(x, x * 2) -> False
-tg.is_tensor(x) -> True
+tg.is_tensor(x) -> True | x.norm(0).item() -> 6.0 | x.norm(-math.inf).item() -> 1.0
+tg.tensor([1, 2]).clamp(max=1.5).dtype == tg.float32 -> True
+tg.zeros(0).logsumexp(0).item() -> -math.inf | tg.zeros(0, 2).softmax(0).shape -> (0, 2)
+tg.zeros(2, 0).log_softmax(1).shape -> (2, 0) | tg.tensor([-1], dtype=tg.uint8).item() -> 255
 """
 
 PRINTED = """
@@ -61,6 +64,15 @@ x.view(4) | x.sum(2) | x.softmax(-3) | x @ x | x + tg.ones(5) | tg.cat([]) | tg.
 x[7] | x[::-1] | x.gather(1, tg.tensor([[9]])) | x.topk(4) | x.split(0) | x.permute(0, 0)
 x.expand(4, 3) | tg.ones(2).long().mean() | tg.einsum("ij,jk", x) | x.squeeze(5) | x.repeat(2)
 tg.dot(x, x) | x.masked_fill(x, 0) | tg.where(x, x, x) | -(x > 0)
+x.gather(1, tg.tensor([[-1]])) | x.index_select(0, tg.tensor([-1])) | x.roll((1, 2))
+x.scatter_add(1, tg.tensor([[-1]]), x) | x.scatter(1, tg.tensor([[-1]]), 0.0)
+x.index_add(0, tg.tensor([-1]), x[:1]) | tg.tensor(2) // 0 | tg.tensor([2, 1]) % tg.tensor([1, 0])
+5 % tg.tensor(0) | 2 ** tg.tensor(-1) | x.long().histogram() | x.norm("nuc") | tg.arange(math.nan)
+tg.arange(0, math.inf) | x.to(devise="cpu") | tg.tensor([300], dtype=tg.uint8) | x.fill_("a")
+tg.tensor([2**40], dtype=tg.int32) | tg.randint(0, 5, 2) | x.fill_(x) | tg.from_dlpack([1])
+"a" in x | tg.nn.functional.dropout(x.long()) | tg.nn.functional.layer_norm(x, 3)
+tg.nn.functional.cross_entropy(x, tg.tensor([0, 1]), tg.ones(2)) | tg.nn.Linear(1, 1).to(devise=0)
+tg.nn.functional.cross_entropy(x, x.softmax(1), tg.ones(1)) | tg.nn.Linear(1, 1).load_state_dict([])
 """
 
 

@@ -129,6 +129,7 @@ def test_the_decay_ends_with_the_run_unless_it_is_told_otherwise():
 @pytest.mark.parametrize(
     "changes, error, words",
     [
+        ({"out": ""}, ValueError, "out must name a folder, got ''"),
         ({"batch_size": 0}, ValueError, "batch_size must be >= 1, got 0"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be int, got 1.5; it is: sequences"),
         ({"n_layer": True}, TypeError, "n_layer must be int, got True"),

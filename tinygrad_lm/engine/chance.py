@@ -78,11 +78,11 @@ def randint(
     given = list(bounds)
     if given and isinstance(given[-1], (tuple, list)):
         size = given.pop()
-    if len(given) > 1:
+    if len(given) == 2:
         low, high = given
     elif given:
         low, high = (low, given[0]) if high is None else (given[0], high)
-    if high is None or size is None:
+    if high is None or size is None or len(given) > 2:
         raise TypeError(f"[randint] needs high and a size, got {bounds}; e.g. randint(0, 10, (3,))")
     if high <= low:
         raise RuntimeError(f"[randint] low must be below high, got {low} and {high}")

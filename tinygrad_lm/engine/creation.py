@@ -156,6 +156,8 @@ def arange(
     first, by = 0 if first is None else first, 1 if by is None else by
     if not all(isinstance(x, (int, float)) for x in (first, last, by)):
         raise TypeError(f"[arange] bounds must be numbers, got {first!r}, {last!r}, {by!r}")
+    if not all(math.isfinite(x) for x in (first, last, by)):
+        raise RuntimeError(f"[arange] bounds must be finite, got {first}, {last}, {by}")
     if by == 0 or (last - first) * by < 0:
         raise RuntimeError(f"[arange] step must lead from {first} to {last}, got {by}")
     whole = all(isinstance(x, int) for x in (first, last, by))

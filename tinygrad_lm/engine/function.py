@@ -28,6 +28,15 @@ class Context:
         """Accepted for PyTorch's sake: one output is supported, and it is differentiable."""
 
 
+def _check_shape(name: str, wanted: tuple, found: tuple) -> None:
+    """A gradient may have more than its argument's shape, where that was broadcast."""
+    pairs = zip(wanted[::-1], found[::-1])
+    if len(found) < len(wanted) or any(n not in (1, m) for n, m in pairs):
+        raise RuntimeError(
+            f"[{name}] a gradient must have the shape of its argument, {wanted}, got {found}"
+        )
+
+
 class Function:
     """Subclass it with static methods `forward(ctx, *args)`, which returns one Tensor, and
     `backward(ctx, gradient)`, which returns one gradient (or None) per argument; call `apply`."""
@@ -62,6 +71,9 @@ class Function:
                     f"[{cls.__name__}] backward must return one gradient per argument of forward: "
                     f"{len(args)} arguments, {len(found)} gradients"
                 )
+            for x, gradient in zip(args, found, strict=True):
+                if gradient is not None and isinstance(x, Tensor):
+                    _check_shape(cls.__name__, tuple(x.shape), tuple(gradient.shape))
             # a copy, because what the user returns may be kept elsewhere
             return tuple(None if x is None else x.array.copy() for x in found)
 

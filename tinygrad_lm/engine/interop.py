@@ -112,6 +112,8 @@ class Interop:
         return int(self.item())
 
     def __contains__(self, value: Any) -> bool:
+        if not (isinstance(value, (int, float, np.generic)) or hasattr(value, "array")):
+            raise RuntimeError(f"[in] needs a number or a Tensor, got {type(value).__name__}")
         return bool((self == value).any())
 
     def __format__(self, spec: str) -> str:

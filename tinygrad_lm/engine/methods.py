@@ -18,12 +18,12 @@ UNARY = (
     "erf sign floor ceil isfinite isnan isinf logical_not"
 )
 BINARY = (
-    "mul floor_divide maximum minimum eq ne lt le gt ge logical_and logical_or "
+    "mul maximum minimum eq ne lt le gt ge logical_and logical_or "
     "bitwise_and bitwise_or bitwise_not"
 )
 ARITHMETIC = (
-    "add sub div pow remainder fmod square exp2 where masked_fill clamp clamp_min clamp_max round "
-    "trunc frac lerp addcmul addcdiv allclose isclose equal"
+    "add sub div floor_divide pow remainder fmod square exp2 where masked_fill clamp clamp_min "
+    "clamp_max round trunc frac lerp addcmul addcdiv allclose isclose equal"
 )
 REDUCTIONS = (
     "sum mean prod var std norm logsumexp amax amin max min argmax argmin cumsum any all "
@@ -131,8 +131,8 @@ METHODS: dict[str, Any] = {
 
 OPERATORS = {
     "add": e.add, "sub": e.sub, "mul": e.mul, "truediv": e.div, "pow": arithmetic.pow,
-    "mod": arithmetic.remainder, "floordiv": e.floor_divide, "matmul": products.matmul,
-    "and": e.bitwise_and, "or": e.bitwise_or, "xor": e.bitwise_xor,
+    "mod": arithmetic.remainder, "floordiv": arithmetic.floor_divide,
+    "matmul": products.matmul, "and": e.bitwise_and, "or": e.bitwise_or, "xor": e.bitwise_xor,
 }  # fmt: skip
 REFLECTED = {"sub": arithmetic.rsub, "truediv": arithmetic.rdiv, "pow": arithmetic.rpow}
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")

@@ -4,8 +4,9 @@ nothing of what is recorded."""
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -38,10 +39,29 @@ class _ModeSwitch:
         setattr(mode, self.setting[0], self.before.pop())
 
     def __call__(self, function: Callable) -> Callable:
+        if inspect.isgeneratorfunction(function):
+            return self._around_each_step(function)
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with type(self)():
                 return function(*args, **kwargs)
+
+        return wrapped
+
+    def _around_each_step(self, function: Callable) -> Callable:
+        """A generator runs in pieces; between them its caller's setting holds."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Iterator:
+            steps = function(*args, **kwargs)
+            while True:
+                with type(self)():
+                    try:
+                        found = next(steps)
+                    except StopIteration as end:
+                        return end.value
+                yield found
 
         return wrapped
 

@@ -62,7 +62,8 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
     except ValueError as error:
         shape = getattr(source, "shape", "a number")
         raise RuntimeError(
-            f"[setitem] the value must fit the region {tuple(x.array[key].shape)}, got {shape}"
+            f"[setitem] the value must fit the region {tuple(x.array[key].shape)}, got {shape}: "
+            f"{error}"
         ) from error
     node = None
     if recorded:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ..engine import backend
+from ..engine.functions.arithmetic import TO_OPTIONS
 from ..engine.functions.common import as_tensor
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor
@@ -118,6 +119,10 @@ class Module(Tree):
         Raises one RuntimeError that lists every missing and unexpected name (unless not `strict`)
         and every shape that differs.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"[load_state_dict] needs a mapping from names, got {type(state_dict).__name__}"
+            )
         mine = dict(self._saved(""))
         given = {name: as_tensor(x) for name, x in state_dict.items()}
         missing = [name for name in mine if name not in given]
@@ -190,6 +195,8 @@ class Module(Tree):
     def to(self: M, *args: Any, **kwargs: Any) -> M:
         """to("cuda"), to(torch.float64), to(other_tensor), to(device, dtype): moves everything and
         casts what is floating, in place."""
+        if kwargs.keys() - TO_OPTIONS:
+            raise TypeError(f"[to] options must be among {sorted(TO_OPTIONS)}, got {[*kwargs]}")
         device, dtype = kwargs.get("device"), kwargs.get("dtype")
         for arg in args:
             if isinstance(arg, Tensor):

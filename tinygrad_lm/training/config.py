@@ -74,6 +74,8 @@ class TrainConfig:
                 value = getattr(self, name)
                 if value is not None and not low <= value < high:
                     raise ValueError(f"[TrainConfig] {name} must be {rule}, got {value!r}")
+        if not self.out:
+            raise ValueError("[TrainConfig] out must name a folder, got ''; . is this one")
         if self.min_lr > self.learning_rate:
             message = "[TrainConfig] min_lr must not be above learning_rate"
             raise ValueError(f"{message}, got {self.min_lr} and {self.learning_rate}; swap them?")

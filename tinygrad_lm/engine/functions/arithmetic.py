@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from .. import backend
 from ..backend import library
 from ..modes import mode
@@ -36,7 +38,7 @@ def rdiv(input: Tensor, other: Any) -> Tensor:
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "floor" and "trunc" keep the dtype of the operands."""
     if rounding_mode == "floor":
-        return ops.floor_divide(input, other)
+        return floor_divide(input, other)
     if rounding_mode not in (None, "trunc"):
         raise RuntimeError(f"[div] rounding_mode must be 'floor' or 'trunc', got {rounding_mode!r}")
     out = ops.div(input, other)
@@ -46,8 +48,26 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     return named(cast(trunc(out), whole), "DivBackward2")
 
 
+def _integers(*operands: Any) -> bool:
+    return not backend.result_type(*map(raw, operands)).is_floating_point
+
+
+def _check_divisor(name: str, input: Any, other: Any) -> None:
+    """No integer stands for x / 0, and NumPy and CuPy would answer 0."""
+    if _integers(input, other) and bool(numpy.any(backend.to_numpy(as_tensor(other).array) == 0)):
+        raise RuntimeError(f"[{name}] an integer divisor must not be zero, got one that is; float()?")
+
+
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """input / other, rounded down."""
+    _check_divisor("floor_divide", input, other)
+    return ops.floor_divide(input, other)
+
+
 def pow(input: Any, exponent: Any) -> Tensor:
     """input ** exponent; one of them may be a number."""
+    if _integers(input, exponent) and bool((as_tensor(exponent).array < 0).any()):
+        raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
     out = ops.pow(input, exponent)
     if out.node is not None and isinstance(exponent, Tensor):
         out.node.name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"
@@ -79,6 +99,7 @@ def frac(input: Tensor) -> Tensor:
 
 def remainder(input: Any, other: Any) -> Tensor:
     """input - other floor(input / other): the sign is other's, as Python's % has it."""
+    _check_divisor("remainder", input, other)
     out = ops.remainder(input, other)
     return named(out, "RemainderBackward1") if isinstance(other, Tensor) else out
 
@@ -115,6 +136,8 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return named(out, "ClampBackward0")
     if min is None and max is None:
         raise RuntimeError("[clamp] at least one of min and max must be given, got neither")
+    bounds = [bound for bound in (min, max) if bound is not None]
+    input = cast(input, backend.result_type(input.array, *bounds))  # a float bound lifts integers
     return named(ops.clamp(input, min=min, max=max), "ClampBackward1")
 
 
@@ -152,7 +175,10 @@ def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
 
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like input, all one value."""
-    lib = library(input.array)
+    lib, size = library(input.array), getattr(value, "ndim", 0)
+    if size or not isinstance(value, (Tensor, int, float, numpy.generic)):
+        kind = RuntimeError if size else TypeError
+        raise kind(f"[fill] value must be a number or a 0-d tensor, got {value!r:.60}")
     if mode.recording and (input.requires_grad or getattr(value, "requires_grad", False)):
         whole = masked_fill(input, lib.ones(input.array.shape, bool), value)
         return named(whole, "FillBackward2")
@@ -212,9 +238,14 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return a.shape == b.shape and bool((a == b).all())
 
 
+TO_OPTIONS = {"dtype", "device", "copy", "non_blocking", "memory_format"}
+
+
 def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Another dtype or device or both: to(torch.float64), to("cuda"), to(other), to(dtype=...)."""
     dtype, device = kwargs.get("dtype"), kwargs.get("device")
+    if kwargs.keys() - TO_OPTIONS:
+        raise TypeError(f"[to] options must be among {sorted(TO_OPTIONS)}, got {sorted(kwargs)}")
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device

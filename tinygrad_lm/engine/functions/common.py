@@ -75,7 +75,16 @@ def to_array(data: Any, dtype: backend.dtype | None = None) -> numpy.ndarray:
         elif not found.size and isinstance(data, (list, tuple)):
             found = found.astype(backend.get_default_dtype().np)
     if dtype is not None:
-        return found.astype(dtype.np)
+        made = found.astype(dtype.np)
+        written = not isinstance(data, (Tensor, *LIBRARIES))
+        if written and found.dtype.kind == "i" and dtype.np.kind in "iu" and found.size:
+            limit = numpy.iinfo(dtype.np).max  # negative numbers wrap around, as in PyTorch
+            for worst in (found.max(), -1 - found.min()):
+                if worst > limit:
+                    raise RuntimeError(
+                        f"[tensor] {dtype} must hold every number, got one beyond {limit}"
+                    )
+        return made
     backend.dtype_of(found)
     return found
 

@@ -140,6 +140,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """A Tensor on the memory of any array that speaks DLPack."""
+    if not hasattr(source, "__dlpack_device__"):
+        raise TypeError(f"[from_dlpack] needs an array with DLPack, got {type(source).__name__}")
     lib = library_on("cpu" if source.__dlpack_device__()[0] == 1 else "cuda")
     return as_tensor(lib.from_dlpack(source))
 

@@ -141,6 +141,8 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Elements shifted along dims, those pushed out coming back in (flattened without dims)."""
     shift = shifts if isinstance(shifts, int) else tuple(shifts)
+    if isinstance(shift, tuple) and len(shift) > 1 and len(shift) != len(sizes((dims or (),))):
+        raise RuntimeError(f"[roll] each shift must have its dim, got {shift} and {dims}")
     if isinstance(shift, tuple) and len(shift) == 1:
         shift, dims = shift[0], dims if dims is None or isinstance(dims, int) else dims[0]
     return ops.roll(input, shift=shift, axis=axes_of(input, dims, "roll"))

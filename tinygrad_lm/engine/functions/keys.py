@@ -25,7 +25,7 @@ def parse(x: Tensor, key: Any) -> tuple:
             axis = len(shape) - sum(_axes(rest) for rest in made[i + 1 :])
             continue
         if on_cuda and type(k) in LIBRARIES and k.dtype.kind in "iu" and axis < len(shape):
-            check_bounds(k, shape[axis], "index")
+            check_bounds(k, shape[axis], "index", first=-shape[axis])
         axis += _axes(k)
     if axis > len(shape):
         raise IndexError(f"[index] too many indices: {axis} for shape {tuple(shape)}")

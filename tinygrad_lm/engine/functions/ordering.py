@@ -93,6 +93,10 @@ def histogram(
     input: Tensor, bins: Any = 100, *, range: Any = None, density: bool = False
 ) -> ReturnType:
     """(hist, bin_edges): counts, or densities, of all elements in equal bins, as floats."""
+    if not input.is_floating_point():
+        raise NotImplementedError(
+            f"[histogram] needs a floating-point tensor, got {input.dtype}; use float() or bincount"
+        )
     x = input.detach().array.reshape(-1)
     edges = raw(bins)
     if not isinstance(bins, int) and range is not None:

@@ -3,6 +3,7 @@ sums themselves are in `ops/reduce.py`."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..ops import elementwise, fused
@@ -84,15 +85,24 @@ def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
 
 @numpy_names
 def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """(sum of |x|^p)^(1/p); p may be float("inf"), and "fro" is 2."""
+    """(sum of |x|^p)^(1/p); float("inf") is the largest |x|, 0 counts what is not 0, "fro" is 2."""
     _check_floating(input, "norm")
+    if p != "fro" and not isinstance(p, (int, float)):
+        raise RuntimeError(f"[norm] p must be a number or 'fro', got {p!r}")
     ord = 2.0 if p == "fro" else float(p)
+    if ord == 0:
+        return sum(cast(elementwise.ne(input, 0), input.dtype), dim, keepdim)
+    if ord == -math.inf:
+        return amin(elementwise.abs(input), dim, keepdim)
     out = ops.norm(input, ord=ord, axis=axes_of(input, dim, "norm"), keepdims=keepdim)
     return named(out, "LinalgVectorNormBackward0")
 
 
 @numpy_names
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """log of the sum of e^x along dim; of nothing, -inf."""
+    if not input.array.size:  # no maximum to take out
+        return elementwise.log(sum(elementwise.exp(input), dim, keepdim))
     return ops.logsumexp(input, axis=axes_of(input, dim, "logsumexp"), keepdims=keepdim)
 
 
@@ -180,13 +190,16 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """e^x over its sum along dim."""
     input = input if dtype is None else cast(input, dtype)
-    return named(fused.softmax(input, axis=_last(input, dim, "softmax")), "SoftmaxBackward0")
+    axis = _last(input, dim, "softmax")
+    out = fused.softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
+    return named(out, "SoftmaxBackward0")
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """x minus the log of the sum of e^x along dim."""
     input = input if dtype is None else cast(input, dtype)
-    out = fused.log_softmax(input, axis=_last(input, dim, "log_softmax"))
+    axis = _last(input, dim, "log_softmax")
+    out = fused.log_softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
     return named(out, "LogSoftmaxBackward0")
 
 

@@ -14,10 +14,10 @@ def is_basic(key):
     return not any(type(k) in LIBRARIES or isinstance(k, (list, bool)) for k in key)
 
 
-def check_bounds(ids, size, name):
-    """An IndexError that names the first id that is out of range."""
-    if ids.size and (int(ids.min()) < -size or int(ids.max()) >= size):
-        wrong = ids[(ids < -size) | (ids >= size)].reshape(-1)[0]
+def check_bounds(ids, size, name, first=0):
+    """An IndexError that names the first id that is not in first ... size - 1."""
+    if ids.size and (int(ids.min()) < first or int(ids.max()) >= size):
+        wrong = ids[(ids < first) | (ids >= size)].reshape(-1)[0]
         raise IndexError(f"[{name}] index must be in 0 ... {size - 1}, got {int(wrong)}")
 
 
@@ -110,7 +110,7 @@ def take(x, *, indices, axis):
     check_bounds(indices, shape[axis], "index_select")
 
     def dx(g):
-        whole = sum_rows(lib.moveaxis(g, axis, 0), indices % shape[axis], shape[axis])
+        whole = sum_rows(lib.moveaxis(g, axis, 0), indices, shape[axis])
         return lib.moveaxis(whole, 0, axis)
 
     return lib.take(x, indices, axis=axis), (dx,)

@@ -184,7 +184,7 @@ def argsort(x, *, axis=-1, descending=False):
 def take_along_axis(x, *, indices, axis):
     """x at the given positions along one axis; positions that repeat add up their gradients."""
     shape = x.shape
-    check_bounds(indices, shape[axis], "take_along_dim")
+    check_bounds(indices, shape[axis], "take_along_dim", first=-shape[axis])
     out = library(x).take_along_axis(x, indices, axis)
     return out, (lambda g: placed_along(g, shape, indices, axis),)
 

@@ -83,6 +83,8 @@ def rms_norm(
 
 
 def _last_axes(name: str, input: Tensor, shape: Sequence[int]) -> int:
+    if isinstance(shape, int):
+        raise TypeError(f"[{name}] the normalized shape must be a tuple, got {shape}; ({shape},)?")
     shape, axes = tuple(shape), len(shape)
     if not axes or input.array.shape[-axes:] != shape:
         raise RuntimeError(
@@ -151,6 +153,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """In training, 0 with probability p, else input / (1 - p) (Srivastava et al., 2014)."""
     if not 0 <= p <= 1:
         raise ValueError(f"[dropout] p must be in 0 ... 1, got {p}")
+    if not input.is_floating_point():
+        raise RuntimeError(f"[dropout] needs a floating-point tensor, got {input.dtype}; float()?")
     if p == 0 or not training:
         return input
     x = input.array

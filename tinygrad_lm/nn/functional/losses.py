@@ -36,6 +36,14 @@ def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
         )
 
 
+def _check_weight(name: str, weight: Tensor | None, classes: int) -> None:
+    if weight is not None and weight.array.shape != (classes,):
+        raise RuntimeError(
+            f"[{name}] weight must be one number for each of {classes} classes, got "
+            f"{tuple(weight.array.shape)}"
+        )
+
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -86,6 +94,7 @@ def _by_ids(
             f"{tuple(shape)} and target {tuple(target.array.shape)}"
         )
     classes = shape[n > 1]
+    _check_weight(op.name, weight, classes)
     ids = checked_ids(op.name, target, input, classes, ignore)
     if n == 1:
         input, ids = input.reshape(1, -1), ids.reshape(1)
@@ -107,6 +116,7 @@ def _soft_cross_entropy(
     _check_sizes("cross_entropy", input, target)
     axis = 0 if input.ndim == 1 else 1
     classes = input.array.shape[axis]
+    _check_weight("cross_entropy", weight, classes)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / classes
     losses = log_softmax(input, axis) * target
