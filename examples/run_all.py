@@ -32,6 +32,20 @@ LADDER = [
     ("03_mlp.py", "--full"),
     ("04_activations.py", "--full"),
     ("05_backprop_by_hand.py", "--full"),
+    ("06_wavenet.py", "--full"),
+    ("07_rnn.py", "--full"),
+    ("08_attention.py", "--full"),
+    ("09_gpt_road.py", "--stage bigram --full"),
+    ("09_gpt_road.py", "--stage head --full"),
+    ("09_gpt_road.py", "--stage multihead --full"),
+    ("09_gpt_road.py", "--stage feedforward --full"),
+    ("09_gpt_road.py", "--stage blocks --full"),
+    ("09_gpt_road.py", "--stage residual --full"),
+    ("09_gpt_road.py", "--stage layernorm --full"),
+    ("09_gpt_road.py", "--stage full --full"),
+    ("10_your_text.py", "--full"),
+    ("11_addition.py", "--digits 3 --full"),
+    ("12_fine_tuning.py", "--full"),
 ]
 
 
