@@ -436,6 +436,19 @@ def test_function_that_returns_its_input_or_too_few_gradients():
         y.backward()
 
 
+@pytest.mark.parametrize(
+    "declared, error",
+    [
+        (lambda x, y: x * y, r"must return \(value, pullbacks\), got"),
+        (lambda x, y: (x * y, (lambda g: g * y,)), "a pullback or None, got 1 for 2"),
+        (lambda x, y: (x * y, (lambda g: g[:1], None)), r"keep its input's shape \(2,\), got \(1,"),
+    ],
+)
+def test_a_wrong_op_of_a_users_own_is_told_what_is_wrong(declared, error):
+    with pytest.raises((TypeError, RuntimeError), match=error):
+        primitive(declared)(leaf(1.0, 2.0), leaf(3.0, 4.0)).sum().backward()
+
+
 def test_a_functions_gradient_may_be_broadcast_but_not_of_another_shape():
     class Sum(Function):
         @staticmethod

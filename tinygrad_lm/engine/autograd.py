@@ -110,8 +110,11 @@ def sum_to(g: Any, shape: tuple) -> Any:
         return g
     lead = g.ndim - len(shape)
     stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
-    summed = g.sum(axis=(*range(lead), *stretched), keepdims=True)
-    return summed.reshape(shape)
+    try:
+        return g.sum(axis=(*range(lead), *stretched), keepdims=True).reshape(shape)
+    except (ValueError, RuntimeError) as error:
+        shapes = f"{tuple(shape)}, got {tuple(g.shape)}"
+        raise RuntimeError(f"[backward] a pullback must keep its input's shape {shapes}") from error
 
 
 class _Sum:

@@ -100,6 +100,8 @@ class Op:
             raise self._explain(error, inputs) from error
         if found is NotImplemented:  # a kernel for which these inputs are too unusual
             return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
+        if type(found) is not tuple or len(found) != 2:
+            raise TypeError(f"[{self.name}] must return (value, pullbacks), got {found!r:.60}")
         out, pullbacks = found
         return self._result(out, pullbacks, inputs, parents if wanted else None)
 
@@ -109,21 +111,23 @@ class Op:
             out = as_array(out)
         result = wrap(out)
         if parents is not None and pullbacks is not None:
-            if type(pullbacks) is tuple:
-                pullbacks = tuple(
-                    [None if p is None else f for p, f in zip(parents, pullbacks, strict=True)]
-                )
+            pullbacks = self._wanted(pullbacks, parents)
             result.node = Node(self.name, out, tuple(parents), pullbacks)
             result.needs_grad = True
-        source = inputs[0] if self.view else None
-        if (
-            isinstance(source, Tensor)
-            and out.base is not None
-            and storage(out) is storage(source.array)
-        ):
-            result.base = source if source.base is None else source.base
+        x = inputs[0] if self.view else None
+        if isinstance(x, Tensor) and out.base is not None and storage(out) is storage(x.array):
+            result.base = x if x.base is None else x.base
             result.seen = result.base.version
         return result
+
+    def _wanted(self, pullbacks: Any, parents: list) -> Any:
+        """Only the pullbacks of inputs that want a gradient: the others may keep nothing alive."""
+        if type(pullbacks) is not tuple:
+            return pullbacks
+        if len(pullbacks) != len(parents):
+            counts = f"{len(pullbacks)} for {len(parents)}"
+            raise TypeError(f"[{self.name}] each input must have a pullback or None, got {counts}")
+        return tuple([None if p is None else f for p, f in zip(parents, pullbacks)])
 
     def _cast(self, arrays: list, kind: Any) -> None:
         """Promote the inputs as PyTorch does. The walk casts gradients back by itself."""
@@ -156,10 +160,7 @@ class Op:
         result = wrap(value.array)
         if pullbacks is None:
             return result
-        if type(pullbacks) is tuple:
-            pullbacks = tuple(
-                [None if p is None else f for p, f in zip(parents, pullbacks, strict=True)]
-            )
+        pullbacks = self._wanted(pullbacks, parents)
         result.node = Node(self.name, value.array, tuple(parents), pullbacks, tensors=True)
         result.needs_grad = True
         return result

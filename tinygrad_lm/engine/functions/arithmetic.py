@@ -49,13 +49,18 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 
 
 def _integers(*operands: Any) -> bool:
-    return not backend.result_type(*map(raw, operands)).is_floating_point
+    for x in map(raw, operands):
+        if type(x) is float or (hasattr(x, "dtype") and x.dtype.kind not in "biu"):
+            return False
+    return True
 
 
 def _check_divisor(name: str, input: Any, other: Any) -> None:
     """No integer stands for x / 0, and NumPy and CuPy would answer 0."""
     if _integers(input, other) and bool(numpy.any(backend.to_numpy(as_tensor(other).array) == 0)):
-        raise RuntimeError(f"[{name}] an integer divisor must not be zero, got one that is; float()?")
+        raise RuntimeError(
+            f"[{name}] an integer divisor must not be zero, got one that is; float()?"
+        )
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
