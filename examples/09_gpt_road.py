@@ -8,7 +8,7 @@ Seeds give the lecture's own numbers. The last stage, 10.8 million parameters, i
 `--stage large --device cuda --full`.
 
     python examples/09_gpt_road.py                        # the stage called full, in seconds
-    python examples/09_gpt_road.py --stage head --full    # one stage, at the lecture's length
+    python examples/09_gpt_road.py --full --stage head    # one stage, at the lecture's length
 """
 
 from typing import NamedTuple

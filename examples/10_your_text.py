@@ -7,7 +7,7 @@ another text. It writes after each quarter, and a picture shows where its heads 
 model, and to go on where a run stopped: `tinygrad-lm train --data my.txt`.
 
     python examples/10_your_text.py --data my.txt            # seconds
-    python examples/10_your_text.py --data my.txt --full     # 2,000 steps
+    python examples/10_your_text.py --full --data my.txt     # 2,000 steps
 """
 
 import common

@@ -6,7 +6,7 @@ its last digit first, as one adds on paper: a carry is then known when it is nee
 itself is random, and its targets are -1, which the loss leaves out. Each choice is also taken back.
 
     python examples/11_addition.py                     # two digits, seconds
-    python examples/11_addition.py --digits 3 --full   # three, 3,000 steps of each
+    python examples/11_addition.py --full --digits 3   # three, 3,000 steps of each
 """
 
 import common

@@ -7,7 +7,7 @@ long one is the language manual that every Python carries, and the short one 20,
 characters: what the first has never shown is learned from the second.
 
     python examples/12_fine_tuning.py            # seconds
-    python examples/12_fine_tuning.py --full     # 4,000 steps, then 1,000
+    python examples/12_fine_tuning.py --full     # 2,000 steps, then 500
 """
 
 import common
@@ -74,7 +74,7 @@ def read_texts(args):
 
 
 def main():
-    args = common.arguments(__doc__, 300, 4_000, "shakespeare", 1337)
+    args = common.arguments(__doc__, 300, 2_000, "shakespeare", 1337)
     texts = read_texts(args)
     tokenizer = CharTokenizer.from_text("".join(texts))
     first, short, held_out = (tokenizer.encode_array(text) for text in texts)

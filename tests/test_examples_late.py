@@ -103,7 +103,7 @@ def test_addition(short, load):
     assert history[0] < 10 and history[400] > 50
 
 
-@step("12", "--steps 80")
+@step("12", "--steps 120")
 def test_fine_tuning(short):
     rows, _ = short
     alone, both = rows["the short text alone"], rows["the long text, then the short one"]
