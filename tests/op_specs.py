@@ -366,6 +366,7 @@ SPECS |= {
     "floor_divide": questions(lambda x, y: np.floor(x / y)),
     "logical_and": questions(lambda x, y: (x != 0) & (y != 0)),
     "logical_or": questions(lambda x, y: (x != 0) | (y != 0)),
+    "logical_xor": questions(lambda x, y: (x != 0) != (y != 0)),
     "bitwise_and": questions(lambda x, y: x & y, "bits"),
     "bitwise_or": questions(lambda x, y: x | y, "bits"),
     "bitwise_xor": questions(lambda x, y: x ^ y, "bits"),

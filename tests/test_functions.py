@@ -46,6 +46,7 @@ tg.div(tg.tensor(-7), 2, rounding_mode="trunc").item() -> -3 | tg.tensor(2.5).ro
 tg.tensor(-1.5).frac().item() -> -0.5
 tg.meshgrid(tg.arange(2), tg.arange(3), indexing="ij")[1].tolist() -> [[0, 1, 2], [0, 1, 2]]
 tg.isclose(x, x + 1e-9).all().item() -> True | tg.allclose(x, x * 2) -> False
+tg.bitwise_xor(tg.tensor([6]), tg.tensor([3])).tolist() -> [5]
 tg.is_tensor(x) -> True | x.norm(0).item() -> 6.0 | x.norm(-math.inf).item() -> 1.0
 tg.tensor([1, 2]).clamp(max=1.5).dtype == tg.float32 -> True
 tg.zeros(0).logsumexp(0).item() -> -math.inf | tg.zeros(0, 2).softmax(0).shape -> (0, 2)

@@ -18,8 +18,8 @@ UNARY = (
     "erf sign floor ceil isfinite isnan isinf logical_not"
 )
 BINARY = (
-    "mul maximum minimum eq ne lt le gt ge logical_and logical_or "
-    "bitwise_and bitwise_or bitwise_not"
+    "mul maximum minimum eq ne lt le gt ge logical_and logical_or logical_xor "
+    "bitwise_and bitwise_or bitwise_xor bitwise_not"
 )
 ARITHMETIC = (
     "add sub div floor_divide pow remainder fmod square exp2 where masked_fill clamp clamp_min "
