@@ -20,7 +20,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["tinygrad_lm", "tinygrad_lm.*"]),
-    package_data={"tinygrad_lm": ["py.typed"], "tinygrad_lm.engine.kernels.cuda": ["*.cu"]},
+    package_data={"tinygrad_lm": ["py.typed"]},
     zip_safe=False,
     install_requires=["numpy>=2.1", "safetensors", "tqdm", "threadpoolctl"],
     extras_require={

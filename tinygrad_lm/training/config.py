@@ -9,6 +9,8 @@ import dataclasses
 import math
 from typing import Any
 
+from ..optim.lr_scheduler import warmup_cosine
+
 
 def option(default: Any, help: str, kind: type | None = None, free: bool = False) -> Any:
     """A field with its help. kind: its type where the default is None. free: it decides nothing
@@ -83,13 +85,9 @@ class TrainConfig:
     def rate(self, step: int) -> float:
         """The learning rate of a step: a linear rise that is above 0 from the first step on, half a
         cosine down to min_lr (Loshchilov and Hutter, 2016, arXiv 1608.03983), then min_lr."""
-        if step < self.warmup_iters:
-            return self.learning_rate * (step + 1) / (self.warmup_iters + 1)
-        length = (self.lr_decay_iters or 0) - self.warmup_iters
-        if step - self.warmup_iters >= length:
-            return self.min_lr
-        share = 0.5 * (1 + math.cos(math.pi * (step - self.warmup_iters) / length))
-        return self.min_lr + share * (self.learning_rate - self.min_lr)
+        total = self.lr_decay_iters or 0
+        lr, low = self.learning_rate, self.min_lr
+        return warmup_cosine(step, lr=lr, warmup=self.warmup_iters, total=total, min_lr=low)
 
 
 # What is allowed, in words and as low <= value < high.
