@@ -1,6 +1,11 @@
 """The order of batches is PyTorch's, bit for bit: seeds, generators, samplers, splits; and after a
 pass the random stream stands where PyTorch's stands. It knows no model."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -23,7 +28,6 @@ LINES = [
     "loader(range(4), 4, sampler=d.WeightedRandomSampler([0.1, 3.0, 0.0, 2.0], 9))",
     "loader(range(4), 4, sampler=d.WeightedRandomSampler([0.1, 3.0, 0.5, 2.0], 3, False))",
     "loader(range(20), 4, sampler=d.DistributedSampler(range(20), 3, 1, seed=5))",
-    "loader(range(10), 3, shuffle=True, num_workers=2)",
     "loader(d.random_split(range(20), [0.3, 0.3, 0.4])[2], 3, shuffle=True)",
     "loader(d.random_split(range(20), [3, 17], generator=g)[1], 6)",
     "loader(d.TensorDataset(lib.arange(9), lib.rand(9)), 4, shuffle=True)",
@@ -50,23 +54,23 @@ def test_batches_come_as_in_pytorch(line):
     assert outcome(tl, line) == outcome(torch, line)
 
 
-def test_a_random_dataset_draws_as_pytorchs_workers_do():
-    class Noisy:
-        def __init__(self, lib):
-            self.lib = lib
+class Noisy:
+    """A dataset that draws its items."""
 
-        def __len__(self):
-            return 9
+    def __init__(self, lib):
+        self.lib = lib
 
-        def __getitem__(self, i):
-            return self.lib.rand(2)
+    def __len__(self):
+        return 9
 
-    def passes(lib):
-        lib.manual_seed(3)
-        loader = lib.utils.data.DataLoader(Noisy(lib), 2, shuffle=True, num_workers=2)
-        return [batch.tolist() for batch in loader]
+    def __getitem__(self, i):
+        return self.lib.rand(2)
 
-    assert passes(tl) == passes(torch)
+
+def noisy_pass(lib):
+    lib.manual_seed(3)
+    loader = lib.utils.data.DataLoader(Noisy(lib), 2, shuffle=True, num_workers=2)
+    return [batch.tolist() for batch in loader]
 
 
 def test_two_loaders_in_step():
@@ -79,20 +83,46 @@ def test_two_loaders_in_step():
     assert pairs(tl) == pairs(torch)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_draws_between_the_batches(workers):
+def draws_between(lib, workers):
     """Workers are handed positions ahead of time, and replaced samples are drawn 32 by 32."""
+    lib.manual_seed(3)
+    g = lib.Generator().manual_seed(5)
+    sampler = lib.utils.data.RandomSampler(range(9), True, 100, g)
+    loader = lib.utils.data.DataLoader(range(9), 8, sampler=sampler, num_workers=workers)
+    shuffled = lib.utils.data.DataLoader(range(9), 2, shuffle=True, num_workers=workers)
+    batches, others = iter(loader), iter(shuffled)
+    found = [lib.rand(1).tolist()]
+    for batch in batches:
+        found += [batch.tolist(), lib.rand(1, generator=g).tolist(), lib.rand(1).tolist()]
+    return [*found, *(batch.tolist() for batch in others), lib.rand(1).tolist()]
 
-    def seen(lib):
-        lib.manual_seed(3)
-        g = lib.Generator().manual_seed(5)
-        sampler = lib.utils.data.RandomSampler(range(9), True, 100, g)
-        loader = lib.utils.data.DataLoader(range(9), 8, sampler=sampler, num_workers=workers)
-        shuffled = lib.utils.data.DataLoader(range(9), 2, shuffle=True, num_workers=workers)
-        batches, others = iter(loader), iter(shuffled)
-        found = [lib.rand(1).tolist()]
-        for batch in batches:
-            found += [batch.tolist(), lib.rand(1, generator=g).tolist(), lib.rand(1).tolist()]
-        return [*found, *(batch.tolist() for batch in others), lib.rand(1).tolist()]
 
-    assert seen(tl) == seen(torch)
+def test_draws_between_the_batches():
+    assert draws_between(tl, 0) == draws_between(torch, 0)
+
+
+WITH_WORKERS = {
+    "shuffled": lambda lib: outcome(lib, "loader(range(10), 3, shuffle=True, num_workers=2)"),
+    "noisy": noisy_pass,
+    "between": lambda lib: draws_between(lib, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def pytorchs_workers():
+    """What PyTorch's workers give. They are forks, and a fork of a process whose threads have run
+    a backward pass dies now and then; so they get a process of their own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, __file__]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", WITH_WORKERS)
+def test_workers_change_nothing_but_what_pytorchs_change(name, pytorchs_workers):
+    assert json.loads(json.dumps(WITH_WORKERS[name](tl))) == pytorchs_workers[name]
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: found(torch) for name, found in WITH_WORKERS.items()}))

@@ -231,5 +231,5 @@ def batch_end_callback(trainer):
 
 trainer.add_callback("on_batch_end", batch_end_callback)
 trainer.run()
-for batch in DataLoader(test_dataset, shuffle=True, batch_size=6, num_workers=2, drop_last=True):
+for batch in DataLoader(test_dataset, shuffle=True, batch_size=6, drop_last=True):
     print(batch[0].shape, batch[1][0])

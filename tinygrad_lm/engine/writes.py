@@ -59,7 +59,7 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
         x.array[key] = source
     except IndexError as error:
         raise IndexError(f"[setitem] the position must exist: {error}") from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         shape = getattr(source, "shape", "a number")
         raise RuntimeError(
             f"[setitem] the value must fit the region {tuple(x.array[key].shape)}, got {shape}: "
