@@ -69,7 +69,7 @@ def test_wrong_keys_are_refused_for_reading_and_writing(key, error):
 
 def test_a_value_of_two_axes_does_not_fit_where_a_mask_holds():
     """NumPy calls this a TypeError; it is a shape that does not fit, as any other."""
-    x = tl.zeros(5)
+    x = tg.zeros(5)
     with pytest.raises(RuntimeError, match=r"\[setitem\] the value must fit the region \(2,\)"):
-        x[tl.tensor([False, False, True, False, True])] = tl.zeros(7, 5)
+        x[tg.tensor([False, False, True, False, True])] = tg.zeros(7, 5)
     assert (x == 0).all()
