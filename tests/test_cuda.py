@@ -54,7 +54,7 @@ def losses(device, steps=10):
     ids = tg.randint(11, (4, 9)).to(device)
     found = []
     for _ in range(steps):
-        _, loss = model(ids[:, :-1], ids[:, 1:])
+        _, loss = model(ids[:, :-1], ids[:, 1:].contiguous())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         tg.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
