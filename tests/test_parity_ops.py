@@ -66,6 +66,7 @@ torch.count_nonzero(n) | n.count_nonzero(dim=1) | x.median() | x.median(1) | v.m
 b.median(dim=0) | torch.bincount(k.view(-1)) | torch.bincount(rows, minlength=5) | torch.unique(n)
 n.unique(return_counts=True) | torch.unique(n, return_inverse=True)
 torch.histogram(x.detach(), bins=4) | torch.histogram(x.detach(), bins=3, range=(-1., 1.))
+torch.histogram(x.detach(), 3, range=(-1., 1.), weight=x.detach().abs(), density=True)
 torch.histogram(long.detach(), density=True, bins=5) | n.sum() | n.sum(0) | n.prod() | n.cumsum(1)
 n.max() | n.max(1) | n.argmax() | n.float().std() | (n == 0).sum().item() | n.min(0)
 torch.tensor([]).sum() | torch.zeros(0, 3).sum(0) | torch.zeros(0).mean()

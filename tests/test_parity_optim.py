@@ -133,7 +133,7 @@ def test_same_signature_defaults_and_repr(name):
         for module in (torch.optim, optim)
     }
     assert settings[optim] == settings[torch.optim]
-    a, b, _, _ = pair(name)
+    a, b, _, _ = pair(name, groups=lambda params: [{"params": params[:2]}, {"params": params[2:]}])
     assert b.state_dict() == a.state_dict()
     assert repr(b) == repr(a)
 

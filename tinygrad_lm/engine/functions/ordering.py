@@ -90,18 +90,20 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 def histogram(
-    input: Tensor, bins: Any = 100, *, range: Any = None, density: bool = False
+    input: Tensor, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> ReturnType:
-    """(hist, bin_edges): counts, or densities, of all elements in equal bins, as floats."""
+    """(hist, bin_edges): counts, sums of weights, or densities of all elements, as floats."""
     if not input.is_floating_point():
         raise NotImplementedError(
             f"[histogram] needs a floating-point tensor, got {input.dtype}; use float() or bincount"
         )
     x = input.detach().array.reshape(-1)
-    edges = raw(bins)
+    if weight is not None and weight.shape != input.shape:
+        raise RuntimeError(f"[histogram] weight must be {input.shape}, got {weight.shape}")
+    how = {"weights": None if weight is None else raw(weight).reshape(-1), "density": density}
     if not isinstance(bins, int) and range is not None:
         raise RuntimeError("[histogram] range must be left out when the bin edges are given")
-    hist, edges = library(x).histogram(x, bins=edges, range=range, density=density)
+    hist, edges = library(x).histogram(x, bins=raw(bins), range=range, **how)
     return ReturnType.of(
         "histogram", hist=wrap(hist.astype(x.dtype)), bin_edges=wrap(edges.astype(x.dtype))
     )
