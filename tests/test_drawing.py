@@ -55,6 +55,24 @@ def test_svg_is_well_formed_and_boxes_do_not_overlap(tmp_path):
     assert "w <&>" in [t.text for t in root.iter(f"{space}text")]
 
 
+def test_no_box_hides_an_arrow_that_goes_past_it():
+    """x + f(g(x)) stands in one column; the arrow from x to the sum must be seen beside f and g."""
+    x = tl.ones(2, requires_grad=True)
+    y = x.exp()
+    text = tl.draw_graph(y + y.tanh().exp() + x)
+    number = r"(-?[\d.]+)"
+    boxes = re.findall(rf'<rect x="{number}" y="{number}" width="{number}" height="{number}"', text)
+    boxes = [tuple(map(float, box)) for box in boxes]
+    paths = re.findall(rf'd="M{" ".join([number] * 2)}C{" ".join([number] * 6)}', text)
+    assert len(boxes) == 6 and text.count("marker-end") == 7
+    for path in paths:
+        p = [float(c) for c in path]
+        for t in (i / 50 for i in range(1, 50)):
+            weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
+            at_x, at_y = (sum(w * c for w, c in zip(weights, p[i::2])) for i in (0, 1))
+            assert not any(x < at_x < x + w and y < at_y < y + h for x, y, w, h in boxes)
+
+
 @pytest.mark.parametrize(
     ("output", "settings", "message"),
     [

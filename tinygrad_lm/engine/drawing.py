@@ -82,28 +82,36 @@ def dot_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]])
     return "\n".join([*rows, "}", ""])
 
 
-def _layers(count: int, arrows: list[tuple[int, int]]) -> list[list[int]]:
-    """Boxes by their distance from the result; each layer ordered by where its users stand."""
-    depth = [0] * count
-    users: list[list[int]] = [[] for _ in range(count)]
+def _layers(count: int, arrows: list[tuple[int, int]]) -> tuple[list[list[int]], list]:
+    """Boxes by their distance from the result, each layer ordered by where its users stand; and the
+    arrows, long ones in pieces: by a point (from `count` on) in each layer between, so that no box
+    hides them."""
+    depth, pieces = [0] * count, []
+    for a, b in sorted(arrows, reverse=True):  # users come later, so they are known already
+        depth[a] = max(depth[a], depth[b] + 1)
     for a, b in arrows:
+        for d in range(depth[a] - 1, depth[b], -1):
+            depth.append(d)
+            pieces.append((a, len(depth) - 1))
+            a = len(depth) - 1
+        pieces.append((a, b))
+    users: list[list[int]] = [[] for _ in depth]
+    for a, b in pieces:
         users[a].append(b)
-    for i in reversed(range(count)):  # users come later in the list, so they are known already
-        depth[i] = max((depth[b] + 1 for b in users[i]), default=0)
     layers: list[list[int]] = [[] for _ in range(max(depth) + 1)]
-    position = [0.0] * count
+    position = [0.0] * len(depth)
     for d in range(len(layers)):
-        members = [i for i in range(count) if depth[i] == d]
+        members = [i for i, at in enumerate(depth) if at == d]
         centre = {i: sum(position[b] for b in users[i]) / max(len(users[i]), 1) for i in members}
         layers[d] = sorted(members, key=lambda i: (centre[i], i))
         for x, i in enumerate(layers[d]):
             position[i] = x - len(members) / 2
-    return layers[::-1]
+    return layers[::-1], pieces
 
 
 def svg_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
-    layers = _layers(len(nodes), arrows)
-    widths = [max(map(len, t)) * LETTER + 16 for t in texts]
+    layers, pieces = _layers(len(nodes), arrows)
+    widths = [max(map(len, t)) * LETTER + 16 for t in texts] + [0] * len(pieces)
     height = 2 * LINE + 10
     total = max(sum(widths[i] + GAP_X for i in layer) for layer in layers) + GAP_X
     corner: dict[int, tuple[float, float]] = {}
@@ -120,14 +128,14 @@ def svg_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]])
         'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>',
         f'<rect width="{total:.0f}" height="{full:.0f}" fill="white"/>',
     ]
-    for a, b in arrows:
+    for a, b in pieces:
         (xa, ya), (xb, yb) = corner[a], corner[b]
         start, end = (xa + widths[a] / 2, ya + height), (xb + widths[b] / 2, yb)
         bend = (start[1] + end[1]) / 2
+        tip = '" marker-end="url(#tip)' if b < len(nodes) else f"V{yb + height:.1f}"
         rows.append(
             f'<path d="M{start[0]:.1f} {start[1]:.1f}C{start[0]:.1f} {bend:.1f} '
-            f'{end[0]:.1f} {bend:.1f} {end[0]:.1f} {end[1]:.1f}" fill="none" stroke="#555" '
-            'marker-end="url(#tip)"/>'
+            f'{end[0]:.1f} {bend:.1f} {end[0]:.1f} {end[1]:.1f}{tip}" fill="none" stroke="#555"/>'
         )
     for i, (node, text) in enumerate(zip(nodes, texts, strict=True)):
         (x, y), fill = corner[i], "#fff" if isinstance(node, Node) else "#cfe8ff"
