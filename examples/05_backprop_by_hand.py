@@ -166,6 +166,7 @@ def main():
     for x in v.values():
         x.retain_grad()
     v["loss"].backward()
+    common.picture(args, "05_graph.svg", torch.draw_graph, v["loss"], p)
     fused = F.cross_entropy(v["logits"], Y[ix])
     print(f"loss {v['loss'].item():.4f}; by F.cross_entropy {fused.item():.4f}\n")
     with torch.no_grad():

@@ -120,7 +120,7 @@ def test_backprop_by_hand(fast):
     assert rows["largest difference of any gradient"]["ours"] < 1e-6
     compared = re.findall(r"^(\w+) +(exact|close) ", printed, re.M)
     assert {"logits", "inv", "var", "C", "gain", "h"} < {name for name, _ in compared}
-    assert len(compared) == 26 + 7
+    assert len(compared) == 26 + 7 and "05_graph.svg" in printed
     last = rows["trained without autograd: dev"]
     assert last["ours"] < last["floor"]
 
