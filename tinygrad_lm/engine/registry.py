@@ -40,7 +40,7 @@ class Op:
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
         self.name = function.__name__.strip("_")
         self.function, self.cast, self.view, self.fused = function, cast, view, fused
-        self.kernels: dict[type, Callable] = {}
+        self.kernels: dict[type, list[Callable]] = {}  # tried in turn
         self.arity = sum(
             p.kind is p.POSITIONAL_OR_KEYWORD for p in signature(function).parameters.values()
         )
@@ -56,12 +56,11 @@ class Op:
     def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
         if mode.autocast is not None:
             inputs = mode.autocast(self.name, inputs)
-        function = self.function
+        function, kernels = self.function, None
         if self.fused:
-            kernel = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
-            if not kernel or mode.differentiable_pullbacks:
+            kernels = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
+            if not kernels or mode.differentiable_pullbacks:
                 return function(*[_as_input(self.name, x) for x in inputs], **settings)
-            function = kernel
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
@@ -94,11 +93,15 @@ class Op:
             self._cast(arrays, kind)
         if wanted and mode.differentiable_pullbacks:
             return self._record_twice(inputs, settings, parents)
+        found: Any = NotImplemented
         try:
-            found = quietly(function, *arrays, **settings)
+            for function in kernels or (self.function,):
+                found = quietly(function, *arrays, **settings)
+                if found is not NotImplemented:
+                    break
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, inputs) from error
-        if found is NotImplemented:  # a kernel for which these inputs are too unusual
+        if found is NotImplemented:  # for each kernel these inputs are too unusual
             return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
         if type(found) is not tuple or len(found) != 2:
             raise TypeError(f"[{self.name}] must return (value, pullbacks), got {found!r:.60}")
@@ -252,11 +255,12 @@ def kernel(op: Op, array_type: type) -> Callable:
     """Register a faster way to a fused op for one array type.
 
     It gets the same inputs as arrays, None for those that were left out, and returns
-    (value, pullbacks) like a primitive, or NotImplemented to leave the work to the composition.
+    (value, pullbacks) like a primitive, or NotImplemented to leave the work to the kernel that was
+    registered before it, at last to the composition.
     """
 
     def register(f: Callable) -> Callable:
-        op.kernels[array_type] = f
+        op.kernels.setdefault(array_type, []).insert(0, f)
         return f
 
     return register
