@@ -9,6 +9,8 @@ kernels do the same work. The loops are in the .h files; here arrays become thei
 import os
 from typing import Any
 
+from .. import cpu  # noqa: F401  (registered first, so that they are tried last)
+
 
 def _load() -> Any:
     if os.environ.get("TINYGRAD_LM_COMPILED") == "0":
