@@ -13,7 +13,7 @@ from ..engine.autograd import mark_written
 from ..engine.backend import get_num_threads, library, quietly
 from ..engine.creation import tensor
 from ..engine.functions.joining import cat
-from ..engine.kernels.compiled import fast
+from ..engine.kernels.compiled.loaded import fast
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor, wrap
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..engine.backend import get_num_threads
-from ..engine.kernels.compiled import fast
+from ..engine.kernels.compiled.loaded import fast
 from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 

@@ -9,6 +9,7 @@
 #include "pool.h"
 #include "rows.h"
 #include "attention.h"
+#include "mersenne.h"
 
 #define MOST 12 /* arrays of one call */
 
@@ -286,6 +287,25 @@ static PyObject *attention(ARGUMENTS) {
     return end(&a);
 }
 
+/* keep_below(n, bound, keep, key, position): the new position */
+static PyObject *keep_below_(ARGUMENTS) {
+    EXPECT(5);
+    long n = INT;
+    uint64_t bound = PyLong_AsUnsignedLongLong(args[next++]);
+    uint8_t *keep = memory(&a, args[next++], n, 1, PyBUF_WRITABLE);
+    uint32_t *key = memory(&a, args[next++], WORDS, 4, PyBUF_WRITABLE);
+    long position = INT;
+    if (READY && (position < 0 || position > WORDS))
+        PyErr_SetString(PyExc_ValueError, "[bernoulli] the position must be in 0 ... 624");
+    if (READY) {
+        Py_BEGIN_ALLOW_THREADS;
+        position = keep_below(keep, n, bound, key, position);
+        Py_END_ALLOW_THREADS;
+    }
+    PyObject *done = end(&a);
+    return done ? (Py_DECREF(done), PyLong_FromLong(position)) : NULL;
+}
+
 #define KERNEL(name, function) {name, (PyCFunction)(void *)function, METH_FASTCALL, NULL}
 static PyMethodDef KERNELS[] = {
     KERNEL("norm", norm),
@@ -301,6 +321,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("add", add),
     KERNEL("scale", scale_),
     KERNEL("attention", attention),
+    KERNEL("keep_below", keep_below_),
     {0},
 };
 static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_fast", NULL, -1, KERNELS};

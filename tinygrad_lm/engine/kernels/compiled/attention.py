@@ -9,7 +9,7 @@ import numpy
 from ...backend import get_num_threads
 from ...ops import fused
 from ...registry import kernel
-from . import fast
+from .loaded import fast
 
 
 @kernel(fused.scaled_dot_product_attention, numpy.ndarray)

@@ -10,7 +10,7 @@ from ...autograd import Part
 from ...backend import get_num_threads
 from ...ops import fused
 from ...registry import kernel
-from . import fast
+from .loaded import fast
 
 
 def dense(*arrays):

@@ -49,7 +49,7 @@ INLINE float largest(vec x) {
    its bits. Below float32's normal numbers 0, above its largest infinity, NaN stays NaN. */
 INLINE vec exp_(vec x) {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
-    vec in = choose(x < all(-87.0f), all(-87.0f), x);
+    vec in = choose(x < all(-87.3f), all(-87.3f), x);
     in = choose(in > all(88.5f), all(88.5f), in);
     vec shifted = in * 1.44269504f + round, n = shifted - round;
     vec r = in - n * 0.693359375f + n * 2.12194440e-4f;
@@ -62,6 +62,6 @@ INLINE vec exp_(vec x) {
     y = y * (r * r) + r + 1.0f;
     ints power = ((ints)shifted - (ints)all(round) + 127) << 23;
     y *= (vec)power;
-    y = choose(x < all(-87.0f), all(0.0f), y);
+    y = choose(x < all(-87.3f), all(0.0f), y);
     return choose(x > all(88.5f), all(__builtin_inff()), y);
 }
