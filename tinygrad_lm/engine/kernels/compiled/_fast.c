@@ -1,6 +1,6 @@
-/* The compiled kernels as a Python module: what the loops of rows.h and attention.h do, on float32
-   arrays that Python gives as buffers. Optional: without a C compiler the NumPy kernels do the same.
-   Whoever calls has checked meanings; here only sizes are, so that no memory is touched in error. */
+/* The compiled kernels as a Python module: what the loops of rows.h and attention.h do, on
+   float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
+   Whoever calls has checked meanings; here sizes are, so that no memory is touched in error. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -5,13 +5,14 @@
 #define TILE 6    /* rows of a tile of a product */
 #define QUERIES 48 /* queries in a block */
 
-/* c = or += a b for a tile of `rows` x `wide` vectors: sum over k < depth of a[i ai + k ak] b[k]; rows
-   of b and c at steps ldb and ldc. */
+/* c = or += a b for a tile of `rows` x `wide` vectors: sum over k < depth of a[i ai + k ak] b[k];
+   rows of b and c at steps ldb and ldc. */
 INLINE void tile(const int rows, const int wide, long depth, const float *a, long ai, long ak,
                  const float *b, long ldb, float *c, long ldc, int adding) {
     vec total[TILE][WIDE];
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < wide; j++) total[i][j] = adding ? load(c + i * ldc + j * LANES) : all(0);
+        for (int j = 0; j < wide; j++)
+            total[i][j] = adding ? load(c + i * ldc + j * LANES) : all(0);
     for (long k = 0; k < depth; k++, b += ldb, a += ak) {
         vec row[WIDE];
         for (int j = 0; j < wide; j++) row[j] = load(b + j * LANES);

@@ -1,5 +1,6 @@
-"""The compiled loops as a module, `fast`, or None: without a C compiler at install, on a processor
-other than the one they were compiled for, or with `TINYGRAD_LM_COMPILED=0` in the environment.
+"""The compiled loops as a module, `fast`. It is None without a C compiler at install, on a processor
+other than the one they were compiled for, or with `TINYGRAD_LM_COMPILED=0` in the environment. This
+file knows no op.
 """
 
 import os

@@ -4,7 +4,7 @@
 #define WORDS 624
 #define SHIFT 397
 
-/* The next 624 words from the last; each half of the loop reads what is 397 ahead, or 227 behind. */
+/* The next 624 words from the last; one loop reads what is 397 ahead, the other 227 behind. */
 static void twist(uint32_t *key) {
 #define NEXT(k, other, following)                                        \
     uint32_t y = (key[k] & 0x80000000u) | (key[following] & 0x7fffffffu); \

@@ -1,5 +1,6 @@
-/* Threads for the loops: `parallel` hands out ranges of rows to whichever thread is free. The ranges
-   depend on `grain` alone, never on the number of threads, so any number gives the same bits. */
+/* Threads for the loops: `parallel` hands out ranges of rows to whichever thread is free. The
+   ranges depend on `grain` alone, never on the number of threads, so any number gives the same
+   bits. It knows no array and no kernel. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -62,7 +63,7 @@ static void forget_workers(void) {
     atomic_flag_clear(&pool_busy);
 }
 
-/* work(job, from, to) for ranges of `grain` rows (the last may be shorter) that cover 0 ... rows. */
+/* work(job, from, to) for ranges of `grain` rows (the last may be shorter) that cover `rows`. */
 static void parallel(Work work, void *job, long rows, long grain, int threads) {
     long ranges = (rows + grain - 1) / grain;
     int helpers = threads > MOST_THREADS ? MOST_THREADS - 1 : threads - 1;

@@ -1,6 +1,6 @@
-/* The loops over rows and elements: norms, GELU, softmax, cross-entropy, dropout, Adam. Each job is a
-   struct of pointers and a function of a range of its rows; sums over rows are kept per range and
-   added up in order, so that they do not depend on threads. */
+/* The loops over rows and elements: norms, GELU, softmax, cross-entropy, dropout, Adam. Each job
+   is a struct of pointers and a function of a range of its rows; sums over rows are kept per range
+   and added up in order, so that they do not depend on threads. */
 
 #include <math.h>
 
@@ -207,8 +207,9 @@ static void cross_entropy_forward(void *job, long from, long to) {
         float top = top_of(x, n);
         vec total = all(0);
         EACH(i, n) total += exp_(get(x, i, n, -INFINITY) - top);
-        w->shift[r] = logf(sum(total)) + top;
-        w->losses[r] = w->targets[r] == w->ignored ? 0 : logf(sum(total)) + (top - x[w->targets[r]]);
+        float whole = logf(sum(total));
+        w->shift[r] = whole + top;
+        w->losses[r] = w->targets[r] == w->ignored ? 0 : whole + (top - x[w->targets[r]]);
     }
 }
 

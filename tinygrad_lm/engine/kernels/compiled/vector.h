@@ -1,12 +1,12 @@
-/* Vectors of float32 by GCC's and Clang's vector types, and the few functions of them that the loops
-   need. It knows no array of Python's and no thread. */
+/* Vectors of float32 by GCC's and Clang's vector types, and the few functions of them that the
+   loops need. It knows no array of Python's and no thread. */
 
 #include <stdint.h>
 #include <string.h>
 
 #if defined(__AVX512F__)
 #define LANES 16
-#define WIDE 4 /* vectors side by side in a tile of a product: 6 x 4 accumulators fill the registers */
+#define WIDE 4 /* vectors side by side in a tile of a product: 6 x 4 sums fill the registers */
 #else
 #define LANES 8
 #define WIDE 2
