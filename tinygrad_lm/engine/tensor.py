@@ -252,5 +252,5 @@ _new = object.__new__
 def wrap(array: Any) -> Tensor:
     """A Tensor around an array, outside the graph, sharing its memory."""
     tensor = _new(Tensor)
-    tensor.array = array
+    tensor.array, tensor.node, tensor.needs_grad, tensor.base = array, None, False, None
     return tensor
