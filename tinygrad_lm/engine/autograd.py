@@ -115,6 +115,8 @@ def sum_to(g: Any, shape: tuple) -> Any:
     if tuple(g.shape) == tuple(shape):
         return g
     lead = g.ndim - len(shape)
+    if lead and shape and tuple(g.shape[lead:]) == tuple(shape):
+        return g.sum(axis=0 if lead == 1 else tuple(range(lead)))
     stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
     try:
         return g.sum(axis=(*range(lead), *stretched), keepdims=True).reshape(shape)

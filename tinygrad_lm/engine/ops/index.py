@@ -13,7 +13,10 @@ from ..registry import primitive
 
 def is_basic(key):
     """Made of integers, slices, None and ... only: such a key gives a view."""
-    return not any(type(k) in LIBRARIES or isinstance(k, (list, bool)) for k in key)
+    for k in key:
+        if type(k) in LIBRARIES or isinstance(k, (list, bool)):
+            return False
+    return True
 
 
 def check_bounds(ids, size, name, first=0):
@@ -98,8 +101,11 @@ def grids_along(indices, axis):
 @primitive(view=True)
 def getitem(x, *, key):
     """x[key]: integers, slices, None, ..., integer arrays and boolean masks in any mixture."""
-    shape = x.shape
-    out = x[key]
+    shape, first = x.shape, key[0] if len(key) == 1 else None
+    if type(first) is type(x) and first.dtype.kind == "i" and x.flags.c_contiguous:
+        out = x.take(first, axis=0)  # the same, several times faster
+    else:
+        out = x[key]
     if type(out) not in LIBRARIES:  # NumPy hands out a scalar where a 0-d view is meant
         out = x[(*key, ...)]
     elif not (is_basic(key) or out.flags.c_contiguous):
