@@ -8,10 +8,11 @@ topological order, with no recursion and no separate pass.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from sys import getrefcount
 from typing import Any
 
 from .backend import LIBRARIES, as_array, library
@@ -103,45 +104,25 @@ class Part:
     def __init__(self, like: Any, shape: tuple, add_to: Callable[[Any], None]):
         self.library, self.dtype, self.shape, self.add_to = library(like), like.dtype, shape, add_to
 
+    def whole(self) -> Any:
+        total = self.library.zeros(self.shape, self.dtype)
+        self.add_to(total)
+        return total
+
 
 def sum_to(g: Any, shape: tuple) -> Any:
     """Undo broadcasting: sum g over every axis that was stretched from `shape`."""
     if tuple(g.shape) == tuple(shape):
         return g
     lead = g.ndim - len(shape)
+    if lead and shape and tuple(g.shape[lead:]) == tuple(shape):
+        return g.sum(axis=0 if lead == 1 else tuple(range(lead)))
     stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
     try:
         return g.sum(axis=(*range(lead), *stretched), keepdims=True).reshape(shape)
     except (ValueError, RuntimeError) as error:
         shapes = f"{tuple(shape)}, got {tuple(g.shape)}"
         raise RuntimeError(f"[backward] a pullback must keep its input's shape {shapes}") from error
-
-
-class _Sum:
-    """Contributions to one gradient. The first array is borrowed (`add` hands the same one to both
-    parents), so it is never added into; from the second on the total is ours."""
-
-    __slots__ = ("owned", "total")
-
-    def __init__(self) -> None:
-        self.total: Any = None
-        self.owned = False
-
-    def add(self, g: Any, fresh: bool = False) -> None:
-        if type(g) is Part:
-            if self.total is None:
-                self.total, self.owned = g.library.zeros(g.shape, g.dtype), True
-            elif not self.owned:
-                self.total, self.owned = self.total.copy(), True
-            g.add_to(self.total)
-        elif self.total is None:
-            self.total, self.owned = g, fresh
-        elif self.owned and type(g) in LIBRARIES:
-            self.total += g
-        else:
-            total = self.total + g
-            is_array = type(g) in LIBRARIES  # else a Tensor, which a graph may still look at
-            self.total, self.owned = (as_array(total) if is_array else total), is_array
 
 
 def _spent(g: Any) -> Any:
@@ -169,7 +150,7 @@ def pull(node: Node, g: Any) -> Any:
     if node.birth < _last_write[0]:
         _check_unwritten(node)
     pullbacks = node.pullbacks
-    if isinstance(pullbacks, tuple):
+    if type(pullbacks) is tuple:
         return [None if p is None else p(g) for p in pullbacks]
     found = pullbacks(g)
     found = found if isinstance(found, (tuple, list)) else (found,)
@@ -181,19 +162,37 @@ def pull(node: Node, g: Any) -> Any:
     return found
 
 
-def _fit(node: Node, dx: Any, parent: Any) -> Any:
-    """One contribution in its parent's shape and dtype, whatever was broadcast or cast before."""
-    if type(dx) is Part:
-        return dx
-    like = parent if type(parent) is Node else parent.array
-    if not node.tensors:
-        dx = as_array(dx)
-        if dx.shape != like.shape:
-            dx = sum_to(dx, like.shape)
-        return dx if dx.dtype == like.dtype else dx.astype(like.dtype)
-    if dx.array.shape != like.shape:
-        dx = sum_to(dx, like.shape)
-    return dx if dx.array.dtype == like.dtype else dx.to(like.dtype)
+def _fit(g: Any, like: Any, tensors: bool) -> Any:
+    """One contribution in its target's shape and dtype, whatever was broadcast or cast before."""
+    if type(g) is Part:
+        return g
+    g = g if tensors else as_array(g)
+    if g.shape != like.shape:
+        g = sum_to(g, like.shape)
+    if tensors:
+        return g if g.array.dtype == like.dtype else g.to(like.dtype)
+    return g if g.dtype == like.dtype else g.astype(like.dtype)
+
+
+def _is_ours(sums: dict, target: Any) -> bool:
+    """Whether the array sums[target] may be written: nobody else holds it (one reference is the
+    table's, one the question's) or looks into it (a view holds what it is a view of)."""
+    return getrefcount(sums[target]) == 2 and sums[target].base is None
+
+
+def _add(sums: dict, target: Any, g: Any) -> None:
+    """sums[target] += g; in place only if the array is ours, for `add` hands one g to both parents
+    and a pullback may return what it was given or what it keeps."""
+    if type(g) is Part:
+        if not _is_ours(sums, target):
+            sums[target] = sums[target].copy()
+        g.add_to(sums[target])
+    elif type(g) not in LIBRARIES or type(sums[target]) not in LIBRARIES:
+        sums[target] = sums[target] + g  # a Tensor, which a graph may look at
+    elif _is_ours(sums, target):
+        sums[target] += g
+    else:
+        sums[target] = as_array(sums[target] + g)
 
 
 def walk(
@@ -208,53 +207,50 @@ def walk(
     with it, the gradients of exactly those nodes and leaves (by id) are returned. `tensor_of` makes
     a Tensor of an array, for graphs whose pullbacks are recorded ops themselves.
     """
-    sums: dict[int, _Sum] = {}
-    heap: list[tuple[int, int]] = []
-    reached: dict[int, Any] = {}
+    sums: dict[Any, Any] = {}  # node or leaf -> what has arrived there
+    newest: list[tuple[int, Node]] = []  # a heap of the nodes among them
     found: dict[int, Any] = {}
-
-    def contribute(target: Any, g: Any, fresh: bool) -> None:
-        key = id(target)
-        if key not in sums:
-            sums[key], reached[key] = _Sum(), target
-            heapq.heappush(heap, (-target.birth if type(target) is Node else 0, key))
-        sums[key].add(g, fresh)
-
-    for target, g in roots:
-        contribute(target, g, False)
-    while heap:
-        _, key = heapq.heappop(heap)
-        target, total = reached.pop(key), sums.pop(key)
-        g = total.total
-        if type(target) is Node and target.tensors and tensor_of is not None:
+    arriving: Any = roots
+    node = g = None
+    while True:
+        for target, g in arriving:
+            if target is None or g is None:
+                continue
+            like = target if type(target) is Node else target.array
+            if type(g) not in LIBRARIES or g.shape != like.shape or g.dtype is not like.dtype:
+                g = _fit(g, like, node is None or node.tensors)
+            if target in sums:
+                _add(sums, target, g)
+            else:
+                sums[target] = g.whole() if type(g) is Part else g
+                if like is target:
+                    heappush(newest, (-target.birth, target))
+        if not newest:
+            break
+        node = heappop(newest)[1]
+        g = sums.pop(node)
+        if node.tensors and tensor_of is not None:
             g = tensor_of(g)
-        g = _hooked(target, g)
-        if wanted is not None and key in wanted:
-            found[key] = g
-        if type(target) is not Node:
-            if wanted is None:
-                target.accumulate(g, total.owned and g is total.total)
-            continue
-        contributions = pull(target, g)
+        if node.hooks:
+            g = _hooked(node, g)
+        if wanted is not None and id(node) in wanted:
+            found[id(node)] = g
+        arriving = zip(node.parents, pull(node, g))
         if not retain_graph:
-            target.pullbacks = _spent
-        for parent, dx in zip(target.parents, contributions, strict=True):
-            if parent is not None and dx is not None:
-                fitted = _fit(target, dx, parent)
-                contribute(parent, fitted, _is_fresh(fitted, g, contributions))
-        del contributions, g, total
+            node.pullbacks = _spent
+    del arriving, g
+    for leaf in sums:
+        if leaf.hooks:
+            sums[leaf] = _hooked(leaf, sums[leaf])
+        if wanted is None:
+            leaf.accumulate(sums[leaf], _is_ours(sums, leaf))
+        elif id(leaf) in wanted:
+            found[id(leaf)] = sums[leaf]
     return found
 
 
 def _hooked(target: Any, g: Any) -> Any:
-    for hook in target.hooks or ():
+    for hook in target.hooks:
         replaced = hook(g)
         g = g if replaced is None else replaced
     return g
-
-
-def _is_fresh(fitted: Any, g: Any, contributions: Any) -> bool:
-    """An array the pullback just made belongs to nobody else; a view, or g itself, may."""
-    if fitted is g or getattr(fitted, "base", g) is not None:
-        return False
-    return sum(fitted is other for other in contributions) <= 1

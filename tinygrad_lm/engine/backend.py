@@ -6,11 +6,9 @@ it. This file knows no gradient and no Tensor.
 
 from __future__ import annotations
 
-import contextvars
 import ctypes
 import os
 import sys
-import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,6 +34,7 @@ from .dtypes import (  # noqa: F401  (one door to all facts about arrays)
     set_default_dtype,
     uint8,
 )
+from .modes import mode
 
 # ---------------------------------------------------------------- array libraries
 
@@ -184,22 +183,10 @@ def to_numpy(array: Any) -> numpy.ndarray:
 # ---------------------------------------------------------------- quiet arithmetic, threads, memory
 
 
-class _Quiet(threading.local):
-    """A context per thread in which NumPy does not warn about overflow or 0/0 (nor does PyTorch).
-    Entering it costs a tenth of `numpy.errstate` and leaves the user's own settings alone."""
-
-    def __init__(self) -> None:
-        self.context = contextvars.copy_context()
-        self.context.run(numpy.seterr, all="ignore")
-
-
-_quiet = _Quiet()
-
-
 def quietly(function: Any, *args: Any, **kwargs: Any) -> Any:
     """function(*args, **kwargs) without floating-point warnings."""
     try:
-        return _quiet.context.run(function, *args, **kwargs)
+        return mode.quiet.run(function, *args, **kwargs)
     except RuntimeError as error:
         if "cannot enter context" not in str(error):
             raise

@@ -3,6 +3,7 @@ Nothing is computed here."""
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 from . import backprop, chance, creation
@@ -154,20 +155,22 @@ def _like(tensor: Tensor, how: dict) -> dict:
 
 
 def _operator(op: Any) -> tuple[Any, Any]:
+    call = op if isinstance(op, FunctionType) else op.__call__  # bound here, once
+
     def forward(self: Tensor, other: Any) -> Any:
-        return op(self, other) if _understood(other) else NotImplemented
+        return call(self, other) if isinstance(other, USUAL) or _fits(other) else NotImplemented
 
     def reflected(self: Tensor, other: Any) -> Any:
-        return op(other, self) if _understood(other) else NotImplemented
+        return call(other, self) if isinstance(other, USUAL) or _fits(other) else NotImplemented
 
     return forward, reflected
 
 
-def _understood(other: Any) -> bool:
-    kind = type(other)
-    return kind is Tensor or kind is float or kind is int or not isinstance(
-        other, (str, list, tuple, dict, type(None), type)
-    )  # fmt: skip
+USUAL = (Tensor, float, int)
+
+
+def _fits(other: Any) -> bool:
+    return not isinstance(other, (str, list, tuple, dict, type(None), type))
 
 
 def _writer(op: Any) -> Any:

@@ -1,19 +1,27 @@
-"""Whether ops are recorded: switches per thread, as context managers and decorators. They know
-nothing of what is recorded."""
+"""How ops run, per thread: whether they are recorded, and quietly. Switches as context managers and
+decorators; they know nothing of what is recorded."""
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy
+
 
 class _Mode(threading.local):
-    recording = True
-    differentiable_pullbacks = False  # see `higher_order`
-    autocast: Callable[[str, tuple], tuple] | None = None  # (op, inputs) -> inputs, see `amp`
+    def __init__(self) -> None:
+        self.recording = True
+        self.differentiable_pullbacks = False  # see `higher_order`
+        self.autocast: Callable[[str, tuple], tuple] | None = None  # see `amp`
+        # A context in which NumPy does not warn about overflow or 0/0 (nor does PyTorch). Running
+        # in it costs a fiftieth of `numpy.errstate` and leaves the user's own settings alone.
+        self.quiet = contextvars.copy_context()
+        self.quiet.run(numpy.seterr, all="ignore")
 
 
 mode = _Mode()

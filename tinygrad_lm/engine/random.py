@@ -50,7 +50,9 @@ class Generator:
         if not -(2**63) <= seed < 2**64:
             raise ValueError(f"[manual_seed] seed must be in [-2**63, 2**64), got {seed}; % 2**64?")
         self._seed = seed % 2**64
-        self._twister = np.random.RandomState(self._seed & 0xFFFFFFFF)
+        self._bits = np.random.MT19937()
+        self._twister = np.random.RandomState(self._bits)
+        self._twister.seed(self._seed & 0xFFFFFFFF)
         self._half = math.nan  # the sine half of a normal pair that waits for the next call
         return self
 
@@ -138,19 +140,17 @@ class Generator:
         """Integers in [low, high): r mod (high - low) + low; 64-bit words from a width of 2^28."""
         if not low < high:
             raise RuntimeError(f"[randint] needs low < high, got {low} and {high}; swap them?")
-        out = np.empty(shape, dtype)
+        out, width = np.empty(shape, dtype), high - low
         if out.dtype.kind in "iu":
-            limits = np.iinfo(out.dtype)
-            if low < limits.min or high - 1 > limits.max:
+            signed, bits = out.dtype.kind == "i", 8 * out.itemsize
+            if low < -signed << (bits - 1) or high > 1 << (bits - signed):
                 raise RuntimeError(
                     f"[randint] {out.dtype} must hold all of [{low}, {high}); use a wider dtype"
                 )
-        width = high - low
         word = np.uint32 if width < 2**28 else np.uint64
 
         def draw(n: int) -> np.ndarray:
-            rest = (self._words(n, word) % word(width)).astype(np.uint64)
-            return (rest + np.uint64(low % 2**64)).view(np.int64)  # wraps, as int64 would
+            return (self._words(n, word) % word(width)).astype(np.int64) + low  # may wrap around
 
         return fill(out, draw)
 
@@ -217,7 +217,10 @@ class Generator:
         return look_up(probs, u).reshape(*probs.shape[:-1], num_samples)
 
     def _words(self, n: int, word: Any) -> np.ndarray:
-        """n raw words of 32 or 64 bits; `randint` over a full range neither skips nor hoards."""
+        """n raw words of 32 or 64 bits; `randint` over a full range neither skips nor hoards, but
+        takes its time to start."""
+        if word is np.uint32 and n < 1000:
+            return self._bits.random_raw(n).astype(word)
         return self._twister.randint(0, int(np.iinfo(word).max) + 1, size=n, dtype=word)
 
     def _unit(self, n: int, dtype: Any) -> np.ndarray:

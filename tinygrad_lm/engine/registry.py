@@ -16,7 +16,7 @@ import numpy
 
 from . import backend
 from .autograd import Node, storage
-from .backend import LIBRARIES, as_array, device_of, dtype_of, quietly, result_type
+from .backend import LIBRARIES, as_array, device_of, dtype_of, result_type
 from .modes import mode
 from .tensor import Tensor, wrap
 
@@ -54,49 +54,50 @@ class Op:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
-        if mode.autocast is not None:
-            inputs = mode.autocast(self.name, inputs)
-        function, kernels = self.function, None
+        now = mode.__dict__  # this thread's switches, looked up once
+        if now["autocast"] is not None:
+            inputs = now["autocast"](self.name, inputs)
+        ways: Any = (self.function,)
+        recording = now["recording"]
         if self.fused:
-            kernels = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
-            if not kernels or mode.differentiable_pullbacks:
-                return function(*[_as_input(self.name, x) for x in inputs], **settings)
+            ways = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
+            if not ways or now["differentiable_pullbacks"]:
+                return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
-        recording, wanted = mode.recording, False
+        wanted = 0  # how many parents want a gradient
         kind = None  # the one dtype of all inputs, or False once two differ
         for x in inputs:
+            parent = None
             if isinstance(x, Tensor):
                 if x.base is not None and x.seen != x.base.version:
                     x.refresh()
-                arrays.append(x.array)
                 if recording and x.needs_grad:
-                    parents.append(x.node or x)
-                    wanted = True
-                else:
-                    parents.append(None)
-                if kind is None:
-                    kind = x.array.dtype
-                elif kind is not x.array.dtype and kind != x.array.dtype:
-                    kind = False
-            else:
-                if not (x is None or type(x) is float or type(x) is int):
-                    x = _plain(self.name, x)
-                arrays.append(x)
-                parents.append(None)
-                if kind is None and type(x) in LIBRARIES:
-                    kind = x.dtype
-                elif type(x) in LIBRARIES and kind != x.dtype:
-                    kind = False
-        if self.cast is not None:
-            self._cast(arrays, kind)
-        if wanted and mode.differentiable_pullbacks:
+                    parent = x.node or x
+                    wanted += 1
+                x = x.array
+                if kind is not x.dtype:
+                    kind = x.dtype if kind is None else False
+            elif not (x is None or type(x) is float or type(x) is int):
+                x = _plain(self.name, x)
+                if type(x) in LIBRARIES and kind is not x.dtype:
+                    kind = x.dtype if kind is None else False
+            arrays.append(x)
+            parents.append(parent)
+        if self.cast is not None and not (kind and kind.kind == "f"):
+            self._cast(arrays)  # else a Python number takes part in the arrays' own type
+        if wanted and now["differentiable_pullbacks"]:
             return self._record_twice(inputs, settings, parents)
         found: Any = NotImplemented
         try:
-            for function in kernels or (self.function,):
-                found = quietly(function, *arrays, **settings)
+            for function in ways:
+                try:
+                    found = now["quiet"].run(function, *arrays, **settings)
+                except RuntimeError as error:
+                    if "cannot enter context" not in str(error):  # which means: it is quiet already
+                        raise
+                    found = function(*arrays, **settings)
                 if found is not NotImplemented:
                     break
         except (ValueError, TypeError, IndexError) as error:
@@ -106,21 +107,19 @@ class Op:
         if type(found) is not tuple or len(found) != 2:
             raise TypeError(f"[{self.name}] must return (value, pullbacks), got {found!r:.60}")
         out, pullbacks = found
-        return self._result(out, pullbacks, inputs, parents if wanted else None)
-
-    def _result(self, out: Any, pullbacks: Any, inputs: tuple, parents: list | None) -> Tensor:
-        """The value as a Tensor, with its node if anything is to be recorded."""
         if type(out) not in LIBRARIES:
             out = as_array(out)
         result = wrap(out)
-        if parents is not None and pullbacks is not None:
-            pullbacks = self._wanted(pullbacks, parents)
+        if wanted and pullbacks is not None:
+            if type(pullbacks) is tuple and not wanted == len(parents) == len(pullbacks):
+                pullbacks = self._wanted(pullbacks, parents)
             result.node = Node(self.name, out, tuple(parents), pullbacks)
             result.needs_grad = True
-        x = inputs[0] if self.view else None
-        if isinstance(x, Tensor) and out.base is not None and storage(out) is storage(x.array):
-            result.base = x if x.base is None else x.base
-            result.seen = result.base.version
+        if self.view and out.base is not None and isinstance(inputs[0], Tensor):
+            x = inputs[0]
+            if storage(out) is storage(x.array):
+                result.base = x if x.base is None else x.base
+                result.seen = result.base.version
         return result
 
     def _wanted(self, pullbacks: Any, parents: list) -> Any:
@@ -132,11 +131,14 @@ class Op:
             raise TypeError(f"[{self.name}] each input must have a pullback or None, got {counts}")
         return tuple([None if p is None else f for p, f in zip(parents, pullbacks)])
 
-    def _cast(self, arrays: list, kind: Any) -> None:
+    def _cast(self, arrays: list) -> None:
         """Promote the inputs as PyTorch does. The walk casts gradients back by itself."""
-        numbers = [x for x in arrays if type(x) in (bool, int, float)]
-        if kind and (kind.kind == "f" or not (numbers or self.cast == "float")):
-            return  # a Python number takes part in the array's own type
+        kinds = {x.dtype for x in arrays if type(x) in LIBRARIES}
+        numbers = any(type(x) in (bool, int, float) for x in arrays)
+        if len(kinds) == 1:
+            letter = next(iter(kinds)).kind
+            if letter == "f" or not (numbers or self.cast == "float"):
+                return  # a Python number takes part in the arrays' own type
         if any(x is None for x in arrays):
             raise TypeError(f"[{self.name}] inputs must be Tensors, arrays or numbers, got None")
         target = result_type(*arrays)

@@ -12,7 +12,7 @@ import numpy
 
 from . import backend
 from .autograd import Node, mark_written, storage
-from .backend import device_of, dtype_of, quietly, to_numpy
+from .backend import device_of, dtype_of, to_numpy
 from .interop import Interop
 from .modes import mode
 
@@ -201,7 +201,7 @@ class Tensor(Interop):
         elif self._grad is None:
             self._grad = wrap(g if owned else g.copy())
         else:
-            quietly(self._grad.array.__iadd__, g)
+            self._grad.array += g
             mark_written(self._grad.array)
 
     def register_hook(self, hook: Callable) -> SimpleNamespace:
@@ -252,5 +252,5 @@ _new = object.__new__
 def wrap(array: Any) -> Tensor:
     """A Tensor around an array, outside the graph, sharing its memory."""
     tensor = _new(Tensor)
-    tensor.array = array
+    tensor.array, tensor.node, tensor.needs_grad, tensor.base = array, None, False, None
     return tensor

@@ -20,12 +20,12 @@ IN_PLACE_UFUNCS = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "t
 def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
     """x becomes op(x, ...), in x's own memory, shape and dtype."""
     recorded = _recorded(x, *others)
-    if not recorded and op.__name__ in IN_PLACE_UFUNCS and x.is_floating_point() and not settings:
+    name = IN_PLACE_UFUNCS.get(op.__name__)
+    if name and not recorded and not settings and x.array.dtype.kind in "fV":
         other = others[0].array if isinstance(others[0], Tensor) else others[0]
         if type(other) in (type(x.array), float, int):
-            ufunc = getattr(library(x.array), IN_PLACE_UFUNCS[op.__name__])
             try:
-                quietly(ufunc, x.array, other, out=x.array, casting="same_kind")
+                quietly(getattr(library(x.array), name), x.array, other, x.array)
             except ValueError as error:
                 raise _misfit(op.__name__, x, other) from error
             mark_written(x.array)
@@ -156,7 +156,11 @@ def _parent(x: Any) -> Any:
 
 
 def _recorded(*tensors: Any) -> bool:
-    return mode.recording and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
+    if mode.recording:
+        for t in tensors:
+            if isinstance(t, Tensor) and t.requires_grad:
+                return True
+    return False
 
 
 def _keeps(node: Node, array: Any) -> bool:

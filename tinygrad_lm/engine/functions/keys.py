@@ -75,7 +75,7 @@ def _slice(k: slice) -> slice:
 def split(key: tuple) -> tuple[tuple, tuple] | None:
     """Integers beside index arrays as two keys, to be used one after the other: PyTorch takes the
     integers first, as views, while NumPy would make them arrays. None where one key will do."""
-    if not any(type(k) is int for k in key) or is_basic(key):
+    if int not in map(type, key) or is_basic(key):
         return None
     first: list[Any] = []
     second: list[Any] = []

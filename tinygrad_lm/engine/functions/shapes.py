@@ -30,20 +30,29 @@ def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
     return shape
 
 
+def _reshaped(op: Any, input: Tensor, shape: tuple) -> Tensor:
+    """The array library works out a -1; what it refuses is explained here."""
+    if not input.array.size or min(shape, default=0) < -1:
+        shape = _inferred(input, shape, op.name)
+    try:
+        return op(input, shape=shape)
+    except RuntimeError:
+        _inferred(input, shape, op.name)
+        raise
+
+
 def view(input: Tensor, *shape: Any) -> Tensor:
     """The same memory in another shape; an error where that needs a copy. -1 is worked out."""
     if len(shape) == 1 and isinstance(shape[0], backend.dtype):
         raise RuntimeError(
             "[view] reinterpreting memory as another dtype is not supported; use to()"
         )
-    shape = _inferred(input, sizes(shape), "view")
-    return ops.view(input, shape=shape)
+    return _reshaped(ops.view, input, sizes(shape))
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """`view` where that is possible, else a copy."""
-    shape = _inferred(input, sizes(shape), "reshape")
-    out = ops.reshape(input, shape=shape)
+    out = _reshaped(ops.reshape, input, sizes(shape))
     return named(out, "UnsafeViewBackward0" if out.base is None else "ViewBackward0")
 
 

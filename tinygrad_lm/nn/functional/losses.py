@@ -65,7 +65,7 @@ def cross_entropy(
         raise RuntimeError(
             f"[cross_entropy] label_smoothing must be in 0 ... 1, got {label_smoothing}"
         )
-    if target.is_floating_point():
+    if target.array.dtype.kind in "fV":
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rest = {"label_smoothing": label_smoothing}
     return _by_ids(fused.cross_entropy, input, target, weight, ignore_index, reduction, rest)
