@@ -28,7 +28,7 @@ AFTERNOON = re.compile(
     r"engine/(autograd|backend|backprop|dtypes|interop|modes|registry|tensor|writes)\.py"
     r"|engine/ops/.*|models/gpt\.py"
 )
-TOTAL_LINES = 15000
+TOTAL_LINES = 15060
 FILE_LINES = 400
 FUNCTION_LINES = 59
 # What is read first has to be short: path, most lines.
