@@ -10,6 +10,7 @@ from . import backprop, chance, creation
 from .dtypes import result_type
 from .functions import arithmetic, indexing, joining, ordering, products, reductions, shapes
 from .ops import elementwise as e
+from .storage import typed_storage
 from .tensor import Tensor
 from .writes import in_place, regain_history
 
@@ -110,6 +111,7 @@ METHODS: dict[str, Any] = {
     "cpu": lambda self: arithmetic.to(self, "cpu"),
     "cuda": lambda self, device=None: arithmetic.to(self, "cuda" if device is None else device),
     "pin_memory": lambda self: self,
+    "storage": typed_storage,
     "new_zeros": lambda self, *size, **how: creation.zeros(*size, **_like(self, how)),
     "new_ones": lambda self, *size, **how: creation.ones(*size, **_like(self, how)),
     "new_full": lambda self, size, value, **how: creation.full(size, value, **_like(self, how)),
