@@ -54,6 +54,8 @@ class Op:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
+        if settings and ("other" in settings or "input" in settings):  # by PyTorch's names
+            inputs += tuple([settings.pop(n) for n in ("input", "other") if n in settings])
         if mode.autocast is not None:
             inputs = mode.autocast(self.name, inputs)
         function = self.function
@@ -86,10 +88,8 @@ class Op:
                     x = _plain(self.name, x)
                 arrays.append(x)
                 parents.append(None)
-                if kind is None and type(x) in LIBRARIES:
-                    kind = x.dtype
-                elif type(x) in LIBRARIES and kind != x.dtype:
-                    kind = False
+                if type(x) in LIBRARIES:
+                    kind = x.dtype if kind is None or kind == x.dtype else False
         if self.cast is not None:
             self._cast(arrays, kind)
         if wanted and mode.differentiable_pullbacks:
