@@ -54,7 +54,7 @@ class Op:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
-        if settings and ("other" in settings or "input" in settings):  # by PyTorch's names
+        if settings and (not inputs or "other" in settings):  # by PyTorch's names
             inputs += tuple([settings.pop(n) for n in ("input", "other") if n in settings])
         if mode.autocast is not None:
             inputs = mode.autocast(self.name, inputs)
