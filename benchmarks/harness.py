@@ -3,6 +3,7 @@ pair by pair, hardware, versions and settings recorded. It knows no engine's ins
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -158,6 +159,14 @@ def loss_gap(results: dict[str, list], step: str) -> float:
 # ---------------------------------------------------------------- records
 
 
+def sources() -> str:
+    """A name for the package's code as it stands: figures of other code have another one."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in (ROOT / "tinygrad_lm").rglob("*") if p.suffix in (".py", ".c")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     try:
@@ -183,6 +192,7 @@ def machine() -> dict[str, Any]:
         "compiled_kernels": has(COMPILED),
         "malloc_settings": os.environ.get("TINYGRAD_LM_MALLOC") != "0",
         "commit": commit.stdout.strip(),
+        "sources": sources(),
         "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 

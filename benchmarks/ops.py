@@ -1,7 +1,7 @@
 """What an op costs: Python's part on tiny inputs, in microseconds, and every fused op at the sizes
 of the GPTs beside its own composition and beside PyTorch's.
 
-    python benchmarks/ops.py --repeats 3
+    python benchmarks/ops.py --repeats 2
 
 Forward is the call while recording; backward is `backward()` through that one op, the gradients of
 its inputs included. It measures no training step.
@@ -80,6 +80,11 @@ def fused(torch: Any, s: Size) -> dict[str, Case]:
     }
 
 
+def cases(size: str) -> dict[str, Case]:
+    """The same by the size's name, for their shapes and arithmetic."""
+    return fused(importlib.import_module("tinygrad_lm"), {**SIZES, **SMALLEST}[size])
+
+
 def tiny(torch: Any) -> dict[str, Case]:
     """A representative list on (2, 3): what remains is Python."""
     F = torch.nn.functional
@@ -111,7 +116,7 @@ def tiny(torch: Any) -> dict[str, Case]:
 def both_ways(torch: Any, case: Case, enough: float, most: int) -> dict[str, float]:
     """Seconds of one call and of one backward(), medians; and how many numbers come out. One call
     in a loop goes forward and back, so that memory is reused as in training."""
-    inputs = [torch.randn(shape).requires_grad_() for shape in case.shapes]
+    inputs = [(torch.rand(shape) - 0.5).requires_grad_() for shape in case.shapes]
     out = case.call(*inputs)
     upstream = torch.ones_like(out)
     times, clock = [], time.perf_counter
@@ -130,12 +135,13 @@ def both_ways(torch: Any, case: Case, enough: float, most: int) -> dict[str, flo
 def measure(engine: str, threads: int, smallest: bool, composition: bool) -> dict[str, Any]:
     """In a process of its own: one engine, every op."""
     torch = importlib.import_module(engine)
-    torch.set_num_threads(threads)
     torch.manual_seed(1337)
     plain = torch.reference_only() if composition else contextlib.nullcontext()
-    sizes, enough = (SMALLEST, 0.0) if smallest else (SIZES, 0.15)
+    sizes, enough = (SMALLEST, 0.0) if smallest else (SIZES, 0.1)
     with plain:
+        torch.set_num_threads(1)  # waking a second thread would cost more than the op
         small = {n: both_ways(torch, c, enough, 5000) for n, c in tiny(torch).items()}
+        torch.set_num_threads(threads)
         large: dict[str, dict] = {}
         for size, s in sizes.items():
             large[size] = {n: both_ways(torch, c, enough, 200) for n, c in fused(torch, s).items()}
@@ -165,19 +171,19 @@ def tiny_table(results: dict[str, list]) -> str:
     return harness.markdown([*head, *["PyTorch / ours"] * ("PyTorch" in names)], lines)
 
 
-def fused_table(results: dict[str, list], size: str, cases: dict[str, Case]) -> str:
+def fused_table(results: dict[str, list], size: str) -> str:
     """Forward and backward together. GB/s and GFLOP/s are what must be moved and computed over our
     time, so that an op that goes through memory twice shows half."""
     others = [name for name in results if name != harness.OURS]
     head = ["op", "ours: forward ms", "backward ms", "GB/s", "GFLOP/s"]
-    lines = []
+    lines, known = [], cases(size)
     for op, first in results[harness.OURS][0]["fused"][size].items():
         times = {n: [total(r["fused"][size][op]) for r in found] for n, found in results.items()}
         mine = [r["fused"][size][op] for r in results[harness.OURS]]
         seconds = median(times[harness.OURS])
         cells = [f"{1e3 * median(r[way] for r in mine):.3g}" for way in ("forward", "backward")]
-        cells.append(f"{cases[op].moved(first['outputs']) / seconds / 1e9:.3g}")
-        cells.append(f"{3 * cases[op].flops / seconds / 1e9:.3g}")
+        cells.append(f"{known[op].moved(first['outputs']) / seconds / 1e9:.3g}")
+        cells.append(f"{3 * known[op].flops / seconds / 1e9:.3g}")
         cells += [harness.spread(harness.ratios(times[n], times[harness.OURS])) for n in others]
         lines.append([f"`{op}`", *cells])
     return harness.markdown([*head, *(f"{name} / ours" for name in others)], lines)
@@ -185,7 +191,7 @@ def fused_table(results: dict[str, list], size: str, cases: dict[str, Case]) -> 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each engine")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of each engine")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--smallest", action="store_true", help="a size to see whether it runs")
     parser.add_argument("--engine", help="measure this module here and print JSON")
