@@ -76,7 +76,6 @@ class Op:
                 if x.base is not None and x.seen != x.base.version:
                     x.refresh()
                 if recording and x.needs_grad:
-<<<<<<< HEAD
                     parent = x.node or x
                     wanted += 1
                 x = x.array
@@ -91,26 +90,6 @@ class Op:
         if self.cast is not None and not (kind and kind.kind == "f"):
             self._cast(arrays)  # else a Python number takes part in the arrays' own type
         if wanted and now["differentiable_pullbacks"]:
-=======
-                    parents.append(x.node or x)
-                    wanted = True
-                else:
-                    parents.append(None)
-                if kind is None:
-                    kind = x.array.dtype
-                elif kind is not x.array.dtype and kind != x.array.dtype:
-                    kind = False
-            else:
-                if not (x is None or type(x) is float or type(x) is int):
-                    x = _plain(self.name, x)
-                arrays.append(x)
-                parents.append(None)
-                if type(x) in LIBRARIES:
-                    kind = x.dtype if kind is None or kind == x.dtype else False
-        if self.cast is not None:
-            self._cast(arrays, kind)
-        if wanted and mode.differentiable_pullbacks:
->>>>>>> attack
             return self._record_twice(inputs, settings, parents)
         found: Any = NotImplemented
         try:
