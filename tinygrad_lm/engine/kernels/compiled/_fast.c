@@ -74,6 +74,9 @@ static void run(Work work, void *job, long rows, long grain, int threads) {
     Py_END_ALLOW_THREADS;
 }
 
+/* Fewer numbers than this are done before a second thread has woken up. */
+static int worth(long numbers, int threads) { return numbers < 1 << 17 ? 1 : threads; }
+
 /* Of `rows` rows with n numbers each: how many make a range worth a thread's while. */
 static long grain_of(long n) { return n >= 8192 ? 1 : 8192 / (n ? n : 1); }
 
@@ -101,7 +104,7 @@ static PyObject *norm(ARGUMENTS) {
     Norm w = {.n = n};
     w.x = IN(rows * n), w.weight = IN(n), w.bias = IN(n), w.out = OUT(rows * n);
     w.mean = OUT(rows), w.scale = OUT(rows), w.eps = FLOAT;
-    if (READY) run(norm_forward, &w, rows, grain_of(n), threads);
+    if (READY) run(norm_forward, &w, rows, grain_of(n), worth(rows * n, threads));
     return end(&a);
 }
 
@@ -120,7 +123,7 @@ static PyObject *norm_slopes(ARGUMENTS) {
         w.dbias = dbias ? parts + ranges * n : NULL;
     }
     if (READY) {
-        run(norm_backward, &w, rows, ROWS, threads);
+        run(norm_backward, &w, rows, ROWS, worth(rows * n, threads));
         if (dweight) add_up(dweight, w.dweight, ranges, n);
         if (dbias) add_up(dbias, w.dbias, ranges, n);
     }
@@ -146,7 +149,8 @@ static PyObject *softmax(ARGUMENTS) {
     long rows = INT, n = INT, threads = INT;
     Softmax w = {.n = n};
     w.x = IN(rows * n), w.out = OUT(rows * n), w.g = IN(rows * n);
-    if (READY) run(w.g ? softmax_backward : softmax_forward, &w, rows, grain_of(n), threads);
+    Work work = w.g ? softmax_backward : softmax_forward;
+    if (READY) run(work, &w, rows, grain_of(n), worth(rows * n, threads));
     return end(&a);
 }
 
@@ -168,7 +172,7 @@ static PyObject *cross_entropy(ARGUMENTS) {
     w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
     w.ignored = INT, w.losses = OUT(rows), w.shift = OUT(rows);
     int good = READY && fit(w.targets, rows, w.ignored, n);
-    if (good) run(cross_entropy_forward, &w, rows, grain_of(n), threads);
+    if (good) run(cross_entropy_forward, &w, rows, grain_of(n), worth(rows * n, threads));
     PyObject *found = end(&a);
     return found && !good ? (Py_DECREF(found), Py_NewRef(Py_False)) : found;
 }
@@ -182,7 +186,7 @@ static PyObject *cross_entropy_slopes(ARGUMENTS) {
     w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
     w.ignored = INT, w.shift = (float *)IN(rows), w.factor = FLOAT, w.dx = OUT(rows * n);
     if (READY && fit(w.targets, rows, w.ignored, n))
-        run(cross_entropy_backward, &w, rows, grain_of(n), threads);
+        run(cross_entropy_backward, &w, rows, grain_of(n), worth(rows * n, threads));
     return end(&a);
 }
 
@@ -193,7 +197,7 @@ static PyObject *drop_elements(ARGUMENTS) {
     Dropout w = {0};
     w.x = IN(n), w.keep = memory(&a, args[next++], n, 1, PyBUF_SIMPLE);
     w.scale = FLOAT, w.out = OUT(n);
-    if (READY) run(dropout, &w, n, 16384, threads);
+    if (READY) run(dropout, &w, n, 16384, worth(n, threads));
     return end(&a);
 }
 
@@ -219,7 +223,7 @@ static PyObject *adam_(ARGUMENTS) {
     w.p = OUT(n), w.g = IN(n), w.m = OUT(n), w.v = OUT(n), w.most = OUT(n);
     w.shrink = FLOAT, w.pull = FLOAT, w.sign = FLOAT, w.b1 = FLOAT, w.c1 = FLOAT, w.b2 = FLOAT;
     w.c2 = FLOAT, w.rate = FLOAT, w.eps = FLOAT;
-    if (READY) run(adam, &w, n, 16384, threads);
+    if (READY) run(adam, &w, n, 16384, worth(n, threads));
     return end(&a);
 }
 
@@ -233,7 +237,7 @@ static PyObject *squares(ARGUMENTS) {
     if (READY && !parts) PyErr_NoMemory();
     if (READY) {
         w.parts = parts;
-        run(add_squares, &w, n, SQUARES, threads);
+        run(add_squares, &w, n, SQUARES, worth(n, threads));
         for (long i = 0; i < ranges; i++) total += parts[i];
     }
     free(parts);
@@ -247,7 +251,7 @@ static PyObject *add(ARGUMENTS) {
     long n = INT, threads = INT;
     Pair w = {0};
     w.x = IN(n), w.y = IN(n), w.out = OUT(n);
-    if (READY) run(add_pair, &w, n, 32768, threads);
+    if (READY) run(add_pair, &w, n, 32768, worth(n, threads));
     return end(&a);
 }
 
@@ -258,7 +262,7 @@ static PyObject *scale_(ARGUMENTS) {
     Pair w = {0};
     w.out = OUT(n);
     w.x = w.out, w.factor = FLOAT;
-    if (READY) run(scale, &w, n, 32768, threads);
+    if (READY) run(scale, &w, n, 32768, worth(n, threads));
     return end(&a);
 }
 

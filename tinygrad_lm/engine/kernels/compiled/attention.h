@@ -3,7 +3,7 @@
    scores and the logarithm of their sum (Dao et al., 2022, arXiv 2205.14135). */
 
 #define TILE 6    /* rows of a tile of a product */
-#define QUERIES 48 /* queries in a block */
+#define QUERIES 24 /* queries in a block */
 
 /* c = or += a b for a tile of `rows` x `wide` vectors: sum over k < depth of a[i ai + k ak] b[k];
    rows of b and c at steps ldb and ldc. */

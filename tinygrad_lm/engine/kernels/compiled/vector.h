@@ -34,23 +34,30 @@ INLINE void store_part(float *p, vec x, long n) { memcpy(p, &x, 4 * n); }
 INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((ints)y & ~mask)); }
 INLINE vec larger(vec x, vec y) { return choose(x > y, x, y); }
 
+typedef float quad __attribute__((vector_size(16)));
+
+/* Sums and maxima of the lanes, in a tree: one after the other each would wait for the last. */
 INLINE float sum(vec x) {
-    float total = 0;
-    for (int i = 0; i < LANES; i++) total += x[i];
-    return total;
+    quad q[LANES / 4];
+    memcpy(q, &x, sizeof x);
+    for (int n = LANES / 8; n; n /= 2)
+        for (int i = 0; i < n; i++) q[i] += q[i + n];
+    return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 INLINE float largest(vec x) {
-    float top = x[0];
-    for (int i = 1; i < LANES; i++) top = x[i] > top ? x[i] : top;
-    return top;
+    float lanes[LANES];
+    memcpy(lanes, &x, sizeof x);
+    for (int n = LANES / 2; n; n /= 2)
+        for (int i = 0; i < n; i++) lanes[i] = lanes[i] > lanes[i + n] ? lanes[i] : lanes[i + n];
+    return lanes[0];
 }
 
-/* e^x to 1 unit in the last place: x = n ln 2 + r, a polynomial in r (Moshier's Cephes), and 2^n by
-   its bits. Below float32's normal numbers 0, above its largest infinity, NaN stays NaN. */
+/* e^x for x up to 88, to 1 unit in the last place: x = n ln 2 + r, a polynomial in r (Moshier's
+   Cephes), and 2^n by its bits. Below float32's normal numbers it is 0; NaN stays NaN. */
 INLINE vec exp_(vec x) {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
-    vec in = choose(x < all(-87.3f), all(-87.3f), x);
-    in = choose(in > all(88.5f), all(88.5f), in);
+    ints low = x < all(-87.3f);
+    vec in = choose(low, all(-87.3f), x);
     vec shifted = in * 1.44269504f + round, n = shifted - round;
     vec r = in - n * 0.693359375f + n * 2.12194440e-4f;
     vec y = all(1.9875691500e-4f);
@@ -61,7 +68,5 @@ INLINE vec exp_(vec x) {
     y = y * r + 5.0000001201e-1f;
     y = y * (r * r) + r + 1.0f;
     ints power = ((ints)shifted - (ints)all(round) + 127) << 23;
-    y *= (vec)power;
-    y = choose(x < all(-87.3f), all(0.0f), y);
-    return choose(x > all(88.5f), all(__builtin_inff()), y);
+    return (vec)((ints)(y * (vec)power) & ~low);
 }
