@@ -74,6 +74,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if _integers(input, exponent) and bool((as_tensor(exponent).array < 0).any()):
         raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
     out = ops.pow(input, exponent)
+    if out.array.dtype.char == "b":  # NumPy's int8, which is no dtype here
+        raise NotImplementedError("[pow] needs a number to take part, got two of bool; use long()?")
     if out.node is not None and isinstance(exponent, Tensor):
         out.node.name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"
     return out

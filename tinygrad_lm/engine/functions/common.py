@@ -112,7 +112,8 @@ def axes_of(x: Any, dim: Any, name: str) -> Any:
         if len(set(axes)) != len(axes):
             raise RuntimeError(f"[{name}] each dim must appear once, got {tuple(dim)}")
         return axes if x.ndim else None
-    return axis_of(x, dim, name) if x.ndim else None
+    axis = axis_of(x, dim, name)
+    return axis if x.ndim else None
 
 
 def check_some(x: Tensor, name: str, dim: Any = None) -> None:
