@@ -169,3 +169,16 @@ def test_the_picture_shows_every_value_and_op():
     assert "a data -4.0000" in words and words.count("+") == 6 and svg._repr_svg_() == str(svg)
     with pytest.raises(ValueError, match="'svg' or 'dot'"):
         draw_dot(c, format="png")
+
+
+def test_words_stand_in_the_middle_of_their_boxes():
+    (_, b, _, g), lines = readme_expression(), {}
+    for element in ElementTree.fromstring(draw_dot(b * g)).iter():
+        if element.tag.endswith("rect"):
+            middle = float(element.get("y", 0)) + float(element.get("height")) / 2
+        elif element.tag.endswith("text"):
+            lines.setdefault(middle, {}).setdefault(element.get("x"), []).append(element)
+    for middle, boxes in lines.items():
+        for found in boxes.values():
+            heights = [float(line.get("y")) for line in found]
+            assert 0 <= sum(heights) / len(heights) - middle <= 5  # a baseline is below the middle

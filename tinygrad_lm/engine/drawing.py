@@ -143,9 +143,10 @@ def svg_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]])
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{widths[i]:.1f}" height="{height}" rx="4" '
             f'fill="{fill}" stroke="#333"/>'
         )
-        for j, line in enumerate(text):
+        for j, line in enumerate(text, start=1):
+            middle = y + LINE * (j + (2 - len(text)) / 2)
             rows.append(
-                f'<text x="{x + widths[i] / 2:.1f}" y="{y + LINE * (j + 1):.1f}" '
+                f'<text x="{x + widths[i] / 2:.1f}" y="{middle:.1f}" '
                 f'text-anchor="middle">{escape(line)}</text>'
             )
     return "\n".join([*rows, "</svg>", ""])
