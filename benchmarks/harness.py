@@ -32,6 +32,7 @@ MALLOC = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 COMPILED = "tinygrad_lm.engine.kernels.compiled._fast"  # there where the C compiler made it
+CODE = (".py", ".c", ".h")
 REPORTED_STEPS = (1, 10, 100, 1000)  # their losses are kept, beside the last one
 
 # ---------------------------------------------------------------- inside a measuring process
@@ -64,7 +65,8 @@ def seconds_of(call: Callable, enough: float = 0.1, least: int = 3) -> float:
     """The median time of call(), after one call that does not count; `enough` seconds of calls."""
     call()
     times: list[float] = []
-    while len(times) < least or sum(times) < enough:
+    begin = time.perf_counter()
+    while len(times) < least or time.perf_counter() - begin < enough:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
@@ -162,9 +164,18 @@ def loss_gap(results: dict[str, list], step: str) -> float:
 def sources() -> str:
     """A name for the package's code as it stands: figures of other code have another one."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in (ROOT / "tinygrad_lm").rglob("*") if p.suffix in (".py", ".c")):
+    for path in sorted(p for p in (ROOT / "tinygrad_lm").rglob("*") if p.suffix in CODE):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def git(*arguments: str) -> str:
+    """What git answers here; nothing where there is no git or no repository."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def machine() -> dict[str, Any]:
@@ -181,9 +192,6 @@ def machine() -> dict[str, Any]:
     blas = [p for p in threadpool_info() if p["user_api"] == "blas"]
     if blas:
         versions[blas[0]["internal_api"]] = f"{blas[0]['version']} ({blas[0]['architecture']})"
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    )
     return {
         "processor": processor,
         "cores": os.cpu_count(),
@@ -191,7 +199,8 @@ def machine() -> dict[str, Any]:
         "versions": versions,
         "compiled_kernels": has(COMPILED),
         "malloc_settings": os.environ.get("TINYGRAD_LM_MALLOC") != "0",
-        "commit": commit.stdout.strip(),
+        "commit": git("rev-parse", "--short", "HEAD"),
+        "changed_since": bool(git("status", "--porcelain", "--", "tinygrad_lm")),
         "sources": sources(),
         "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }

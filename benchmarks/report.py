@@ -35,13 +35,14 @@ MEMORY_TARGETS = ("baby-gpt", "gpt2-b1", "gpt2-b4")  # no more than PyTorch's
 def where(record: dict[str, Any]) -> str:
     """The machine, versions and settings of a result, in a line."""
     m, threads = record["machine"], record.get("settings", record)["threads"]
-    versions = ", ".join(f"{name} {number}" for name, number in m["versions"].items())
-    kernels = "with" if m.get("compiled_kernels") else "without"
-    commit = f"; commit {m['commit']}" if m.get("commit") else ""
-    return (
-        f"{m['processor']}, {threads} of {m['cores']} cores; {versions}; "
-        f"{kernels} compiled kernels{commit}"
-    )
+    facts = [f"{m['processor']}, {threads} of {m['cores']} cores"]
+    facts.append(", ".join(f"{name} {number}" for name, number in m["versions"].items()))
+    if "compiled_kernels" in m:
+        facts.append(f"{'with' if m['compiled_kernels'] else 'without'} compiled kernels")
+        facts += [] if m["malloc_settings"] else ["our malloc settings off"]
+    if m.get("commit"):
+        facts.append(f"commit {m['commit']}{' with changes' * m.get('changed_since', False)}")
+    return "; ".join(facts)
 
 
 # ---------------------------------------------------------------- training steps
@@ -81,8 +82,7 @@ def against_targets(rows: list[dict[str, Any]], short: bool = False) -> str:
         if row["work"] in MEMORY_TARGETS:
             memory += " (met)" if row["peak"][0] <= row["peak"][1] else " (missed)"
         title = WORKS[row["work"]].title if short else f"`{row['work']}`"
-        time = f"{median(row['ms']):.3g}"
-        line = [title, time, ratio["found"], ratio["settings"], memory]
+        line = [title, _milliseconds(median(row["ms"])), ratio["found"], ratio["settings"], memory]
         if not short:
             by_hand = "-" if row["by hand"] is None else f"{row['by hand']:.2f}"
             fastest = " / ".join(_form(row["best"][k]) for k in ("found", "settings"))
@@ -97,13 +97,15 @@ def against_targets(rows: list[dict[str, Any]], short: bool = False) -> str:
     return harness.markdown(head, lines)
 
 
+def _milliseconds(ms: float) -> str:
+    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+
+
 def _beside(ratios: list[float], goal: float | None) -> str:
     if goal is None:
         return harness.spread(ratios)
     met = "met" if median(ratios) >= goal else "missed"
-    return (
-        f"**{median(ratios):.2f}** ({min(ratios):.2f} - {max(ratios):.2f}), target {goal:.2f} {met}"
-    )
+    return f"{harness.spread(ratios)}, target {goal:.2f} **{met}**"
 
 
 def _form(row: str) -> str:
@@ -126,7 +128,7 @@ def steps_section(records: dict[str, dict]) -> str:
     for name, record in records.items():
         parts.append(
             f"### {WORKS[name].title}\n\n`python benchmarks/step.py --work {name}`, "
-            f"{record['settings']['repeats']} runs of each row\\\n({where(record)})\n\n"
+            f"runs of each row: {record['settings']['repeats']}\\\n({where(record)})\n\n"
             f"{step.table(record)}\n\n{step.agreement(record)}\n"
         )
     return "\n".join(parts)
@@ -167,7 +169,8 @@ def scaling_section(records: dict[str, dict]) -> str:
     except ImportError as error:
         parts.append(f"{error}\n")
     for axis in (a for a in scaling.AXES if a in results[harness.OURS][0]):
-        parts.append(f"{scaling.axis_table(results, axis)}\n")
+        parts.append(f"### {axis}\n\n{scaling.axis_table(results, axis)}\n")
+        parts.append(scaling.verdict(results, axis) + "\n")
     return "\n".join(parts)
 
 

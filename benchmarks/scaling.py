@@ -34,6 +34,21 @@ AXES = {
 }
 SMALLEST = {"layers": (1, 2)}  # for a look at whether all of it runs
 GEMM = "matrix products alone"
+FASTER = 0.05  # what two runs differ by is no growth
+WHY = {
+    "width": "Arithmetic grows with the square of the width, what is done once per number (norms, "
+    "GELU, sums) only with the width, so the share of the products rises and the step comes nearer "
+    "to its arithmetic.",
+    "layers": "Every layer costs the same. What does not grow is the head, the loss and the batch; "
+    "where the activations that wait for backward leave the cache, each layer costs more.",
+    "context": "The T x T weights of attention grow with the square of the context and are worked "
+    "through row by row (exponential, sum, gradient), which takes longer per operation than a "
+    "matrix product; the arithmetic counts the whole square.",
+    "batch": "A larger batch means longer matrices: the price of the calls disappears first, then "
+    "the activations leave the cache and come from memory at its rate.",
+    "threads": "Products divide well; what stays on one thread is Python, small arrays, and what "
+    "waits for memory, which both cores share.",
+}
 
 
 def at(axis: str, value: int) -> Size:
@@ -43,21 +58,21 @@ def at(axis: str, value: int) -> Size:
     return replace(BASE, **changes)
 
 
-def limits(threads: int) -> dict[str, float]:
+def limits(threads: int, side: int = 3000) -> dict[str, float]:
     """The machine's two ceilings: GFLOP/s of a large matrix product, and GB/s of a + b -> c over
     arrays that no cache holds, each thread with its own part."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    a, b = (np.random.default_rng(i).standard_normal((3000, 3000), np.float32) for i in (0, 1))
+    a, b = (np.random.default_rng(i).standard_normal((side, side), np.float32) for i in (0, 1))
     c = np.empty_like(a)
     with threadpool_limits(threads):
-        flops = 2 * 3000**3 / harness.seconds_of(lambda: np.matmul(a, b, out=c), 1.0)
-    arrays = [np.ones(30_000_000, np.float32) for _ in range(3)]
+        flops = 2 * side**3 / harness.seconds_of(lambda: np.matmul(a, b, out=c), side / 3000)
+    arrays = [np.ones(10_000 * side, np.float32) for _ in range(3)]
     parts = list(zip(*(np.array_split(x, threads) for x in arrays)))
     with ThreadPoolExecutor(threads) as pool:
         seconds = harness.seconds_of(
-            lambda: list(pool.map(lambda p: np.add(*p[:2], out=p[2]), parts)), 1.0
+            lambda: list(pool.map(lambda p: np.add(*p[:2], out=p[2]), parts)), side / 3000
         )
     return {"gflops": flops / 1e9, "gbs": 3 * arrays[0].nbytes / seconds / 1e9}
 
@@ -88,7 +103,7 @@ def measure(engine: str, axes: dict[str, tuple[int, ...]], threads: int) -> dict
                 torch.set_num_threads(count)
                 found[axis][str(value)] = step_ms(torch, at(axis, value))
     if torch is None:
-        found["limits"] = limits(threads)
+        found["limits"] = limits(threads, 100 if axes is SMALLEST else 3000)
     return found
 
 
@@ -105,29 +120,53 @@ def medians(results: dict[str, list], name: str, axis: str) -> dict[int, float]:
     return {int(v): median(r[axis][v]["step"] for r in results[name]) for v in points}
 
 
-def axis_table(results: dict[str, list], axis: str) -> str:
-    """Per point: times, and the exponents since the point before; then those of the whole axis.
-    The rest is the step without its matrix products."""
-    ours, gemm = medians(results, harness.OURS, axis), medians(results, GEMM, axis)
-    columns = {
-        "ours": ours,
+def columns(results: dict[str, list], axis: str) -> dict[str, dict[int, float]]:
+    """name -> value -> ms (GFLOP for the arithmetic). The rest is the step without its products."""
+    ours, products = medians(results, harness.OURS, axis), medians(results, GEMM, axis)
+    found = {
         "arithmetic": {v: at(axis, v).flops / 1e9 for v in ours},
-        "products": gemm,
-        "rest": {v: max(ours[v] - gemm[v], 1e-3) for v in ours},
+        "ours": ours,
+        "products": products,
+        "rest": {v: max(ours[v] - products[v], 1e-3) for v in ours},
     }
     if "PyTorch" in results:
-        columns["PyTorch"] = medians(results, "PyTorch", axis)
-    head = [axis, "GFLOP", "ours ms", "products alone ms", "rest ms", "PyTorch ms"]
-    head += ["grows: ours", "arithmetic", "products", "rest", "PyTorch"]
-    order = ["arithmetic", "ours", "products", "rest", "PyTorch"]
-    lines, values = [], list(ours)
+        found["PyTorch"] = medians(results, "PyTorch", axis)
+    return found
+
+
+def axis_table(results: dict[str, list], axis: str) -> str:
+    """Per point: times, and the exponents since the point before; then those of the whole axis."""
+    found = columns(results, axis)
+    units = {"arithmetic": "arithmetic, GFLOP"}
+    head = [
+        axis,
+        *(units.get(name, f"{name}, ms") for name in found),
+        *map("grows: {}".format, found),
+    ]
+    lines, values = [], list(found["ours"])
     for i, value in enumerate(values):
-        shown = [f"{columns[n][value]:.3g}" if n in columns else "" for n in order]
-        grown = [growth(column, values[i - 1 : i + 1]) for column in columns.values()] if i else []
-        lines.append([value, *shown, *(grown or [""] * len(columns))])
-    grown = [f"**{growth(column, values)}**" for column in columns.values()]
-    lines.append(["**all**", *[""] * 5, *grown])
-    return harness.markdown(head[: 6 + len(columns)], lines)
+        shown = [f"{column[value]:.3g}" for column in found.values()]
+        grown = [growth(column, values[i - 1 : i + 1]) for column in found.values()] if i else []
+        lines.append([value, *shown, *(grown or [""] * len(found))])
+    grown = [f"**{growth(column, values)}**" for column in found.values()]
+    return harness.markdown(head, [*lines, ["**all**", *[""] * len(found), *grown]])
+
+
+def verdict(results: dict[str, list], axis: str) -> str:
+    """Where the step grows faster than its arithmetic by more than FASTER, and which part does."""
+    found = columns(results, axis)
+    values, spans = list(found["ours"]), []
+    if axis == "threads":
+        gain = {n: c[values[0]] / c[values[-1]] for n, c in found.items() if n != "arithmetic"}
+        told = ", ".join(f"{name} {times:.2f}" for name, times in gain.items())
+        return f"{values[-1]} threads against {values[0]}, times faster: {told}. {WHY[axis]}"
+    for pair in zip(values, values[1:]):
+        p = {n: exponent(pair, [c[v] for v in pair]) for n, c in found.items()}
+        if p["ours"] > p["arithmetic"] + FASTER:
+            part = max(("products", "rest"), key=p.get)
+            spans.append(f"from {pair[0]} to {pair[1]} (most of all the {part}, {p[part]:.2f})")
+    where = "; ".join(spans) or "nowhere on this axis"
+    return f"Faster than its arithmetic the step grows {where}. {WHY[axis]}"
 
 
 def growth(column: dict[int, float], values: list[int]) -> str:

@@ -1,0 +1,365 @@
+"""The benchmarks' own arithmetic on numbers known beforehand, their scripts at the smallest sizes,
+and the report from made-up results. Nothing here judges a time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_lm as tl
+from tinygrad_lm.engine.registry import OPS
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(FOLDER))
+
+import harness  # noqa: E402
+import losses  # noqa: E402
+import ops  # noqa: E402
+import report  # noqa: E402
+import run_all  # noqa: E402
+import scaling  # noqa: E402
+import step  # noqa: E402
+import works  # noqa: E402
+
+SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if "argparse" in path.read_text())
+OURS, ALONE = harness.OURS, harness.ALONE
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Results go into a folder of the test's own."""
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """A machine without PyTorch and without compiled kernels."""
+    monkeypatch.setattr(harness, "has", lambda module: False)
+
+
+def runs(times, loss=2.0, peak=100.0):
+    """Made-up runs of one row of step.py."""
+    return [
+        {
+            "ms": {"step": t, "forward": t / 4, "backward": t / 2, "update": t / 8},
+            "losses": {"1": 3.0, "10": loss, "50": loss},
+            "peak_mb": peak,
+        }
+        for t in times
+    ]
+
+
+MACHINE = {
+    "processor": "a processor",
+    "cores": 2,
+    "versions": {"numpy": "2"},
+    "compiled_kernels": True,
+    "malloc_settings": True,
+    "commit": "abc1234",
+    "changed_since": False,
+}
+
+
+def record(work):
+    """Ours 10, 20, 40 ms; PyTorch twice, thrice, four times that, compiled 1.5 times."""
+    return {
+        "work": work,
+        "settings": {"threads": 2, "repeats": 3},
+        "machine": MACHINE,
+        "gemm": [{"ms": {"step": t}} for t in (5, 10, 20)],
+        "results": {
+            OURS: runs((10, 20, 40), peak=90.0),
+            "PyTorch": runs((20, 60, 160)),
+            "PyTorch, malloc settings": runs((20, 40, 80), peak=80.0),
+            "PyTorch, torch.compile": runs((15, 30, 60), peak=300.0),
+        },
+    }
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def test_ratios_are_taken_pair_by_pair():
+    found = record("gpt-cpu")["results"]
+    ours, theirs = (harness.step_times(found[name]) for name in (OURS, "PyTorch"))
+    assert harness.ratios(theirs, ours) == [2, 3, 4]
+    with pytest.raises(ValueError):
+        harness.ratios(theirs, ours[:2])
+
+
+def test_a_spread_is_the_median_and_the_ends():
+    assert harness.spread([3.0, 1.0, 2.5]) == "2.50 (1.00 - 3.00)"
+    assert harness.spread([0.125], 1) == "0.1 (0.1 - 0.1)"
+
+
+def test_the_best_of_pytorch_is_its_fastest_row_with_and_without_settings():
+    found = record("gpt-cpu")["results"]
+    assert harness.best(found, settings=False) == "PyTorch, torch.compile"
+    assert harness.best(found, settings=True) == "PyTorch, malloc settings"
+    assert harness.best({OURS: found[OURS]}, settings=False) is None
+
+
+def test_timed_leaves_the_warm_up_out_and_keeps_the_losses_of_the_steps_it_names():
+    done = []
+
+    def step():
+        done.append(1)
+        return float(len(done)), {"forward": 1.0 if len(done) <= 11 else 0.002}
+
+    found = harness.timed(step, warm_up=11, steps=1)
+    assert found["losses"] == {"1": 1.0, "10": 10.0, "12": 12.0}
+    assert found["ms"]["forward"] == pytest.approx(2.0)
+
+
+def test_the_table_of_a_step_says_ratio_speed_and_share():
+    """gpt-cpu: 3.97 GFLOP in 20 ms; its products, 3.74 GFLOP, in 10 ms."""
+    lines = step.table(record("gpt-cpu")).splitlines()
+    head, _, ours, theirs = (line.strip("| ").split(" | ") for line in lines[:4])
+    cells = dict(zip(head, ours))
+    assert cells["ms per step"] == "20.00 (10.00 - 40.00)" and cells["forward"] == "5.00"
+    assert float(cells["GFLOP/s"]) == pytest.approx(3.97e9 / 0.020 / 1e9, rel=0.01)
+    products = 768 * 6 * (4 * 12 * 128**2 + 128 * 65)
+    share = (3.97e9 / 0.020) / (products / 0.010)
+    assert cells["of the products' rate"] == f"{share:.0%}"
+    assert dict(zip(head, theirs))["its time / ours"] == "3.00 (2.00 - 4.00)"
+
+
+@pytest.mark.parametrize("loss, verdict", [(2.0, "agree"), (2.001, "DISAGREE")])
+def test_losses_that_differ_are_said_to(loss, verdict):
+    found = record("gpt-cpu")
+    found["results"]["PyTorch"] = runs((1,), loss=loss)
+    assert f"after step 50 {verdict}" in step.agreement(found)
+
+
+@pytest.mark.parametrize(
+    "work, billions", [("gpt-cpu", 3.97), ("baby-gpt", 1163), ("baby-gpt-dropout", 1163)]
+)
+def test_the_arithmetic_of_a_step_is_the_known_one(work, billions):
+    assert works.WORKS[work].flops / 1e9 == pytest.approx(billions, rel=2e-3)
+
+
+def test_gpt2_has_the_parameters_of_the_published_one():
+    size = works.WORKS["gpt2-b1"].size
+    assert size.parameters + 1024 * 768 == 124_439_808
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_program_has_the_parameters_and_products_it_counts(bias):
+    size = works.Size(2, 2, 8, 4, 3, vocabulary=11, bias=bias)
+    model = works.gpt_class(tl)(size)
+    counted = sum(p.numel() for name, p in model.named_parameters() if name != "wpe.weight")
+    assert counted == size.parameters
+    matrices = sum(p.numel() for n, p in model.named_parameters() if p.ndim > 1 and "wpe" not in n)
+    assert sum(p.inputs * p.outputs * p.times for p in size.products) == matrices
+    assert {p.rows for p in size.products} == {12}
+
+
+def test_products_are_timed_for_every_layer():
+    once = step.products_ms([works.Product(64, 64, 64)])
+    assert step.products_ms([works.Product(64, 64, 64, times=1000)]) > 100 * once > 0
+
+
+def test_an_exponent_is_the_slope_of_the_logarithms():
+    assert scaling.exponent([1, 2, 4, 8], [3 * v**1.7 for v in (1, 2, 4, 8)]) == pytest.approx(1.7)
+
+
+def scaled(ours, products):
+    point = {axis: {str(v): {} for v in values} for axis, values in scaling.AXES.items()}
+
+    def column(ms):
+        return {a: {v: {"step": ms(float(v))} for v in p} for a, p in point.items()}
+
+    limits = {"limits": {"gflops": 200.0, "gbs": 30.0}}
+    return {
+        OURS: [column(ours)],
+        "PyTorch": [column(ours)],
+        scaling.GEMM: [column(products) | limits],
+    }
+
+
+def test_growth_beyond_the_arithmetic_is_found_and_put_down_to_its_part():
+    """Layers: the arithmetic grows by 1 at most; what grows by 2 here is no product."""
+    found = scaled(ours=lambda v: 10 + v**2, products=lambda v: v)
+    assert "from 8 to 16 (most of all the rest, " in scaling.verdict(found, "layers")
+    last, whole = scaling.axis_table(found, "layers").splitlines()[-2:]
+    assert "| 16 | 15.8 | 266 | 16 | 250 | 266 |" in last and "**1.00**" in whole
+    steady = scaled(ours=lambda v: 3 * v**0.9, products=lambda v: v**0.9)
+    assert "nowhere" in scaling.verdict(steady, "layers")
+    faster = scaled(ours=lambda v: 10 / v, products=lambda v: 4 / v**0.5)
+    assert "times faster: ours 2.00, products 1.41" in scaling.verdict(faster, "threads")
+
+
+def test_bytes_count_each_number_once_in_each_direction():
+    case = ops.Case(None, [(2, 3), (3,)], 0.0)
+    assert case.moved(outputs=6) == 4 * (3 * 9 + 2 * 6)
+    assert ops.Case(None, [(50257, 768)], 0.0, numbers=10).moved(outputs=6) == 40
+
+
+def test_every_fused_op_is_measured():
+    fused = {name for name, op in OPS.items() if op.fused}
+    assert set(ops.cases("smallest")) == fused
+
+
+# ---------------------------------------------------------------- the scripts
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_explains_itself(script):
+    command = [sys.executable, str(FOLDER / script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout and "--threads" in done.stdout or script == "road.py"
+
+
+@pytest.mark.parametrize("work", ["moons", "mlp", "rnn"])
+def test_a_work_runs_and_learns(work):
+    one_step = works.WORKS[work].build(tl)
+    found = [one_step() for _ in range(30)]
+    assert set(found[0][1]) == {"forward", "backward", "update"}
+    assert np.mean([x for x, _ in found[-5:]]) < found[0][0]
+
+
+def test_dropout_is_in_its_four_places(monkeypatch):
+    """Three modules for a model of one layer, and the weights of attention."""
+    asked, F = [], tl.nn.functional
+    attend = F.scaled_dot_product_attention
+
+    def attention(*inputs, **settings):
+        asked.append(settings["dropout_p"])
+        return attend(*inputs, **settings)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attention)
+    drawn = []
+    monkeypatch.setattr(tl.nn.Dropout, "forward", lambda self, x: drawn.append(self.p) or x)
+    works.gpt(tl, lambda f: f, works.Size(1, 2, 8, 4, 2, 11, dropout=0.5))()
+    assert asked == [0.5] and drawn == [0.5] * 3
+
+
+def test_without_pytorch_its_rows_are_missing_and_a_line_says_so(results, alone, capsys):
+    step.main(["--work", "moons", "--repeats", "1", "--steps", "3", "--threads", "1"])
+    printed = capsys.readouterr().out
+    assert "PyTorch is not installed" in printed and "no PyTorch to compare with" in printed
+    kept = json.loads((results / "step-moons.json").read_text())
+    assert list(kept["results"]) == [OURS] and len(kept["gemm"]) == 1
+    assert kept["machine"]["processor"] and kept["settings"]["threads"] == 1
+    with pytest.raises(SystemExit, match="PyTorch must be installed"):
+        losses.main(["--works", "moons"])
+
+
+@pytest.mark.parametrize("script", [ops, scaling])
+def test_the_other_scripts_run_at_their_smallest(script, results, alone, capsys):
+    script.main(["--smallest", "--repeats", "1", "--threads", "1"])
+    assert "PyTorch is not installed" in capsys.readouterr().out
+    (kept,) = results.glob("*-smallest.json")
+    found = json.loads(kept.read_text())["results"]
+    others = {ops: ops.COMPOSITION, scaling: scaling.GEMM}
+    assert list(found) == [OURS, others[script]]
+    if script is ops:
+        measured = found[OURS][0]["fused"]["smallest"]
+        assert set(measured) == set(ops.cases("smallest"))
+        assert ops.fused_table(found, "smallest").count("\n") == len(measured) + 1
+        assert measured["gelu"]["outputs"] == 6 * 16
+
+
+def test_the_rows_are_those_that_can_run(monkeypatch, capsys):
+    monkeypatch.setattr(harness, "has", lambda module: True)
+    monkeypatch.setattr(harness.shutil, "which", lambda name: name)
+    found = harness.rows(["x.py"], compile_too=True)
+    assert len(found) == 6 and found[ALONE][1] == {"TINYGRAD_LM_COMPILED": "0"}
+    assert all(bool(extra) == ("malloc" in n or n == ALONE) for n, (_, extra) in found.items())
+    assert all(("--compile" in c) == ("torch.compile" in n) for n, (c, _) in found.items())
+    monkeypatch.setattr(harness.shutil, "which", lambda name: None)
+    assert len(harness.rows(["x.py"], compile_too=True)) == 4
+    assert "no C++ compiler" in capsys.readouterr().out
+
+
+def test_a_run_that_fails_is_an_error_with_its_last_words():
+    broken = {"row": (["-c", "raise SystemExit('no such thing')"], {})}
+    with pytest.raises(SystemExit, match="row must run, got:\nno such thing"):
+        harness.alternate(broken, 1)
+
+
+def test_runs_take_turns():
+    runs = {n: (["-c", "import time; print(time.monotonic())"], {}) for n in "AB"}
+    found = harness.alternate(runs, 2)
+    assert found["A"][0] < found["B"][0] < found["A"][1] < found["B"][1]
+
+
+def test_the_machine_is_described(monkeypatch):
+    found = harness.machine()
+    assert found["versions"]["numpy"] == np.__version__ and found["cores"] >= 1
+    assert not any(str(value).startswith("/") for value in found.values())
+    before = harness.sources()
+    monkeypatch.setattr(harness, "CODE", (".typed",))
+    assert len(before) == 12 and harness.sources() != before
+
+
+# ---------------------------------------------------------------- the report
+
+
+@pytest.fixture
+def pages(results, tmp_path, monkeypatch):
+    """Empty pages with the real ones' marks, and a place for pictures."""
+    for name, page in (("HERE", report.HERE), ("HOME", report.HOME)):
+        marks = [line for line in page.read_text("utf-8").splitlines() if line.startswith("<!-- ")]
+        monkeypatch.setattr(report, name, tmp_path / f"{name}.md")
+        getattr(report, name).write_text("\n".join(["before", *marks, "after"]) + "\n", "utf-8")
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    return report
+
+
+def test_the_report_keeps_figures_that_miss_their_target(results, pages):
+    """gpt-cpu: 1.5 times ours as found (compiled), 2.0 with settings; baby GPT: 0.8."""
+    for work in ("gpt-cpu", "baby-gpt", "moons"):
+        found = record(work)
+        if work == "baby-gpt":
+            found["results"]["PyTorch, malloc settings"] = runs((8, 16, 32), peak=80.0)
+        harness.save(f"step-{work}", found)
+    harness.save("scaling", {**record("x"), "results": scaled(lambda v: 3 * v, lambda v: v)})
+    report.main()
+    text = report.HERE.read_text("utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| `gpt-cpu`"))
+    assert "0.89" in row and "torch.compile / eager" in row and "90 / 80 |" in row
+    assert "1.50 (1.50 - 1.50), target 1.15 **met**" in row
+    row = next(line for line in text.splitlines() if line.startswith("| `baby-gpt`"))
+    assert "0.80 (0.80 - 0.80), target 1.00 **missed**" in row and "90 / 80 (missed)" in row
+    assert text.startswith("before\n") and text.endswith("after\n")
+    for picture in ("ratios.png", "scaling.png", "roofline.png"):
+        assert f"(results/{picture})" in text
+        assert (results / picture).read_bytes().startswith(b"\x89PNG")
+    home = report.HOME.read_text("utf-8")
+    assert "commit abc1234" in home and "with compiled kernels" in home and "target 1.15" in home
+
+
+def test_the_report_of_nothing_is_empty_and_repeating_it_changes_nothing(pages):
+    report.main()
+    once = report.HERE.read_text("utf-8"), report.HOME.read_text("utf-8")
+    assert "No result beside PyTorch yet." in once[0]
+    report.main()
+    assert once == (report.HERE.read_text("utf-8"), report.HOME.read_text("utf-8"))
+
+
+def test_all_of_it_skips_what_the_same_code_measured(pages, results, monkeypatch, capsys):
+    started = []
+
+    def run(command, **_):
+        started.append(command)
+        return subprocess.CompletedProcess(command, int("mlp" in command))
+
+    harness.save("step-moons", record("moons") | {"machine": {**MACHINE, "sources": "s1"}})
+    monkeypatch.setattr(harness, "sources", lambda: "s1")
+    monkeypatch.setattr(run_all.subprocess, "run", run)
+    with pytest.raises(SystemExit, match=r"failures in \['step-mlp'\]"):
+        run_all.main(["--only", "step-m"])
+    assert len(started) == 1 and "mlp" in started[0]
+    run_all.main(["--only", "step-moons", "--fresh"])
+    assert len(started) == 2 and "moons" in started[1]
+    monkeypatch.setattr(harness, "sources", lambda: "s2")
+    run_all.main(["--only", "step-moons"])
+    assert len(started) == 3
+    with pytest.raises(SystemExit, match="must begin one of step-moons"):
+        run_all.main(["--only", "nothing"])
