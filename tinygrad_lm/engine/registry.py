@@ -107,7 +107,7 @@ class Op:
             out = as_array(out)
         result = wrap(out)
         if wanted and pullbacks is not None:
-            if type(pullbacks) is tuple and not wanted == len(parents) == len(pullbacks):
+            if type(pullbacks) is tuple and not wanted == len(pullbacks) == len(parents):
                 pullbacks = self._wanted(pullbacks, parents)
             result.node = Node(self.name, out, tuple(parents), pullbacks)
             result.needs_grad = True
