@@ -6,8 +6,17 @@ nothing.
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
+compiled = Path("tinygrad_lm/engine/kernels/compiled")
+kernels = Extension(
+    "tinygrad_lm.engine.kernels.compiled._fast",
+    [str(compiled / "_fast.c")],
+    depends=[str(path) for path in sorted(compiled.glob("*.h"))],
+    # For the processor at hand. No -ffast-math: NaN and infinity keep their meaning.
+    extra_compile_args=["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"],
+    optional=True,  # without a C compiler the NumPy kernels do the same work
+)
 readme = Path(__file__).with_name("README.md")
 
 setup(
@@ -21,6 +30,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["tinygrad_lm", "tinygrad_lm.*"]),
     package_data={"tinygrad_lm": ["py.typed"]},
+    ext_modules=[kernels],
     zip_safe=False,
     install_requires=["numpy>=2.1", "safetensors", "tqdm", "threadpoolctl"],
     extras_require={

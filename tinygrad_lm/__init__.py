@@ -61,7 +61,7 @@ from .engine.creation import (
 )
 from .engine.drawing import draw_graph
 from .engine.gradcheck import gradcheck
-from .engine.kernels import cpu as _cpu_kernels
+from .engine.kernels import compiled as _kernels
 from .engine.methods import FUNCTIONS as _FUNCTIONS
 from .engine.printing import set_printoptions
 from .engine.random import Generator, default_generator, initial_seed, manual_seed, seed

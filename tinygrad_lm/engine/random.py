@@ -22,6 +22,10 @@ STATE = np.dtype([("seed", "<u8"), ("half", "<f8"), ("position", "<u4"), ("key",
 
 Shape = tuple[int, ...]
 
+# Faster ways to the same draws, by name; compiled kernels enter theirs when they load.
+FASTER: dict[str, Any] = {}
+MANY = 4096  # draws from which taking the state out and putting it back is worth it
+
 
 class Generator:
     """PyTorch's CPU generator: the same seed gives the same numbers, call for call.
@@ -175,6 +179,13 @@ class Generator:
         if not 0 <= p <= 1:
             raise RuntimeError(f"[bernoulli] p must be in [0, 1], got {p}; a logit? use sigmoid")
         bound = np.uint64(math.ceil(p * 2**53))  # u < p without leaving the integers
+        if "keep_below" in FASTER and math.prod(shape) >= MANY:
+            keep = np.empty(shape, bool)
+            _, key, position, *_ = self._twister.get_state()
+            position = FASTER["keep_below"](keep.size, int(bound), keep, key, position)
+            drawn: Any = ("MT19937", key, position, 0, 0.0)
+            self._twister.set_state(drawn)
+            return keep
         return fill(np.empty(shape, bool), lambda n: self._words(n, np.uint64) & MASK53 < bound)
 
     def bernoulli_each(self, probs: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ class Op:
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
         self.name = function.__name__.strip("_")
         self.function, self.cast, self.view, self.fused = function, cast, view, fused
-        self.kernels: dict[type, Callable] = {}
+        self.kernels: dict[type, list[Callable]] = {}  # tried in turn
         self.arity = sum(
             p.kind is p.POSITIONAL_OR_KEYWORD for p in signature(function).parameters.values()
         )
@@ -57,12 +57,12 @@ class Op:
         now = mode.__dict__  # this thread's switches, looked up once
         if now["autocast"] is not None:
             inputs = now["autocast"](self.name, inputs)
-        function, recording = self.function, now["recording"]
+        ways: Any = (self.function,)
+        recording = now["recording"]
         if self.fused:
-            kernel = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
-            if not kernel or now["differentiable_pullbacks"]:
-                return function(*[_as_input(self.name, x) for x in inputs], **settings)
-            function = kernel
+            ways = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
+            if not ways or now["differentiable_pullbacks"]:
+                return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
@@ -89,16 +89,20 @@ class Op:
             self._cast(arrays)  # else a Python number takes part in the arrays' own type
         if wanted and now["differentiable_pullbacks"]:
             return self._record_twice(inputs, settings, parents)
+        found: Any = NotImplemented
         try:
-            try:
-                found = now["quiet"].run(function, *arrays, **settings)
-            except RuntimeError as error:
-                if "cannot enter context" not in str(error):  # which means: it is quiet already
-                    raise
-                found = function(*arrays, **settings)
+            for function in ways:
+                try:
+                    found = now["quiet"].run(function, *arrays, **settings)
+                except RuntimeError as error:
+                    if "cannot enter context" not in str(error):  # which means: it is quiet already
+                        raise
+                    found = function(*arrays, **settings)
+                if found is not NotImplemented:
+                    break
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, inputs) from error
-        if found is NotImplemented:  # a kernel for which these inputs are too unusual
+        if found is NotImplemented:  # for each kernel these inputs are too unusual
             return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
         if type(found) is not tuple or len(found) != 2:
             raise TypeError(f"[{self.name}] must return (value, pullbacks), got {found!r:.60}")
@@ -253,11 +257,12 @@ def kernel(op: Op, array_type: type) -> Callable:
     """Register a faster way to a fused op for one array type.
 
     It gets the same inputs as arrays, None for those that were left out, and returns
-    (value, pullbacks) like a primitive, or NotImplemented to leave the work to the composition.
+    (value, pullbacks) like a primitive, or NotImplemented to leave the work to the kernel that was
+    registered before it, at last to the composition.
     """
 
     def register(f: Callable) -> Callable:
-        op.kernels[array_type] = f
+        op.kernels.setdefault(array_type, []).insert(0, f)
         return f
 
     return register

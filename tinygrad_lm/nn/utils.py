@@ -10,9 +10,10 @@ from typing import Any
 import numpy
 
 from ..engine.autograd import mark_written
-from ..engine.backend import library, quietly
+from ..engine.backend import get_num_threads, library, quietly
 from ..engine.creation import tensor
 from ..engine.functions.joining import cat
+from ..engine.kernels.compiled.loaded import fast
 from ..engine.modes import no_grad
 from ..engine.tensor import Tensor, wrap
 
@@ -50,9 +51,19 @@ def clip_grad_norm_(
     if lib is numpy and scale == 1:  # on a GPU, asking would wait for it
         return wrap(total)
     for g in gradients:
-        quietly(lib.multiply, g, scale, out=g, casting="same_kind")
+        if _is_fast(g):
+            fast.scale(g.size, get_num_threads(), g, float(scale))
+        else:
+            quietly(lib.multiply, g, scale, out=g, casting="same_kind")
         mark_written(g)
     return wrap(total)
+
+
+def _is_fast(g: Any) -> bool:
+    """Whether the compiled loops, with their threads, take this array."""
+    return fast is not None and type(g) is numpy.ndarray and g.dtype.char == "f" and (
+        g.flags.c_contiguous
+    )  # fmt: skip
 
 
 def _total_norm(arrays: list[Any], p: float) -> Any:
@@ -61,6 +72,8 @@ def _total_norm(arrays: list[Any], p: float) -> Any:
     arrays = [a.astype("float32") if a.itemsize < 4 else a for a in arrays]
     if p == math.inf:
         total = lib.stack([abs(a).max() for a in arrays if a.size]).max()
+    elif p == 2 and all(map(_is_fast, arrays)):
+        total = math.sqrt(sum(fast.squares(a.size, get_num_threads(), a) for a in arrays))
     elif p == 2:  # flat views, also of matrices that are stored column by column
         flat = [(a if a.flags.c_contiguous else a.T).reshape(-1) for a in arrays]
         total = lib.sqrt(sum(lib.vdot(a, a) for a in flat))

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from ..engine.backend import get_num_threads
+from ..engine.kernels.compiled.loaded import fast
 from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
@@ -54,24 +56,42 @@ class Adam(Optimizer):
     def kept(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * bool(group["amsgrad"]))
 
-    def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
+    def _constants(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+        """(shrink, pull, sign, b1, c1, b2, c2, rate, eps) of the step-th step: p *= shrink,
+        g = sign g + pull p, m = b1 m + c1 g, v = b2 v + c2 g g, p += rate m / (sqrt(v) + eps)."""
         lr, decay = float(group["lr"]), float(group["weight_decay"])
         beta1, beta2 = map(float, group["betas"])
-        maximize, decoupled = group["maximize"], group["decoupled_weight_decay"]
         correction = math.sqrt(1 - beta2**step)
-        shrink = number(1 - lr * decay) if decoupled and decay else None
-        pull = None if decoupled or not decay else number(decay)
-        b1, c1, b2, c2 = number(beta1), number(1 - beta1), number(beta2), number(1 - beta2)
-        rate = number(-lr * correction / (1 - beta1**step))
-        eps = number(float(group["eps"]) * correction)
+        decoupled = group["decoupled_weight_decay"]
+        shrink, pull = (1 - lr * decay, 0.0) if decoupled else (1.0, decay)
+        rate = -lr * correction / (1 - beta1**step)
+        sign, eps = -1.0 if group["maximize"] else 1.0, float(group["eps"]) * correction
+        return shrink, pull, sign, beta1, 1 - beta1, beta2, 1 - beta2, rate, eps
+
+    def _compiled(self, group: dict[str, Any], step: int, number: Number) -> Update:
+        constants = self._constants(group, step)
+
+        def whole(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
+            m, v, most = kept if len(kept) == 3 else (*kept, None)
+            fast.adam(p.size, get_num_threads(), p, g, m, v, most, *constants)
+
+        return whole
+
+    compiled = None if fast is None else _compiled
+
+    def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
+        shrink, pull, sign, *rest = self._constants(group, step)
+        b1, c1, b2, c2, rate, eps = map(number, rest)
+        shrunk = None if shrink == 1 else number(shrink)
+        pulled = number(pull) if pull else None
 
         def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
             m, v, *largest = kept
             t = scratch[0]
             add, multiply = lib.add, lib.multiply  # the last argument receives the result
-            if shrink is not None:
-                multiply(p, shrink, p)
-            g = regularised(lib, p, g, pull, maximize, scratch)
+            if shrunk is not None:
+                multiply(p, shrunk, p)
+            g = regularised(lib, p, g, pulled, sign < 0, scratch)
             # m = beta1 m + (1 - beta1) g
             multiply(g, c1, t)
             multiply(m, b1, m)
@@ -83,7 +103,7 @@ class Adam(Optimizer):
             add(v, t, v)
             if largest:
                 v = lib.maximum(largest[0], v, out=largest[0])
-            # p -= lr m / (1 - beta1^step) / (sqrt(v) / correction + eps)
+            # p += rate m / (sqrt(v) + eps), both corrected for their start at 0
             lib.sqrt(v, t)
             add(t, eps, t)
             lib.divide(m, t, t)

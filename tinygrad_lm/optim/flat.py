@@ -28,15 +28,20 @@ Number = Callable[[float], Any]  # makes a constant in the dtype of the blocks
 # Two threads over such blocks are slower than one: they wait for the interpreter at every ufunc.
 SIZES = {"cpu": (1 << 16, 1 << 14)}
 SIZES_ELSEWHERE = (1 << 26, 1 << 20)
+SIZES_COMPILED = (1 << 62, 0)  # whole tensors, which share nothing
 SCRATCH = 2  # arrays of a block's length that a rule may use
 
 
 class Flat:
     """What is kept for tensors of one library and dtype, one after another in a buffer per name."""
 
-    def __init__(self, params: list[Tensor], names: tuple[str, ...], counts: bool, state: Any):
+    def __init__(self, params: list[Tensor], names: tuple[str, ...], optimizer: Any):
         like, self.library = params[0].array, library(params[0].array)
         self.block, self.small = SIZES.get(device_of(like).type, SIZES_ELSEWHERE)
+        self.rule = optimizer.update
+        if optimizer.compiled and self.library is numpy and like.dtype == numpy.float32:
+            self.rule, (self.block, self.small) = optimizer.compiled, SIZES_COMPILED
+        counts, state = optimizer.counts, optimizer.state
         # small ones first, side by side, so that they can share blocks
         self.params = sorted(params, key=lambda p: p.array.size >= self.small)
         self.index = {id(p): i for i, p in enumerate(self.params)}
@@ -117,7 +122,8 @@ class Large:
     def __init__(self, flat: Flat, i: int):
         self.p, self.library, start = flat.params[i], flat.library, flat.starts[i]
         own, size = self.p.array.reshape(-1), self.p.array.size
-        self.width, self.pieces = min(flat.block, size), []
+        self.width = 0 if (flat.block, flat.small) == SIZES_COMPILED else min(flat.block, size)
+        self.pieces = []
         for a in range(0, size, flat.block):
             b = min(a + flat.block, size)
             kept = [buffer[start + a : start + b] for buffer in flat.buffers]
@@ -194,7 +200,7 @@ class Plan:
                 "was .data replaced after backward?"
             )
         for flat, index, parts, scratch in self.ages:
-            rule = optimizer.update(group, int(flat.steps[index[0]]) + 1, flat.number)
+            rule = flat.rule(group, int(flat.steps[index[0]]) + 1, flat.number)
             quietly(_update_all, rule, parts, scratch)
             flat.steps[index] = flat.steps[index] + 1 if flat.counts else 1
         for array in arrays:
@@ -214,7 +220,7 @@ class Plan:
         for params in _by_kind(active):
             flat = next((f for f in self.flats if f.serves(params, names, state)), None)
             if flat is None:
-                flat = Flat(params, names, optimizer.counts, state)
+                flat = Flat(params, names, optimizer)
             flats.append(flat)
             ages: dict[float, list[Tensor]] = {}
             for p in params:

@@ -25,6 +25,8 @@ class Optimizer:
     """
 
     counts = True  # whether state[p]["step"] counts the steps p took part in
+    # As `update`, the rule as one compiled pass over a whole float32 tensor, where there is one.
+    compiled: Callable[..., Update] | None = None
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Tensor):

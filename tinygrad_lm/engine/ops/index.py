@@ -40,7 +40,9 @@ def sum_rows(g, ids, rows):
     # added, then the second of each, ...
     order = lib.argsort(ids, kind="stable")
     ids = ids[order]
-    starts = lib.flatnonzero(lib.concatenate([lib.ones(min(len(ids), 1), bool), ids[1:] != ids[:-1]]))
+    starts = lib.flatnonzero(
+        lib.concatenate([lib.ones(min(len(ids), 1), bool), ids[1:] != ids[:-1]])
+    )
     rank = lib.arange(len(ids)) - lib.repeat(
         starts, lib.diff(lib.append(starts, len(ids))).tolist()
     )

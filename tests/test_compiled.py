@@ -1,0 +1,231 @@
+"""The compiled kernels: what they add to `test_kernels.py` and the laws of the table, which run on
+them too. Sizes that do not fit, NaN, threads, a fork, and the same bits where NumPy's are promised.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from tinygrad_lm.engine import random
+from tinygrad_lm.engine.kernels.compiled.loaded import fast
+from tinygrad_lm.engine.random import Generator
+from tinygrad_lm.engine.registry import OPS
+from tinygrad_lm.engine.tensor import wrap
+from tinygrad_lm.optim import Adam, AdamW
+
+if fast is None and os.environ.get("TINYGRAD_LM_REQUIRE_COMPILED") == "1":
+    raise RuntimeError("[compiled] a C compiler is promised here, and the kernels are missing")
+pytestmark = pytest.mark.skipif(fast is None, reason="installed without a C compiler")
+
+RNG = np.random.default_rng(7)
+
+
+def real(*shape):
+    return RNG.standard_normal(shape).astype("float32")
+
+
+def norm_arguments(rows, n):
+    x, w = real(rows, n), real(n)
+    out, mean, scale = np.empty_like(x), np.empty(rows, "f4"), np.empty(rows, "f4")
+    return [rows, n, 2, x, w, w, out, mean, scale, 1e-5]
+
+
+def attention_arguments():
+    q, k, v = real(2, 3, 5, 4), real(2, 3, 6, 4), real(2, 3, 6, 7)
+    out, shift = np.empty((2, 3, 5, 7), "f4"), np.empty((2, 3, 5), "f4")
+    return [2, 3, 5, 6, 4, 7, 2, 0.5, False, 1.0, None, q, k, v, out, shift]
+
+
+CALLS = {
+    "norm": lambda: norm_arguments(3, 5),
+    "gelu": lambda: [6, 2, real(6), None, np.empty(6, "f4"), False],
+    "softmax": lambda: [2, 3, 2, real(2, 3), np.empty((2, 3), "f4"), None],
+    "scale": lambda: [6, 2, real(6), 0.5],
+    "add": lambda: [6, 2, real(6), real(6), np.empty(6, "f4")],
+    "dropout": lambda: [6, 2, real(6), np.ones(6, bool), 2.0, np.empty(6, "f4")],
+    "attention": attention_arguments,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_array_of_another_size_or_kind_of_memory_is_refused(name):
+    """An array that is too short, has gaps or may not be written: an error, no memory touched."""
+    call, arguments = getattr(fast, name), CALLS[name]()
+    call(*arguments)
+    places = [i for i, x in enumerate(arguments) if isinstance(x, np.ndarray)]
+    for i in places:
+        whole = arguments[i]
+        for wrong in (whole[..., :-1], whole.astype("f8"), np.zeros((*whole.shape, 2))[..., 0]):
+            with pytest.raises((ValueError, BufferError)):
+                call(*arguments[:i], wrong, *arguments[i + 1 :])
+    last = arguments[places[-1]]
+    if name != "softmax":  # whose last array is read
+        last.flags.writeable = False
+        with pytest.raises((ValueError, BufferError)):
+            call(*arguments)
+    with pytest.raises(TypeError, match="arguments"):
+        call(*arguments[:-1])
+
+
+def test_ids_beyond_the_table_are_refused():
+    table, ids = np.zeros((4, 3), "f4"), np.array([0, 4])
+    with pytest.raises(IndexError, match="out of range"):
+        fast.add_rows(2, 3, 4, 1, real(2, 3), ids, table)
+    assert (table == 0).all()
+    losses = np.empty((2, 2), "f4")
+    assert fast.cross_entropy(2, 3, 1, real(2, 3), np.array([0, 3]), -100, *losses) is False
+
+
+NAN = {
+    "layer_norm": (lambda x: OPS["layer_norm"](x, None, None), (3, 70)),
+    "softmax": (lambda x: OPS["softmax"](x), (3, 70)),
+    "gelu": (lambda x: OPS["gelu"](x), (3, 70)),
+    "gelu_tanh": (lambda x: OPS["gelu"](x, approximate="tanh"), (3, 70)),
+    "attention": (
+        lambda x: OPS["scaled_dot_product_attention"](x, x, x, None, causal=True),
+        (1, 3, 70, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("position", [0, 5, 69])
+@pytest.mark.parametrize("name", NAN)
+def test_nan_and_infinity_reach_the_value_and_the_gradient(name, position, bad):
+    """As the composition has it, in every lane of a vector: no NaN is lost, none is made up."""
+    call, shape = NAN[name]
+    x = real(*shape)
+    x.reshape(3, -1)[1, position] = bad
+    found = []
+    for kernels in (True, False):
+        leaf = wrap(x if kernels else x.astype("f8")).requires_grad_()
+        if kernels:
+            out = call(leaf)
+        else:
+            from tinygrad_lm import reference_only
+
+            with reference_only():
+                out = call(leaf)
+        out.backward(wrap(np.ones_like(out.array)))
+        found.append((np.isnan(out.array), np.isnan(leaf.grad.array)))
+    assert found[0][0].any() == found[1][0].any()
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    if name != "attention":  # which products of 0 and infinity meet is a matter of their order
+        np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_a_row_of_nan_makes_the_loss_nan():
+    logits = real(4, 33)
+    logits[2, 32] = np.nan
+    assert np.isnan(OPS["cross_entropy"](wrap(logits), targets=np.zeros(4, int)).item())
+    logits[2] = -np.inf
+    assert np.isnan(OPS["cross_entropy"](wrap(logits), targets=np.zeros(4, int)).item())
+
+
+def test_exponentials_hold_over_the_whole_range():
+    """softmax of (x, 0) is the logistic function of x, to a few units in the last place."""
+    x = np.concatenate([np.linspace(-110, 110, 4001), [-1e30, 1e30, -0.0]]).astype("f4")
+    got = OPS["softmax"](wrap(np.stack([x, np.zeros_like(x)], axis=1))).array[:, 0]
+    exact = 1 / (1 + np.exp(-x.astype("f8").clip(-700, 700)))
+    np.testing.assert_allclose(got, exact, rtol=4e-7, atol=float(np.finfo("f4").tiny))
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+@pytest.mark.parametrize("settings", [{}, {"amsgrad": True}, {"maximize": True, "weight_decay": 0}])
+def test_adam_gives_the_bits_of_the_numpy_rule(kind, settings, monkeypatch):
+    results = []
+    for compiled in (kind.compiled, None):
+        monkeypatch.setattr(kind, "compiled", compiled)
+        rng = np.random.default_rng(3)
+        tensors = [wrap(rng.standard_normal(s).astype("f4")) for s in ((70, 300), (5,), ())]
+        optimizer = kind(tensors, lr=0.1, **settings)
+        for _ in range(4):
+            for p in tensors:
+                p.grad = wrap(np.asarray(rng.standard_normal(p.shape), "f4"))
+            optimizer.step()
+        results.append([p.array.tobytes() for p in tensors])
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 623, 624, 1300])
+def test_dropout_draws_the_words_of_the_stream(before, monkeypatch):
+    found = []
+    for way in (random.FASTER, {}):
+        monkeypatch.setattr(random, "FASTER", way)
+        generator = Generator().manual_seed(11)
+        generator.integers(0, 7, (before,))
+        kept = [generator.bernoulli(p, (5001,)) for p in (0.8, 0.3, 1.0, 0.0)]
+        found.append((np.stack(kept).tobytes(), generator.integers(0, 10**6, (3,)).tolist()))
+    assert found[0] == found[1]
+
+
+def test_many_python_threads_at_once():
+    arguments = norm_arguments(3000, 70)
+    fast.norm(*arguments)
+    want, wrong = arguments[6].copy(), []
+
+    def work():
+        mine = [*arguments[:6], *(np.empty_like(x) for x in arguments[6:9]), 1e-5]
+        for _ in range(20):
+            mine[6][...] = 0
+            fast.norm(*mine)
+            if not (mine[6] == want).all():
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+def run_python(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_starts_threads_of_its_own():
+    code = """
+import os, warnings
+import numpy as np
+from tinygrad_lm.engine.kernels.compiled.loaded import fast
+x = np.ones(10**6, "f4")
+fast.scale(x.size, 2, x, 2.0)          # the parent's worker starts here
+warnings.simplefilter("ignore")
+child = os.fork()
+if not child:
+    fast.scale(x.size, 2, x, 2.0)
+    os._exit(0 if (x == 4).all() else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_python(code) == "0\n"
+
+
+def test_the_switch_leaves_only_the_numpy_kernels():
+    code = """
+import tinygrad_lm as tg
+from tinygrad_lm.engine.registry import OPS
+kernels = [f for op in OPS.values() for several in op.kernels.values() for f in several]
+print(any("compiled" in f.__module__ for f in kernels))
+tg.manual_seed(1)
+x = tg.randn(9, 40, requires_grad=True)
+y = tg.nn.functional.layer_norm(x, (40,)).softmax(-1).square().sum()
+y.backward()
+print(*[f"{v:.5f}" for v in (y.item(), x.grad.abs().sum().item())])
+"""
+    with_, without = run_python(code), run_python(code, TINYGRAD_LM_COMPILED="0")
+    assert with_.startswith("True") and without.startswith("False")
+    assert with_.split()[1:] == without.split()[1:]

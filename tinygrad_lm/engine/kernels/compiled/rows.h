@@ -1,0 +1,312 @@
+/* The loops over rows and elements: norms, GELU, softmax, cross-entropy, dropout, Adam. Each job
+   is a struct of pointers and a function of a range of its rows; sums over rows are kept per range
+   and added up in order, so that they do not depend on threads. */
+
+#include <math.h>
+
+#define ROWS 16 /* of a range, where sums over rows are kept */
+
+#if defined(__clang__)
+#define EXACT
+#pragma clang fp contract(off)
+#else
+#define EXACT __attribute__((optimize("fp-contract=off")))
+#endif
+
+/* for (i, x) over a row of n numbers in vectors; the last one may be a part of a vector. */
+#define EACH(i, n) for (long i = 0; i < (n); i += LANES)
+INLINE vec get(const float *p, long i, long n, float rest) {
+    return n - i >= LANES ? load(p + i) : load_part(p + i, n - i, rest);
+}
+INLINE void put(float *p, vec x, long i, long n) {
+    n - i >= LANES ? store(p + i, x) : store_part(p + i, x, n - i);
+}
+/* 1 in the lanes that exist, 0 in the others. */
+INLINE vec present(long i, long n) {
+    vec ones = all(1);
+    return n - i >= LANES ? ones : load_part((const float *)&ones, n - i, 0);
+}
+
+/* ------------------------------------------------------------------ layer norm and RMS norm */
+
+typedef struct { /* mean is NULL for RMS norm; weight, bias, dweight and dbias may be NULL */
+    const float *x, *weight, *bias, *g;
+    float *out, *mean, *scale, *dx, *dweight, *dbias;
+    long n;
+    float eps;
+} Norm;
+
+static void norm_forward(void *job, long from, long to) {
+    Norm *w = job;
+    long n = w->n;
+    for (long r = from; r < to; r++) {
+        const float *x = w->x + r * n;
+        float *out = w->out + r * n, mean = 0;
+        vec total = all(0);
+        if (w->mean) {
+            EACH(i, n) total += get(x, i, n, 0);
+            w->mean[r] = mean = sum(total) / n;
+        }
+        total = all(0);
+        EACH(i, n) {
+            vec d = (get(x, i, n, 0) - mean) * present(i, n);
+            total += d * d;
+        }
+        float scale = w->scale[r] = 1 / sqrtf(sum(total) / n + w->eps);
+        EACH(i, n) {
+            vec y = (get(x, i, n, 0) - mean) * scale;
+            if (w->weight) y *= get(w->weight, i, n, 0);
+            if (w->bias) y += get(w->bias, i, n, 0);
+            put(out, y, i, n);
+        }
+    }
+}
+
+/* dx = scale (w g - mean(w g) - y mean(w g y)) with y the normal row; RMS norm has no mean(w g). */
+static void norm_backward(void *job, long from, long to) {
+    Norm *w = job;
+    long n = w->n;
+    float *dweight = w->dweight ? w->dweight + from / ROWS * n : NULL;
+    float *dbias = w->dbias ? w->dbias + from / ROWS * n : NULL;
+    if (dweight) memset(dweight, 0, 4 * n);
+    if (dbias) memset(dbias, 0, 4 * n);
+    for (long r = from; r < to; r++) {
+        const float *x = w->x + r * n, *g = w->g + r * n;
+        float mean = w->mean ? w->mean[r] : 0, scale = w->scale[r];
+        vec along = all(0), total = all(0);
+        EACH(i, n) {
+            vec slope = get(g, i, n, 0), y = (get(x, i, n, 0) - mean) * scale;
+            if (dweight) put(dweight, get(dweight, i, n, 0) + slope * y, i, n);
+            if (dbias) put(dbias, get(dbias, i, n, 0) + slope, i, n);
+            if (w->weight) slope *= get(w->weight, i, n, 0);
+            total += slope;
+            along += slope * y;
+        }
+        float of_y = sum(along) / n, of_1 = w->mean ? sum(total) / n : 0;
+        float *dx = w->dx + r * n;
+        EACH(i, n) {
+            vec slope = get(g, i, n, 0), y = (get(x, i, n, 0) - mean) * scale;
+            if (w->weight) slope *= get(w->weight, i, n, 0);
+            put(dx, (slope - of_1 - y * of_y) * scale, i, n);
+        }
+    }
+}
+
+/* total[n] = the sum of `count` rows of `parts`, in order. */
+static void add_up(float *total, const float *parts, long count, long n) {
+    memset(total, 0, 4 * n);
+    for (long r = 0; r < count; r++)
+        for (long i = 0; i < n; i++) total[i] += parts[r * n + i];
+}
+
+/* ------------------------------------------------------------------ GELU */
+
+typedef struct {
+    const float *x, *g;
+    float *out;
+    int powers; /* of the polynomial p in Phi(x) = 1 / (1 + e^(-2 x p(x^2))) */
+    const float *p;
+} Gelu;
+
+/* The normal distribution function, from a fit to it whose largest error in x Phi(x) on the whole
+   line is 7e-8; the tanh form is defined by the first two terms alone. Powers rise. */
+static const float NORMAL[] = {7.97884268e-01f, 3.63341490e-02f, -3.30266145e-05f, -5.52734154e-05f,
+                               3.97407494e-06f, -1.33783469e-07f, 1.81393357e-09f};
+static const float TANH[] = {0.79788456f, 0.044715f * 0.79788456f};
+
+/* phi = 1 / (1 + e), and e itself, so that 1 - phi = e phi loses no digits. */
+INLINE vec phi(vec x, vec square, const float *p, int powers, vec *e) {
+    vec u = all(p[powers - 1]);
+    for (int i = powers - 2; i >= 0; i--) u = u * square + p[i];
+    u *= -2.0f * x;
+    *e = exp_(choose(u > all(80), all(80), u));
+    return 1.0f / (1.0f + *e);
+}
+
+static void gelu_forward(void *job, long from, long to) {
+    Gelu *w = job;
+    EACH(i, to - from) {
+        vec e, x = get(w->x + from, i, to - from, 0);
+        put(w->out + from, x * phi(x, x * x, w->p, w->powers, &e), i, to - from);
+    }
+}
+
+/* The slope: Phi + x Phi', with Phi' the normal density, or in the tanh form 2 phi (1 - phi) u'. */
+static void gelu_backward(void *job, long from, long to) {
+    Gelu *w = job;
+    EACH(i, to - from) {
+        vec e, x = get(w->x + from, i, to - from, 0), square = x * x;
+        vec slope = phi(x, square, w->p, w->powers, &e);
+        if (w->p == NORMAL)
+            slope += x * exp_(-0.5f * square) * 0.39894228f;
+        else
+            slope += slope * slope * e * (2.0f * x) * (TANH[0] + 3.0f * TANH[1] * square);
+        put(w->out + from, slope * get(w->g + from, i, to - from, 0), i, to - from);
+    }
+}
+
+/* ------------------------------------------------------------------ softmax and cross-entropy */
+
+typedef struct {
+    const float *x, *g;
+    float *out;
+    long n;
+} Softmax;
+
+INLINE float top_of(const float *x, long n) {
+    vec top = load_part(x, n < LANES ? n : LANES, -INFINITY);
+    long i = LANES;
+    for (; i + LANES <= n; i += LANES) top = larger(load(x + i), top);
+    if (i < n) top = larger(load_part(x + i, n - i, -INFINITY), top);
+    return largest(top);
+}
+
+static void softmax_forward(void *job, long from, long to) {
+    Softmax *w = job;
+    long n = w->n;
+    for (long r = from; r < to; r++) {
+        const float *x = w->x + r * n;
+        float *out = w->out + r * n, top = top_of(x, n);
+        vec total = all(0);
+        EACH(i, n) {
+            vec y = exp_(get(x, i, n, -INFINITY) - top);
+            put(out, y, i, n);
+            total += y;
+        }
+        float scale = 1 / sum(total);
+        EACH(i, n) put(out, get(out, i, n, 0) * scale, i, n);
+    }
+}
+
+static void softmax_backward(void *job, long from, long to) { /* x is the forward's result */
+    Softmax *w = job;
+    long n = w->n;
+    for (long r = from; r < to; r++) {
+        const float *y = w->x + r * n, *g = w->g + r * n;
+        vec along = all(0);
+        EACH(i, n) along += get(y, i, n, 0) * get(g, i, n, 0);
+        float mean = sum(along);
+        EACH(i, n) put(w->out + r * n, get(y, i, n, 0) * (get(g, i, n, 0) - mean), i, n);
+    }
+}
+
+typedef struct {
+    const float *x;
+    const int64_t *targets;
+    int64_t ignored;
+    float *losses, *shift, *dx; /* shift: log of the sum of e^x, for the backward pass */
+    float factor;
+    long n;
+} CrossEntropy;
+
+static void cross_entropy_forward(void *job, long from, long to) {
+    CrossEntropy *w = job;
+    long n = w->n;
+    for (long r = from; r < to; r++) {
+        const float *x = w->x + r * n;
+        float top = top_of(x, n);
+        vec total = all(0);
+        EACH(i, n) total += exp_(get(x, i, n, -INFINITY) - top);
+        float whole = logf(sum(total));
+        w->shift[r] = whole + top;
+        w->losses[r] = w->targets[r] == w->ignored ? 0 : whole + (top - x[w->targets[r]]);
+    }
+}
+
+static void cross_entropy_backward(void *job, long from, long to) {
+    CrossEntropy *w = job;
+    long n = w->n;
+    for (long r = from; r < to; r++) {
+        float *dx = w->dx + r * n;
+        if (w->targets[r] == w->ignored) {
+            memset(dx, 0, 4 * n);
+            continue;
+        }
+        EACH(i, n) put(dx, exp_(get(w->x + r * n, i, n, 0) - w->shift[r]) * w->factor, i, n);
+        dx[w->targets[r]] -= w->factor;
+    }
+}
+
+/* ------------------------------------------------------------------ dropout, look-up, Adam */
+
+typedef struct {
+    const float *x;
+    const uint8_t *keep;
+    float *out, scale;
+} Dropout;
+
+static void dropout(void *job, long from, long to) {
+    Dropout *w = job;
+    for (long i = from; i < to; i++) w->out[i] = w->x[i] * (w->keep[i] ? w->scale : 0);
+}
+
+typedef struct { /* total[ids[i]] += g[i], columns from ... to, rows in order */
+    float *total;
+    const float *g;
+    const int64_t *ids;
+    long count, n;
+} AddRows;
+
+static void add_rows(void *job, long from, long to) {
+    AddRows *w = job;
+    for (long r = 0; r < w->count; r++) {
+        float *total = w->total + w->ids[r] * w->n;
+        const float *g = w->g + r * w->n;
+        for (long i = from; i < to; i++) total[i] += g[i];
+    }
+}
+
+typedef struct { /* see optim/adam.py for the rule */
+    float *p, *m, *v, *most;
+    const float *g;
+    float shrink, pull, sign, b1, c1, b2, c2, rate, eps;
+} Adam;
+
+/* Rounded after each operation, as NumPy does: the same bits. */
+EXACT static void adam(void *job, long from, long to) {
+    Adam w = *(Adam *)job;
+    float *restrict p = w.p, *restrict m = w.m, *restrict v = w.v, *restrict most = w.most;
+    const float *restrict g = w.g;
+    for (long i = from; i < to; i++) {
+        float shrunk = p[i] * w.shrink, slope = w.sign * g[i] + shrunk * w.pull;
+        m[i] = m[i] * w.b1 + slope * w.c1;
+        v[i] = v[i] * w.b2 + slope * slope * w.c2;
+        float scale = v[i];
+        if (most) scale = most[i] = scale > most[i] ? scale : most[i];
+        p[i] = shrunk + m[i] / (sqrtf(scale) + w.eps) * w.rate;
+    }
+}
+
+typedef struct {
+    const float *x, *y;
+    float *out;
+    double *parts; /* one per range of SQUARES numbers */
+    float factor;
+} Pair;
+
+#define SQUARES 65536
+
+static void add_squares(void *job, long from, long to) {
+    Pair *w = job;
+    double total = 0;
+    for (long i = from; i < to; i += 1024) { /* short runs in float32, their sums in float64 */
+        long end = i + 1024 < to ? i + 1024 : to;
+        vec run = all(0);
+        EACH(j, end - i) {
+            vec x = get(w->x + i, j, end - i, 0);
+            run += x * x;
+        }
+        total += sum(run);
+    }
+    w->parts[from / SQUARES] = total;
+}
+
+static void add_pair(void *job, long from, long to) {
+    Pair *w = job;
+    for (long i = from; i < to; i++) w->out[i] = w->x[i] + w->y[i];
+}
+
+static void scale(void *job, long from, long to) {
+    Pair *w = job;
+    for (long i = from; i < to; i++) w->out[i] = w->x[i] * w->factor;
+}

@@ -1,0 +1,174 @@
+"""Norms, GELU, softmax, cross-entropy, dropout and the gradient of a table, by the loops of
+`rows.h`. What is not float32, or has a form these loops do not know, is left to the NumPy kernels.
+"""
+
+import math
+
+import numpy
+
+from ...autograd import Part
+from ...backend import get_num_threads
+from ...ops import fused
+from ...registry import kernel
+from .loaded import fast
+
+
+def dense(*arrays):
+    """The arrays without gaps in memory, or None where one is not float32."""
+    for x in arrays:
+        if x is not None and x.dtype.char != "f":
+            return None
+    return [x if x is None or x.flags.c_contiguous else numpy.ascontiguousarray(x) for x in arrays]
+
+
+@kernel(fused.layer_norm, numpy.ndarray)
+def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
+    """x (..., C), weight and bias (C,), where C stands for the last `axes` axes."""
+    return _norm(x, weight, bias, axes, eps, centred=True)
+
+
+@kernel(fused.rms_norm, numpy.ndarray)
+def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
+    """x (..., C) and weight (C,), where C stands for the last `axes` axes."""
+    found = _norm(x, weight, None, axes, eps, centred=False)
+    if found is NotImplemented:
+        return found
+    out, pullback = found
+    return out, lambda g: pullback(g)[:2]
+
+
+def _norm(x, weight, bias, axes, eps, centred):
+    arrays = dense(x, weight, bias)
+    if arrays is None or not x.size or not 0 < axes <= x.ndim:
+        return NotImplemented
+    if any(p is not None and p.shape != x.shape[-axes:] for p in (weight, bias)):
+        return NotImplemented
+    x, weight, bias = arrays
+    n = math.prod(x.shape[-axes:])
+    rows, threads = x.size // n, get_num_threads()
+    out, scale = numpy.empty_like(x), numpy.empty(rows, x.dtype)
+    mean = numpy.empty(rows, x.dtype) if centred else None
+    fast.norm(rows, n, threads, x, weight, bias, out, mean, scale, eps)
+
+    def pullback(g):
+        (g,) = dense(g)
+        dx = numpy.empty_like(x)
+        dweight, dbias = (None if p is None else numpy.empty_like(p) for p in (weight, bias))
+        fast.norm_slopes(rows, n, threads, x, g, weight, mean, scale, dx, dweight, dbias)
+        return dx, dweight, dbias
+
+    return out, pullback
+
+
+@kernel(fused.gelu, numpy.ndarray)
+def gelu(x, *, approximate="none"):
+    """x Phi(x), elementwise; approximate="tanh" for the tanh form. x is kept, its slope is made in
+    the backward pass."""
+    arrays = dense(x)
+    if arrays is None or approximate not in ("none", "tanh"):
+        return NotImplemented
+    (x,), tanh, threads = arrays, approximate == "tanh", get_num_threads()
+    out = numpy.empty_like(x)
+    fast.gelu(x.size, threads, x, None, out, tanh)
+
+    def pullback(g):
+        (g,) = dense(g)
+        dx = numpy.empty_like(x)
+        fast.gelu(x.size, threads, x, g, dx, tanh)
+        return dx
+
+    return out, (pullback,)
+
+
+@kernel(fused.softmax, numpy.ndarray)
+def softmax(x, *, axis=-1):
+    """e^x over its sum along the last axis."""
+    arrays = dense(x)
+    if arrays is None or not x.ndim or not x.size or axis not in (-1, x.ndim - 1):
+        return NotImplemented
+    (x,), n, threads = arrays, x.shape[-1], get_num_threads()
+    out = numpy.empty_like(x)
+    fast.softmax(x.size // n, n, threads, x, out, None)
+
+    def pullback(g):
+        (g,) = dense(g)
+        dx = numpy.empty_like(out)
+        fast.softmax(out.size // n, n, threads, out, dx, g)
+        return dx
+
+    return out, (pullback,)
+
+
+@kernel(fused.cross_entropy, numpy.ndarray)
+def cross_entropy(
+    logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    """logits (N, V) and targets (N,), a mean or sum, without class weights and smoothing. Kept are
+    the logits and one number per row; no row of probabilities is."""
+    if weight is not None or label_smoothing or reduction not in ("mean", "sum"):
+        return NotImplemented
+    if logits.ndim != 2 or targets.shape != logits.shape[:1] or not logits.size:
+        return NotImplemented
+    arrays = dense(logits)
+    if arrays is None or targets.dtype.char != "l" or not targets.flags.c_contiguous:
+        return NotImplemented
+    (x,), threads, (rows, n) = arrays, get_num_threads(), logits.shape
+    losses, shift = numpy.empty((2, rows), x.dtype)
+    if fast.cross_entropy(rows, n, threads, x, targets, ignore_index, losses, shift) is False:
+        return NotImplemented  # the composition says which target is no class
+    count = 1
+    if reduction == "mean":
+        ignored = numpy.count_nonzero(targets == ignore_index)
+        count = rows - ignored
+    value = losses.sum() / x.dtype.type(count)
+
+    def pullback(g):
+        dx = numpy.empty_like(x)
+        factor = float(g) / count if count else math.nan
+        fast.cross_entropy_slopes(rows, n, threads, x, targets, ignore_index, shift, factor, dx)
+        return dx
+
+    return value, (pullback, None)
+
+
+@kernel(fused.dropout, numpy.ndarray)
+def dropout(x, *, keep, p):
+    """x / (1 - p) where keep holds, 0 elsewhere; kept is the mask, one byte per element."""
+    arrays = dense(x)
+    if arrays is None or keep.shape != x.shape or keep.dtype != bool:
+        return NotImplemented
+    if not keep.flags.c_contiguous:
+        return NotImplemented
+    scale, threads = 1 / (1 - p) if p < 1 else 0.0, get_num_threads()
+
+    def apply(x):
+        out = numpy.empty_like(x)
+        fast.dropout(x.size, threads, x, keep, scale, out)
+        return out
+
+    return apply(arrays[0]), (lambda g: apply(dense(g)[0]),)
+
+
+@kernel(fused.embedding, numpy.ndarray)
+def embedding(weight, *, ids):
+    """weight (V, C) at integer ids of any shape. The gradient is added row by row, in order, into
+    what the table has already got from elsewhere."""
+    if weight.ndim != 2 or weight.dtype.char != "f" or ids.dtype.char != "l" or not ids.size:
+        return NotImplemented
+    rows, n = weight.shape
+    if ids.min() < 0 or ids.max() >= rows:
+        return NotImplemented  # the composition counts from the end, or says which id is wrong
+    flat, like, threads = numpy.ascontiguousarray(ids.reshape(-1)), weight[:0], get_num_threads()
+
+    def dweight(g):
+        (g,) = dense(g)
+
+        def add_to(total):
+            if total.flags.c_contiguous:
+                fast.add_rows(len(flat), n, rows, threads, g, flat, total)
+            else:
+                numpy.add.at(total, flat, g.reshape(-1, n))
+
+        return Part(like, (rows, n), add_to)
+
+    return weight.take(flat, axis=0).reshape(*ids.shape, n), (dweight,)

@@ -1,0 +1,67 @@
+/* Vectors of float32 by GCC's and Clang's vector types, and the few functions of them that the
+   loops need. It knows no array of Python's and no thread. */
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define LANES 16
+#define WIDE 4 /* vectors side by side in a tile of a product: 6 x 4 sums fill the registers */
+#else
+#define LANES 8
+#define WIDE 2
+#endif
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef float vec_anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const float *p) { return *(const vec_anywhere *)p; }
+INLINE void store(float *p, vec x) { *(vec_anywhere *)p = x; }
+INLINE vec all(float x) { return x - (vec){0}; }
+
+/* The first n < LANES numbers at p; the other lanes hold `rest`. */
+INLINE vec load_part(const float *p, long n, float rest) {
+    vec x = all(rest);
+    memcpy(&x, p, 4 * n);
+    return x;
+}
+INLINE void store_part(float *p, vec x, long n) { memcpy(p, &x, 4 * n); }
+
+/* mask ? x : y, lane by lane; a comparison gives -1 or 0. */
+INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((ints)y & ~mask)); }
+INLINE vec larger(vec x, vec y) { return choose(x > y, x, y); }
+
+INLINE float sum(vec x) {
+    float total = 0;
+    for (int i = 0; i < LANES; i++) total += x[i];
+    return total;
+}
+INLINE float largest(vec x) {
+    float top = x[0];
+    for (int i = 1; i < LANES; i++) top = x[i] > top ? x[i] : top;
+    return top;
+}
+
+/* e^x to 1 unit in the last place: x = n ln 2 + r, a polynomial in r (Moshier's Cephes), and 2^n by
+   its bits. Below float32's normal numbers 0, above its largest infinity, NaN stays NaN. */
+INLINE vec exp_(vec x) {
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
+    vec in = choose(x < all(-87.3f), all(-87.3f), x);
+    in = choose(in > all(88.5f), all(88.5f), in);
+    vec shifted = in * 1.44269504f + round, n = shifted - round;
+    vec r = in - n * 0.693359375f + n * 2.12194440e-4f;
+    vec y = all(1.9875691500e-4f);
+    y = y * r + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * (r * r) + r + 1.0f;
+    ints power = ((ints)shifted - (ints)all(round) + 127) << 23;
+    y *= (vec)power;
+    y = choose(x < all(-87.3f), all(0.0f), y);
+    return choose(x > all(88.5f), all(__builtin_inff()), y);
+}
