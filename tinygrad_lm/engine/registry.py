@@ -118,7 +118,7 @@ class Op:
             result.needs_grad = True
         if self.view and out.base is not None and isinstance(inputs[0], Tensor):
             x = inputs[0]
-            if storage(out) is storage(x.array):
+            if out.base is x.array or storage(out) is storage(x.array):
                 result.base = x if x.base is None else x.base
                 result.seen = result.base.version
         return result
