@@ -60,8 +60,7 @@ class Op:
         ways: Any = (self.function,)
         recording = now["recording"]
         if self.fused:
-            first = next((x.array for x in inputs if isinstance(x, Tensor)), None)
-            ways = _switches["kernels"] and self.kernels.get(type(first))
+            ways = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
             if not ways or now["differentiable_pullbacks"]:
                 return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
             inputs += (None,) * (self.arity - len(inputs))
@@ -192,6 +191,13 @@ class Op:
         if isinstance(error, IndexError):
             return IndexError(f"[{self.name}] positions must exist, got {shapes}: {error}")
         return RuntimeError(f"[{self.name}] shapes must fit together, got {shapes}: {error}")
+
+
+def _first_array(inputs: tuple) -> Any:
+    for x in inputs:
+        if isinstance(x, Tensor):
+            return x.array
+    return None
 
 
 def _as_input(name: str, x: Any) -> Any:
