@@ -1,28 +1,40 @@
 """Fair timing of engines: each run in a process of its own, in alternation (A B A B), ratios taken
-pair by pair, hardware and versions recorded. It knows no engine and no work."""
+pair by pair, hardware, versions and settings recorded. It knows no engine's inside and no work."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
+ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
+sys.path.insert(0, str(ROOT))  # the package of this checkout, installed or not
+OURS, ALONE = "tinygrad_lm", "tinygrad_lm, NumPy alone"
 # What `import tinygrad_lm` asks glibc for by itself, as settings for any other process.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "2147483647",
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "67108864",
 }
+COMPILED = "tinygrad_lm.engine.kernels.compiled._fast"  # there where the C compiler made it
+REPORTED_STEPS = (1, 10, 100, 1000)  # their losses are kept, beside the last one
+
+# ---------------------------------------------------------------- inside a measuring process
 
 
 def memory(field: str) -> float:
@@ -34,37 +46,98 @@ def memory(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field + ":"))
 
 
-def timed(step: Any, warm_up: int, steps: int) -> dict[str, Any]:
-    """Call step() -> (loss, seconds by phase); the medians in ms, and the last loss."""
-    rows = []
-    for i in range(warm_up + steps):
+def timed(step: Callable, warm_up: int, steps: int) -> dict[str, Any]:
+    """Call step() -> (loss, seconds by phase): the medians in ms, and losses by step number."""
+    rows, losses = [], {}
+    for i in range(1, warm_up + steps + 1):
         start = time.perf_counter()
         loss, phases = step()
-        if i >= warm_up:
-            rows.append({"step": time.perf_counter() - start, **phases})
-    found = {name: 1e3 * median(row[name] for row in rows) for name in rows[0]}
-    return {"ms": found, "loss": float(loss)}
+        seconds = time.perf_counter() - start
+        if i > warm_up:
+            rows.append({"step": seconds, **phases})
+        if i in REPORTED_STEPS or i == warm_up + steps:
+            losses[str(i)] = float(loss)
+    return {"ms": {n: 1e3 * median(row[n] for row in rows) for n in rows[0]}, "losses": losses}
+
+
+def seconds_of(call: Callable, enough: float = 0.1, least: int = 3) -> float:
+    """The median time of call(), after one call that does not count; `enough` seconds of calls."""
+    call()
+    times: list[float] = []
+    while len(times) < least or sum(times) < enough:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+# ---------------------------------------------------------------- processes
+
+
+def has(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it
+        return False
+
+
+def rows(command: list[str], compile_too: bool) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Who is measured: row -> (arguments for Python, additions to the environment). What is not
+    there, PyTorch or a compiler, is said and left out."""
+    found = {OURS: ([*command, "--engine", "tinygrad_lm"], {})}
+    if has(COMPILED):
+        found[ALONE] = (found[OURS][0], {"TINYGRAD_LM_COMPILED": "0"})
+    if not has("torch"):
+        print("PyTorch is not installed, its rows are missing; pip install '.[parity]'")
+        return found
+    theirs = [*command, "--engine", "torch"]
+    found["PyTorch"] = (theirs, {})
+    found["PyTorch, malloc settings"] = (theirs, MALLOC)
+    if compile_too and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        print("There is no C++ compiler, the rows of torch.compile are missing")
+    elif compile_too:
+        found["PyTorch, torch.compile"] = ([*theirs, "--compile"], {})
+        found["PyTorch, torch.compile, malloc settings"] = ([*theirs, "--compile"], MALLOC)
+    return found
 
 
 def alternate(runs: dict[str, tuple[list[str], dict[str, str]]], repeats: int) -> dict[str, list]:
-    """Each run's results, one per repeat. A run is (arguments for Python, additions to the
-    environment), and prints its result as JSON on its last line."""
+    """Each run's results, one per repeat. A run prints its result as JSON on its last line."""
     results: dict[str, list] = {name: [] for name in runs}
     with tqdm(total=repeats * len(runs), disable=not sys.stderr.isatty()) as bar:
         for _ in range(repeats):
             for name, (arguments, extra) in runs.items():
                 bar.set_description(name)
+                path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
                 done = subprocess.run(
                     [sys.executable, *arguments],
-                    env={**os.environ, **extra},
+                    env={**os.environ, "PYTHONPATH": path, **extra},
                     capture_output=True,
                     text=True,
                 )
                 if done.returncode:
-                    raise RuntimeError(f"[benchmark] {name} must run, got:\n{done.stderr[-2000:]}")
+                    raise SystemExit(f"[benchmark] {name} must run, got:\n{done.stderr[-2000:]}")
                 results[name].append(json.loads(done.stdout.splitlines()[-1]))
                 bar.update()
     return results
+
+
+# ---------------------------------------------------------------- arithmetic on results
+
+
+def step_times(found: list[dict[str, Any]]) -> list[float]:
+    return [r["ms"]["step"] for r in found]
+
+
+def ratios(theirs: list[float], ours: list[float]) -> list[float]:
+    """Pair by pair: what ran one after the other is compared, so that a slow minute cancels."""
+    return [a / b for a, b in zip(theirs, ours, strict=True)]
+
+
+def best(results: dict[str, list], settings: bool) -> str | None:
+    """PyTorch's fastest row by median, among those with or those without malloc settings."""
+    names = [n for n in results if n.startswith("PyTorch") and ("malloc" in n) == settings]
+    return min(names, key=lambda n: median(step_times(results[n])), default=None)
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -72,20 +145,26 @@ def spread(values: list[float], digits: int = 2) -> str:
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"
 
 
-def table(results: dict[str, list], ours: str) -> str:
-    """Markdown: one line per engine, ratios pair by pair against ours."""
-    mine = [r["ms"]["step"] for r in results[ours]]
-    phases = [name for name in results[ours][0]["ms"] if name != "step"]
-    head = ["engine", "ms per step", *phases, "its time / ours", "peak MB", "loss"]
-    lines = ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
-    for name, found in results.items():
-        times = [r["ms"]["step"] for r in found]
-        cells = [name, spread(times)]
-        cells += [f"{median(r['ms'][phase] for r in found):.2f}" for phase in phases]
-        cells.append(spread([a / b for a, b in zip(times, mine)]))
-        cells += [f"{median(r['peak_mb'] for r in found):.0f}", f"{found[-1]['loss']:.5f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def markdown(head: list[str], lines: list[list[Any]]) -> str:
+    rule = ["---"] * len(head)
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in [head, rule, *lines])
+
+
+def loss_gap(results: dict[str, list], step: str) -> float:
+    """How far PyTorch's eager loss after a step is from ours, as a share of ours."""
+    ours, theirs = (results[name][-1]["losses"][step] for name in (OURS, "PyTorch"))
+    return abs(theirs - ours) / abs(ours)
+
+
+# ---------------------------------------------------------------- records
+
+
+def sources() -> str:
+    """A name for the package's code as it stands: figures of other code have another one."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in (ROOT / "tinygrad_lm").rglob("*") if p.suffix in (".py", ".c")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def machine() -> dict[str, Any]:
@@ -96,23 +175,34 @@ def machine() -> dict[str, Any]:
     except (OSError, StopIteration):
         processor = platform.processor()
     versions = {"python": platform.python_version()}
-    for name in ("numpy", "torch", "tinygrad_lm"):
-        try:
+    for name in ("numpy", "torch"):
+        if has(name):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    blas = [p for p in threadpool_info() if p["user_api"] == "blas"]
+    if blas:
+        versions[blas[0]["internal_api"]] = f"{blas[0]['version']} ({blas[0]['architecture']})"
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    )
     return {
         "processor": processor,
         "cores": os.cpu_count(),
         "system": platform.system(),
         "versions": versions,
-        "load_at_start": load,
+        "compiled_kernels": has(COMPILED),
+        "malloc_settings": os.environ.get("TINYGRAD_LM_MALLOC") != "0",
+        "commit": commit.stdout.strip(),
+        "sources": sources(),
+        "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
 
-def save(name: str, record: dict[str, Any]) -> Path:
+def save(name: str, record: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    print(f"written to {RESULTS.name}/{name}.json")
+
+
+def load(name: str) -> dict[str, Any] | None:
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    return path
+    return json.loads(path.read_text("utf-8")) if path.exists() else None

@@ -1,48 +1,192 @@
-"""Writes the README's measured figures from the results of the other scripts, and measures nothing.
+"""Writes benchmarks/README.md's tables and pictures, and the measured part of the project's README,
+from the results of the other scripts; it measures nothing. What has no result stays out.
 
-python benchmarks/report.py
+    python benchmarks/report.py
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import harness
+import losses
+import ops
+import pictures
+import scaling
+import step
+from works import WORKS
 
-README = Path(__file__).parents[1] / "README.md"
-START, END = "<!-- measured -->", "<!-- /measured -->"
-WORKS = {
-    "mlp": "the MLP of makemore part 2 (batch 32, `.data` updates)",
-    "gpt-cpu": "GPT, 4 layers, 4 heads, 128 wide, T 64, B 12 (nanoGPT's CPU configuration)",
-    "baby-gpt": "GPT, 6 layers, 6 heads, 384 wide, T 256, B 64 (nanoGPT's baby GPT, dropout 0)",
+HERE, HOME = Path(__file__).parent / "README.md", harness.ROOT / "README.md"
+# PyTorch's best time / our time that is aimed at, and what straightforward hand-written NumPy
+# reached on such a machine: (hand-written, PyTorch as found, PyTorch with malloc settings).
+TARGETS = {
+    "mlp": (2.2, 2.5, 2.5),
+    "gpt-cpu": (0.89, 1.15, 1.15),
+    "baby-gpt": (0.85, 1.15, 1.00),
+    "gpt2-b1": (None, 1.45, 1.02),
+    "gpt2-b4": (None, 1.20, 1.02),
 }
+MEMORY_TARGETS = ("baby-gpt", "gpt2-b1", "gpt2-b4")  # no more than PyTorch's
 
 
-def where(machine: dict[str, Any], threads: int) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    return f"{machine['processor']}, {threads} of {machine['cores']} cores; {versions}"
+def where(record: dict[str, Any]) -> str:
+    """The machine, versions and settings of a result, in a line."""
+    m, threads = record["machine"], record.get("settings", record)["threads"]
+    versions = ", ".join(f"{name} {number}" for name, number in m["versions"].items())
+    kernels = "with" if m.get("compiled_kernels") else "without"
+    commit = f"; commit {m['commit']}" if m.get("commit") else ""
+    return (
+        f"{m['processor']}, {threads} of {m['cores']} cores; {versions}; "
+        f"{kernels} compiled kernels{commit}"
+    )
+
+
+# ---------------------------------------------------------------- training steps
+
+
+def summary(name: str, record: dict[str, Any]) -> dict[str, Any] | None:
+    """Our step beside PyTorch's best: ratios pair by pair against both, memory, targets."""
+    results = record["results"]
+    best = {"found": harness.best(results, False), "settings": harness.best(results, True)}
+    if not all(best.values()):
+        return None
+    mine = harness.step_times(results[harness.OURS])
+    goals = TARGETS.get(name)
+
+    def peak(row: str) -> float:
+        return median(r["peak_mb"] for r in results[row])
+
+    return {
+        "work": name,
+        "ms": mine,
+        "best": best,
+        **{k: harness.ratios(harness.step_times(results[row]), mine) for k, row in best.items()},
+        "targets": {"found": goals[1], "settings": goals[2]} if goals else None,
+        "by hand": goals[0] if goals else None,
+        "peak": (peak(harness.OURS), min(peak("PyTorch"), peak("PyTorch, malloc settings"))),
+    }
+
+
+def against_targets(rows: list[dict[str, Any]], short: bool = False) -> str:
+    """A line per work. Met is said of the median; a short table leaves out who PyTorch's best is
+    and what hand-written NumPy reached."""
+    lines = []
+    for row in rows:
+        goals = row["targets"] or {"found": None, "settings": None}
+        ratio = {k: _beside(row[k], goals[k]) for k in ("found", "settings")}
+        memory = f"{row['peak'][0]:.0f} / {row['peak'][1]:.0f}"
+        if row["work"] in MEMORY_TARGETS:
+            memory += " (met)" if row["peak"][0] <= row["peak"][1] else " (missed)"
+        title = WORKS[row["work"]].title if short else f"`{row['work']}`"
+        time = f"{median(row['ms']):.3g}"
+        line = [title, time, ratio["found"], ratio["settings"], memory]
+        if not short:
+            by_hand = "-" if row["by hand"] is None else f"{row['by hand']:.2f}"
+            fastest = " / ".join(_form(row["best"][k]) for k in ("found", "settings"))
+            line[2:2] = [by_hand]
+            line.append(fastest)
+        lines.append(line)
+    head = ["training step", "ours, ms", "PyTorch as found / ours", "with malloc settings / ours"]
+    head.append("peak MB, ours / PyTorch")
+    if not short:
+        head[2:2] = ["hand-written NumPy"]
+        head.append("PyTorch's fastest form")
+    return harness.markdown(head, lines)
+
+
+def _beside(ratios: list[float], goal: float | None) -> str:
+    if goal is None:
+        return harness.spread(ratios)
+    met = "met" if median(ratios) >= goal else "missed"
+    return (
+        f"**{median(ratios):.2f}** ({min(ratios):.2f} - {max(ratios):.2f}), target {goal:.2f} {met}"
+    )
+
+
+def _form(row: str) -> str:
+    return "torch.compile" if "torch.compile" in row else "eager"
+
+
+def targets_section(records: dict[str, dict]) -> str:
+    rows = [row for name, record in records.items() if (row := summary(name, record))]
+    if not rows:
+        return "No result beside PyTorch yet.\n"
+    try:
+        picture = f"\n![ratios beside their targets]({pictures.ratios(rows)})\n"
+    except ImportError as error:
+        picture = f"\n{error}\n"
+    return against_targets(rows) + "\n" + picture
+
+
+def steps_section(records: dict[str, dict]) -> str:
+    parts = []
+    for name, record in records.items():
+        parts.append(
+            f"### {WORKS[name].title}\n\n`python benchmarks/step.py --work {name}`, "
+            f"{record['settings']['repeats']} runs of each row\\\n({where(record)})\n\n"
+            f"{step.table(record)}\n\n{step.agreement(record)}\n"
+        )
+    return "\n".join(parts)
+
+
+# ---------------------------------------------------------------- the other sections
+
+
+def losses_section(records: dict[str, dict]) -> str:
+    found = harness.load("losses")
+    return f"({where(found)})\n\n{losses.table(found['results'])}\n" if found else ""
+
+
+def ops_section(records: dict[str, dict]) -> str:
+    found = harness.load("ops")
+    if not found:
+        return ""
+    results = found["results"]
+    parts = [f"({where(found)})\n\n### Python's part\n\n{ops.tiny_table(results)}\n"]
+    for size in results[harness.OURS][0]["fused"]:
+        parts.append(f"### Fused ops: {size}\n\n{ops.fused_table(results, size)}\n")
+    return "\n".join(parts)
+
+
+def scaling_section(records: dict[str, dict]) -> str:
+    found = harness.load("scaling")
+    if not found:
+        return ""
+    results = found["results"]
+    parts = [f"({where(found)})\n"]
+    limits = {k: median(r["limits"][k] for r in results[scaling.GEMM]) for k in ("gflops", "gbs")}
+    try:
+        drawn = (
+            pictures.growth(results),
+            pictures.roofline(limits, pictures.points(records, harness.load("ops"))),
+        )
+        parts.append(f"![step against each setting]({drawn[0]})\n\n![roofline]({drawn[1]})\n")
+    except ImportError as error:
+        parts.append(f"{error}\n")
+    for axis in (a for a in scaling.AXES if a in results[harness.OURS][0]):
+        parts.append(f"{scaling.axis_table(results, axis)}\n")
+    return "\n".join(parts)
 
 
 def shakespeare(found: dict[str, Any]) -> str:
     """The nine losses beside PyTorch's, the curve, and what the model writes."""
-    head = "| step | " + " | ".join(map(str, found["steps"])) + " |"
-    rule = "| --- " * (len(found["steps"]) + 1) + "|"
-    ours = "| here | " + " | ".join(f"{x:.4f}" for x in found["validation_losses"]) + " |"
-    reference = "| PyTorch | " + " | ".join(f"{x:.4f}" for x in found["reference"]) + " |"
+    losses_here = [f"{x:.4f}" for x in found["validation_losses"]]
+    reference = [f"{x:.4f}" for x in found["reference"]]
+    lines = harness.markdown(
+        ["step", *found["steps"]], [["here", *losses_here], ["PyTorch", *reference]]
+    )
     sample = "\n".join(found["sample"].strip().splitlines()[:14])
     return f"""### Shakespeare
 
 nanoGPT's CPU configuration on tiny shakespeare, seed 1337: validation losses here and those that
 PyTorch 2.13.0 prints. The run took {found["seconds"]:.0f} s, with its evaluations and samples.
 `{found["command"]}`
-({where(found["machine"], found["threads"])})
+({where(found)})
 
-{head}
-{rule}
-{ours}
-{reference}
+{lines}
 
 ![loss curve](benchmarks/results/shakespeare.png)
 
@@ -54,42 +198,53 @@ What the trained model writes (0.80 M parameters, one character at a time):
 """
 
 
-def steps(results: list[dict[str, Any]]) -> str:
-    parts = [
-        "### One training step, beside PyTorch",
-        "Forward, backward and update; each engine in a process of its own, in turn; median (least "
-        "- most). PyTorch eager with fused AdamW and SDPA, as found, and with the malloc settings "
-        "that we make at import in its environment.",
-    ]
-    for found in results:
-        settings = found["settings"]
-        command = (
-            f"python benchmarks/step.py --work {found['work']} --repeats {settings['repeats']}"
-        )
-        parts.append(
-            f"**{WORKS.get(found['work'], found['work'])}**\\\n`{command}` "
-            f"({where(found['machine'], settings['threads'])})"
-        )
-        parts.append(harness.table(found["results"], "tinygrad_lm"))
-    return "\n\n".join(parts) + "\n"
+def headline(records: dict[str, dict]) -> str:
+    rows = [row for name, record in records.items() if (row := summary(name, record))]
+    if not rows:
+        return ""
+    return f"""### One training step, beside PyTorch
+
+Forward, backward and update, each engine in a process of its own, in turn: PyTorch's best time over
+ours, median (least - most), above 1 where we are faster. PyTorch in its fastest form of eager and
+torch.compile, as found and with the malloc settings that we make at import. Every row, the losses,
+single ops and scaling: [benchmarks/README.md](benchmarks/README.md).
+
+{against_targets(rows, short=True)}
+
+({where(next(iter(records.values())))})
+"""
+
+
+def home_section(records: dict[str, dict]) -> str:
+    trained = harness.load("shakespeare")
+    parts = [headline(records), shakespeare(trained) if trained else ""]
+    return "\n".join(filter(None, parts))
+
+
+def fill(path: Path, sections: dict[str, Callable]) -> None:
+    """Replace what stands between <!-- name --> and <!-- /name -->."""
+    text = path.read_text("utf-8")
+    records = {n: found for n in WORKS if (found := harness.load(f"step-{n}"))}
+    for name, section in sections.items():
+        before, rest = text.split(f"<!-- {name} -->")
+        after = rest.split(f"<!-- /{name} -->")[1]
+        text = f"{before}<!-- {name} -->\n{section(records)}<!-- /{name} -->{after}"
+    path.write_text(text, "utf-8")
+    print(f"{path.relative_to(harness.ROOT)}: {', '.join(sections)}")
+
+
+SECTIONS = {
+    "targets": targets_section,
+    "steps": steps_section,
+    "losses": losses_section,
+    "ops": ops_section,
+    "scaling": scaling_section,
+}
 
 
 def main() -> None:
-    def read(name: str) -> dict[str, Any] | None:
-        path = harness.RESULTS / f"{name}.json"
-        return json.loads(path.read_text("utf-8")) if path.exists() else None
-
-    parts = []
-    if trained := read("shakespeare"):
-        parts.append(shakespeare(trained))
-    measured = [found for work in WORKS if (found := read(f"step-{work}"))]
-    if measured:
-        parts.append(steps(measured))
-    text = README.read_text("utf-8")
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    README.write_text(before + START + "\n" + "\n".join(parts) + END + after, "utf-8")
-    print(f"{README.name}: {len(parts)} sections")
+    fill(HERE, SECTIONS)
+    fill(HOME, {"measured": home_section})
 
 
 if __name__ == "__main__":

@@ -184,7 +184,9 @@ def main():
         print("   reference 1.07 on train, about 1.48 on val")
     curves = {s: (list(history), [losses[s] for losses in history.values()]) for s in last}
     how = {"marks": {"the lecture: val": stage.val}, "xlabel": "step", "ylabel": "loss, nats"}
-    common.picture(args, f"09_{args.stage}.png", viz.plot_lines, curves, title=args.stage, **how)
+    common.picture(
+        args, f"09_{args.stage}.png", viz.plot_lines, curves, title=f"Stage {args.stage}", **how
+    )
     start = torch.zeros((1, 1), dtype=torch.long)
     written = generate(model, start, 200)[0].tolist()
     print(text.tokenizer.decode(written).strip("\n"))

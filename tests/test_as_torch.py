@@ -232,9 +232,14 @@ def test_coverage_of_a_file_and_a_notebook(tmp_path):
 
     done = run("--coverage", tmp_path / "file.py")
     assert done.returncode == 1 and "missing  torch.jit.script" in done.stdout
+    assert "missing  torch.nn.Unknown\n" in done.stdout
     assert done.stdout.endswith(f"{len(used)} torch names used, 3 missing\n")
     (tmp_path / "good.py").write_text("import torch\ntorch.ones(3)")
     assert run("--coverage", tmp_path / "good.py").returncode == 0
+    (tmp_path / "close.py").write_text("from torch import nn\nnn.Linaer\nnn.functional.geluu")
+    printed = run("--coverage", tmp_path / "close.py").stdout
+    assert "missing  torch.nn.Linaer; close: Linear\n" in printed
+    assert "missing  torch.nn.functional.geluu; close: gelu" in printed
 
 
 @pytest.mark.parametrize("script", ["nano.py", "more.py", "mini.py", "batchnorm.py"])

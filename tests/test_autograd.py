@@ -419,6 +419,47 @@ def test_function_in_pytorchs_form():
         assert not Exp.apply(x, 2.0).requires_grad
 
 
+def test_what_a_function_saved_must_not_be_written():
+    """Its own output too, which only the context holds."""
+    y = Exp.apply(leaf(0.5, 1.0), 2.0)
+    y += 1.0
+    with pytest.raises(RuntimeError, match="was written in place"):
+        y.sum().backward()
+
+
+def test_function_with_setup_context():
+    class Mul(Function):
+        @staticmethod
+        def forward(x, y):
+            return x * y
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+            assert output.shape == inputs[0].shape
+
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            return (g * y if ctx.needs_input_grad[0] else None), g * x
+
+    assert gradcheck(Mul.apply, (leaf(0.5, 1.0), leaf(2.0, 3.0)))
+    x = leaf(0.5, 1.0).detach()
+    y = leaf(2.0, 3.0)
+    Mul.apply(x, y).sum().backward()
+    assert x.grad is None and y.grad.tolist() == [0.5, 1.0]
+
+
+def test_what_a_pullback_keeps_as_a_default_must_not_be_written():
+    square = primitive(lambda x: (x**2, (lambda g, x=x: g * 2 * x,)))
+    x = leaf(1.0, 2.0)
+    y = x * 1.0
+    z = square(y)
+    y += 5.0
+    with pytest.raises(RuntimeError, match="was written in place"):
+        z.sum().backward()
+
+
 def test_function_that_returns_its_input_or_too_few_gradients():
     class Same(Function):
         @staticmethod
@@ -573,6 +614,8 @@ def test_dlpack_both_ways_shares_memory():
     back = tg.from_dlpack(source)
     source[1] = 5.0
     assert back.tolist() == [0.0, 5.0, 2.0]
+    with pytest.raises(BufferError, match="detach"):
+        np.from_dlpack(leaf(1.0))
 
 
 def test_numpy_arrays_leave_arithmetic_to_the_tensor():

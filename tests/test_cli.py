@@ -50,9 +50,10 @@ def train(*flags, out="run", steps=4):
 
 
 def start(*flags, **options):
-    """In a process of its own."""
+    """In a process of its own. Its pipes hold one page, here and in Linux's pipe: however slow we
+    are, it gets no more than two pages of output (some 150 lines) ahead of what we have read."""
     command = [sys.executable, "-u", "-m", "tinygrad_lm", *flags]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "pipesize": 4096}
     return subprocess.Popen(command, **{"env": ENVIRONMENT, **pipes, **options})
 
 
@@ -368,7 +369,7 @@ def test_a_second_ctrl_c_does_not_wait():
         process.send_signal(signal.SIGINT)
         wait_for(process, "noted")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=30) == 130
 
 
 def test_kills_at_random_moments_cost_nothing(here, whole):
@@ -378,16 +379,18 @@ def test_kills_at_random_moments_cost_nothing(here, whole):
     while kills < 4:
         process = start_train("run", *LONG, *["--resume"] * Path("run/last.json").exists())
         wait_for(process, "from step")
-        time.sleep(chance.uniform(0.05, 0.4))
+        for _ in range(chance.randrange(40)):
+            process.stdout.readline()
+        time.sleep(chance.uniform(0.0, 0.4))
         process.kill()
         process.communicate()
-        kills += 1
         if process.returncode == 0:
             break
+        kills += 1
         if not Path("run/last.json").exists():  # killed before there was anything to continue
             for file in Path("run").glob("best.json"):
                 file.unlink()
-    assert kills > 1
+    assert kills >= 3  # a life is 40 + 150 steps at most, and a checkpoint comes every 100
     assert main(["train", "--out", "run", "--resume"]) == 0
     assert result("run") == whole
 

@@ -130,9 +130,13 @@ def test_every_step_has_a_test_a_place_on_the_ladder_and_a_line_in_the_map(run_a
     tested = re.findall(r'^@step\("(\d\d)"', tests, re.M)
     names = [path.name for path in STEPS]
     assert sorted(set(tested)) == [name[:2] for name in names]
-    assert list(dict.fromkeys(file for file, _ in run_all.LADDER)) == names
-    table = README.split("| step | lecture |")[1].split("\n\n")[0]
+    assert [step.file for step in run_all.LADDER] == names
+    table = README.split(f"| {run_all.HEAD} |")[1].split(run_all.END)[0]
     assert re.findall(r"^\| \[(\d\d_\w+\.py)\]", table, re.M) == names
+    for step in run_all.LADDER:
+        commands = [f"`python examples/{step.file} {options}`" for options in step.runs]
+        shown = [step.lecture, step.minutes, step.teaches, *commands]
+        assert all(text in table for text in shown), step.file
     for path in STEPS:
         head = path.read_text(encoding="utf-8").split('"""')[1]
         assert re.search(r"\d:\d\d", head) and f"python examples/{path.name} --full" in head
@@ -145,40 +149,93 @@ def test_pictures_are_small_and_the_readme_shows_only_what_exists():
     assert shown and shown <= {path.name for path in pictures}
 
 
-def test_the_seconds_a_step_took_and_its_figures_become_the_table(run_all, tmp_path, monkeypatch):
-    """A ladder of two stubs: the second fails once; what is finished is not run again."""
-    (tmp_path / "01_a.py").write_text(
-        "import sys, json, pathlib\n"
-        "rows = open(sys.argv[sys.argv.index('--json') + 1], 'a')\n"
-        "row = {'what': 'loss', 'ours': 2.5, 'reference': None, 'floor': 3.25}\n"
-        "print(json.dumps(row), file=rows)\n"
-        "print(json.dumps({'picture': 'p.png'}), file=rows)\n"
-        "log = open(pathlib.Path(__file__).with_name('ran'), 'a')\n"
-        "print('ran', *sys.argv[1:3], file=log)\n"
-    )
-    (tmp_path / "02_b.py").write_text("raise SystemExit('no luck')")
+STUB = """
+import sys, json, pathlib
+rows = open(sys.argv[sys.argv.index('--json') + 1], 'a')
+row = {'what': 'loss', 'ours': 2.5, 'reference': None, 'floor': 3.25}
+print(json.dumps(row), file=rows)
+print(json.dumps({'picture': 'p.png'}), file=rows)
+log = open(pathlib.Path(__file__).with_name('ran'), 'a')
+print('ran', *sys.argv[1:3], file=log)
+"""
+INTERRUPT = """
+import os, pathlib, signal, time
+pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))
+os.kill(os.getppid(), signal.SIGINT)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def stubs(run_all, tmp_path, monkeypatch):
+    """A ladder of two files that take no time: (what calls it, its README)."""
+    (tmp_path / "01_a.py").write_text(STUB)
+    (tmp_path / "02_b.py").write_text(STUB.replace("2.5", "1e-08"))
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- ladder -->\nold\n<!-- /ladder -->\nafter\n")
+    ladder = [
+        run_all.Step("01_a.py", "part 1", "0:01", "counting", ("--stage x --full", "--full")),
+        run_all.Step("02_b.py", "part 2", "0:02", "more"),
+    ]
     monkeypatch.setattr(run_all, "HERE", tmp_path)
-    monkeypatch.setattr(run_all, "LADDER", [("01_a.py", "--stage x --full"), ("02_b.py", "--full")])
-    command = ["run_all.py", "--folder", str(tmp_path / "out"), "--readme", str(readme)]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit, match=r"no luck[^$]*\[run_all\] 02_b must end with 0, got 1"):
+    monkeypatch.setattr(run_all, "LADDER", ladder)
+
+    def call(*options):
+        where = ["--folder", str(tmp_path / "out"), "--readme", str(readme)]
+        monkeypatch.setattr(sys, "argv", ["run_all.py", *where, *options])
         run_all.main()
-    assert "old" in readme.read_text()
-    (tmp_path / "02_b.py").write_text((tmp_path / "01_a.py").read_text().replace("2.5", "1e-08"))
-    run_all.main()
-    run_all.main()
-    assert (tmp_path / "ran").read_text() == "ran --stage x\nran --full --out\n"
+
+    return call, readme
+
+
+def test_figures_and_seconds_of_one_call_become_the_map(stubs, tmp_path):
+    call, readme = stubs
+    call("--fresh")
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    row = next(line for line in text.splitlines() if "01_a.py" in line)
-    assert row.startswith("| [`01_a.py --stage x --full`](01_a.py) | loss | 2.5000 |  | 3.2500 | ")
-    assert row.endswith(" s | [1](pictures/p.png) |") and "| 1.0e-08 |" in text
-    assert (tmp_path / "out" / "01_a-x.jsonl").exists()
-    monkeypatch.setattr(sys, "argv", [*command, "--fresh", "--only", "01"])
-    run_all.main()
-    assert (tmp_path / "ran").read_text().count("ran --stage x") == 2
+    first, second, third = [x for x in text.splitlines() if x.startswith("| ") and "loss" in x]
+    about = "| [01_a.py](01_a.py) | part 1, 0:01 | counting | `python examples/01_a.py --stage x"
+    assert first.startswith(f"{about} --full` | loss | 2.5000 |  | 3.2500 | 0 s |")
+    assert second.startswith("|  |  |  | `python examples/01_a.py --full` | loss | 2.5000 |")
+    assert first.endswith("| [1](pictures/p.png) |") and "| 1.0e-08 |" in third
+    assert "3 of 3 runs by `python examples/run_all.py --fresh` in one call, begun 20" in text
+    assert f"threads: {tl.get_num_threads()}, cores: {os.cpu_count()}; python 3." in text
+    assert str(tmp_path) not in text
+
+
+def test_what_is_finished_is_kept_until_it_is_asked_for_afresh(stubs, tmp_path):
+    call, readme = stubs
+    ran = tmp_path / "ran"
+    call("--only", "01")
+    assert ran.read_text() == "ran --stage x\nran --full --out\n"
+    assert readme.read_text().count("not run yet") == 1
+    call()
+    call()
+    assert ran.read_text().count("ran") == 3
+    assert "2 of 3 runs by `python examples/run_all.py --only 01`" in readme.read_text()
+    call("--fresh", "--only", "02")
+    assert ran.read_text().count("ran") == 4
+
+
+def test_a_run_that_fails_is_named_with_what_it_printed_and_the_others_go_on(stubs, tmp_path):
+    call, readme = stubs
+    (tmp_path / "01_a.py").write_text("raise SystemExit('no luck')")
+    with pytest.raises(SystemExit, match=r"no luck[^$]*\[run_all\] 01_a-x must end with 0, got 1"):
+        call("--fresh")
+    assert "| 1.0e-08 |" in readme.read_text() and readme.read_text().count("not run yet") == 2
+
+
+def test_an_interrupt_keeps_what_is_finished_and_ends_the_run(stubs, tmp_path):
+    call, readme = stubs
+    (tmp_path / "02_b.py").write_text(INTERRUPT)
+    with pytest.raises(SystemExit, match="what is finished is kept"):
+        call("--fresh")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    (tmp_path / "02_b.py").write_text(STUB)
+    call()
+    assert (tmp_path / "ran").read_text().count("ran") == 3
+    assert "2 of 3 runs by `python examples/run_all.py --fresh`" in readme.read_text()
 
 
 def words(common, tmp_path, text):

@@ -50,6 +50,16 @@ tg.bitwise_xor(tg.tensor([6]), tg.tensor([3])).tolist() -> [5]
 tg.is_tensor(x) -> True | x.norm(0).item() -> 6.0 | x.norm(-math.inf).item() -> 1.0
 tg.tensor([1, 2]).clamp(max=1.5).dtype == tg.float32 -> True
 tg.zeros(0).logsumexp(0).item() -> -math.inf | tg.zeros(0, 2).softmax(0).shape -> (0, 2)
+x.reshape(shape=(3, 2)).shape -> (3, 2) | x.view(size=(6,)).shape -> (6,)
+x.permute(dims=(1, 0)).shape -> (3, 2) | tg.flip(x, dims=(0, 1)).tolist()[0] -> [-6.0, 5.0, 4.0]
+x.expand(size=(4, 2, 3)).shape -> (4, 2, 3) | x.repeat(repeats=(2, 1)).shape -> (4, 3)
+tg.broadcast_to(x, size=(1, 2, 3)).shape -> (1, 2, 3) | tg.mm(x, mat2=x.T).trace().item() -> 91.0
+tg.dot(x[0], tensor=x[1]).item() -> -24.0 | tg.outer(x[0], vec2=x[1]).trace().item() -> -24.0
+tg.max(x, other=-x).sum().item() -> 21.0 | tg.mul(input=x, other=x).sum().item() -> 91.0
+x.mul(other=2).sum().item() -> 10.0 | tg.exp(input=x * 0).sum().item() -> 6.0
+tg.nn.functional.silu(x * 0, inplace=True).sum().item() -> 0.0 | x.byte().tolist()[0][0] -> 1
+tg.nn.functional.leaky_relu(x, 0.5, inplace=True).sum().item() -> 9.0
+tg.bernoulli(x, p=1.0).sum().item() -> 6.0
 tg.zeros(2, 0).log_softmax(1).shape -> (2, 0) | tg.tensor([-1], dtype=tg.uint8).item() -> 255
 """
 
@@ -71,7 +81,8 @@ x.index_add(0, tg.tensor([-1]), x[:1]) | tg.tensor(2) // 0 | tg.tensor([2, 1]) %
 5 % tg.tensor(0) | 2 ** tg.tensor(-1) | x.long().histogram() | x.norm("nuc") | tg.arange(math.nan)
 tg.arange(0, math.inf) | x.to(devise="cpu") | tg.tensor([300], dtype=tg.uint8) | x.fill_("a")
 tg.tensor([2**40], dtype=tg.int32) | tg.randint(0, 5, 2) | x.fill_(x) | tg.from_dlpack([1])
-x.histogram(4, weight=x[0])
+tg.exp() | tg.result_type() | x.histogram(4, weight=x[0]) | x[0].expand(2, 3).add_(1) | x[0].expand(2, 3).exp_()
+x[0].expand(2, 3).fill_(x[0, 0]) | x[0].expand(2, 3).__setitem__(0, 1.0)
 "a" in x | tg.nn.functional.dropout(x.long()) | tg.nn.functional.layer_norm(x, 3)
 tg.nn.functional.cross_entropy(x, tg.tensor([0, 1]), tg.ones(2)) | tg.nn.Linear(1, 1).to(devise=0)
 tg.nn.functional.cross_entropy(x, x.softmax(1), tg.ones(1)) | tg.nn.Linear(1, 1).load_state_dict([])

@@ -191,6 +191,13 @@ def test_contexts_that_do_not_fit(shape):
         small()(ids(*shape))
 
 
+def test_targets_that_do_not_fit():
+    model = small()
+    idx = tg.zeros(2, 5, dtype=tg.int64)
+    with pytest.raises(ValueError, match=re.escape("the shape of idx, (2, 5), got (2, 4)")):
+        model(idx, idx[:, 1:])
+
+
 def test_an_id_beyond_the_vocabulary_is_an_error():
     with pytest.raises(IndexError):
         small()(tg.tensor([[11]]))

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+import tinygrad_lm as tl  # noqa: E402
 from tinygrad_lm.engine import random as ours  # noqa: E402
 
 SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 100, 1000]
@@ -283,3 +284,15 @@ def test_refuses_what_pytorch_refuses(bad):
     error = ValueError if name == "manual_seed" else RuntimeError
     with pytest.raises(error, match=r"^\[\w+\] .*"):
         getattr(g, name)(value if name == "manual_seed" else np.array(value), *rest)
+
+
+WHOLE = ["float32", "float64", "float16", "bfloat16", "int64", "uint8", "bool"]
+
+
+@pytest.mark.parametrize("dtype", [name for name in WHOLE if hasattr(tl, name)])
+def test_random_without_bounds(dtype):
+    """int32 is not among them: PyTorch takes one word there, and two in `randint`."""
+    tl.manual_seed(3), torch.manual_seed(3)
+    mine = tl.zeros(7, dtype=getattr(tl, dtype)).random_()
+    theirs = torch.zeros(7, dtype=getattr(torch, dtype)).random_()
+    assert mine.tolist() == theirs.tolist() and tl.rand(1).item() == torch.rand(1).item()

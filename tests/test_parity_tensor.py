@@ -3,6 +3,7 @@ hooks, recording switched off, copies, pickles, and what Python and NumPy may do
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -150,3 +151,26 @@ def test_dlpack_shares_memory_both_ways():
     back = BOTH[1].from_dlpack(theirs)
     back[1] = 8
     assert theirs.tolist() == [9, 8, 2, 3] == np.from_dlpack(ours).tolist()
+
+
+STORAGES = """
+torch.arange(6).view(2, 3)[1].storage() | x.T.storage() | (x.T + 0).storage()
+torch.ones(0).storage() | mask.storage() | torch.tensor(2.5).storage() | x.bfloat16().storage()
+x.expand(4, 2, 3).storage() | len(x[0].storage()) | x[1].storage()[0] | x.storage()[-1]
+list(n[0].storage()) | x.storage().size() | x.T.storage().tolist()
+"""
+
+
+@pytest.mark.parametrize("line", lines_of(STORAGES))
+def test_the_memory_under_a_tensor_is_listed_as_by_pytorch(line):
+    theirs, ours = BOTH
+    with pytest.warns(UserWarning, match="deprecated"):
+        found = run(ours, line, leaves_of(ours))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert repr(found) == repr(run(theirs, line, leaves_of(theirs)))
+
+
+def test_a_storage_refuses_an_index_outside():
+    with pytest.warns(UserWarning), pytest.raises(IndexError, match="out of range"):
+        BOTH[1].arange(3).storage()[3]

@@ -36,13 +36,14 @@ FUNCTION_LINES = 59
 # What is read first has to be short: path, most lines.
 CORE_LINES = {
     "engine/autograd.py": 260,
-    "engine/registry.py": 270,
+    "engine/registry.py": 280,
     "engine/tensor.py": 260,
     "engine/backend.py": 250,
     "models/gpt.py": 250,
 }
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).
 LONGER: dict[str, tuple[int, str]] = {
+    "engine/registry.py:__call__": (68, "each op goes through it, and a call in it costs each one"),
     "engine/kernels/cpu/attention.py:attention": (90, "both directions share what a block knows"),
 }
 

@@ -317,17 +317,19 @@ def test_killed_at_random_moments(tmp_path):
 
 
 def test_loading_while_another_process_saves(tmp_path):
+    """Read until 20 of its saves were seen, however fast either side is; each is whole."""
     save_checkpoint(tmp_path, {"w": np.full(20_000, 0)}, {"step": 0})
     command = [sys.executable, "-c", SAVER, str(tmp_path), "1"]
+    seen = {0}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
         try:
-            for _ in range(200):
+            while len(seen) <= 20 and process.poll() is None:
                 arrays, meta = load_checkpoint(tmp_path)
-                assert (arrays["w"] == meta["step"]).all()
+                assert (arrays["w"] == meta["step"]).all() and meta["step"] >= max(seen)
+                seen.add(meta["step"])
         finally:
             process.kill()
-    assert meta["step"] > 1
+    assert len(seen) > 20, "the other process ended by itself"
 
 
 def test_a_checkpoint_replaced_between_pointer_and_arrays_is_looked_up_again(tmp_path, monkeypatch):

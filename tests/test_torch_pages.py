@@ -246,3 +246,20 @@ def test_with_tensorboardx_its_writer_is_used(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=dict))
     assert SummaryWriter(log_dir="x") == {"log_dir": "x"}
+
+
+def test_tensorboardx_is_given_arrays_where_a_script_gives_tensors(monkeypatch):
+    import sys
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    class Writer:
+        def add_scalar(self, *args, **kwargs):
+            return args, kwargs
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=Writer))
+    loss = tl.tensor(1.5, requires_grad=True)
+    args, kwargs = SummaryWriter().add_scalar("loss", loss, {"a": loss}, global_step=3)
+    assert type(args[1]) is type(args[2]["a"]) is np.ndarray and args[1] == 1.5
+    assert args[0] == "loss" and kwargs == {"global_step": 3}

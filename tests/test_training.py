@@ -6,6 +6,7 @@ flags are in `test_cli.py`.
 
 import json
 import math
+import os
 import random
 import re
 import sys
@@ -355,6 +356,19 @@ def test_lines_after_the_checkpoint_are_cut_off(config, tmp_path):
     train(config(max_iters=12, lr_decay_iters=12), resume=True)
     train(config(out=str(tmp_path / "whole")))
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a file that is always full")
+def test_metrics_on_a_full_disk_say_so(tmp_path):
+    metrics = console.Metrics(tmp_path / "metrics.jsonl", 0)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, metrics._file.fileno())
+    with pytest.raises(
+        OSError, match=r"\[train\] .*metrics.jsonl must be writable, got: .*--resume"
+    ):
+        metrics.write({"step": 1})
+    metrics.close()
+    os.close(full)
 
 
 def test_a_finished_run_can_be_made_longer(config, tmp_path):

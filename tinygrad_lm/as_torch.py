@@ -177,16 +177,22 @@ def _attributes(tree: ast.AST, aliases: dict[str, str]) -> Iterator[str]:
             yield ".".join([aliases[node.id], *reversed(parts)])
 
 
-def _exists(name: str) -> bool:
+def _find(name: str) -> Any:
     parts = name.split(".")[1:]
     found: Any = importlib.import_module(PACKAGE)
     for i, part in enumerate(parts):
         if ".".join(parts[: i + 1]) in SUBMODULES:
             found = importlib.import_module(f"{PACKAGE}.{'.'.join(parts[: i + 1])}")
-        elif not hasattr(found, part):
-            return False
         else:
             found = getattr(found, part)
+    return found
+
+
+def _exists(name: str) -> bool:
+    try:
+        _find(name)
+    except AttributeError:
+        return False
     return True
 
 
@@ -206,9 +212,10 @@ def main(arguments: list[str] | None = None) -> int:
         run(options.script, options.args)
         return 0
     used, missing = coverage(path)
-    known = [f"torch.{name}" for name in dir(importlib.import_module(PACKAGE))]
     for name in used:
-        print(f"missing  {name}{_close(name, known)}" if name in missing else f"present  {name}")
+        parent, _, last = name.rpartition(".")
+        close = _close(last, dir(_find(parent))) if name in missing and _exists(parent) else ""
+        print(f"{'missing' if name in missing else 'present'}  {name}{close}")
     print(f"{len(used)} torch names used, {len(missing)} missing")
     return 1 if missing else 0
 

@@ -98,6 +98,16 @@ def unchanged(
             stream.set_state(state)
 
 
+@contextmanager
+def removed(handles: list[Any]) -> Iterator[None]:
+    """Hooks are gone afterwards."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _tensors(model: Any) -> list[Tensor]:
     return list(model.parameters() if isinstance(model, nn.Module) else model)
 
@@ -160,13 +170,9 @@ def activation_stats(
         return module.register_forward_hook(hook)
 
     layers: list[Any] = list(model.named_modules())
-    with unchanged(model):
-        handles = [watch(name, m) for name, m in layers if isinstance(m, kinds)]
-        try:
-            loss().backward()
-        finally:
-            for handle in handles:
-                handle.remove()
+    handles = [watch(name, m) for name, m in layers if isinstance(m, kinds)]
+    with unchanged(model), removed(handles):
+        loss().backward()
     found = []
     for name, module, out in outputs:
         values = to_numpy(out.detach().array).reshape(-1)
@@ -190,13 +196,9 @@ def summary(model: nn.Module, *inputs: Any) -> str:
         shapes[module] = str(tuple(first.shape)) if isinstance(first, Tensor) else ""
 
     if inputs:
-        with unchanged(model), no_grad():
-            handles = [module.register_forward_hook(watch) for module in model.modules()]
-            try:
-                model.eval()(*inputs)
-            finally:
-                for handle in handles:
-                    handle.remove()
+        handles = [module.register_forward_hook(watch) for module in model.modules()]
+        with unchanged(model), removed(handles), no_grad():
+            model.eval()(*inputs)
     counted: set[int] = set()
     rows = [("layer", "kind", "output" if inputs else "", "parameters")]
     for name, module in model.named_modules():
@@ -234,11 +236,7 @@ def attention_maps(model: nn.Module, idx: Tensor) -> list[np.ndarray]:
     layers = [m for m in model.modules() if hasattr(m, "c_attn") and hasattr(m, "n_head")]
     if not layers:
         raise ValueError("[attention_maps] the model must have attention layers as models.gpt has")
-    with unchanged(model), no_grad():
-        handles = [layer.register_forward_pre_hook(watch) for layer in layers]
-        try:
-            model.eval()(idx)
-        finally:
-            for handle in handles:
-                handle.remove()
+    handles = [layer.register_forward_pre_hook(watch) for layer in layers]
+    with unchanged(model), removed(handles), no_grad():
+        model.eval()(idx)
     return maps

@@ -242,5 +242,6 @@ def plot_boundary(
     levels = np.array([-limit, -1, -0.5, 0, 0.5, 1, limit]) if limit > 1 else 9
     axes.contourf(xs, ys, heights, levels=levels, cmap="RdBu", alpha=0.6)
     axes.contour(xs, ys, heights, levels=[0], colors="black", linewidths=1.5)
-    axes.scatter(*points.T, c=classes, cmap="RdBu", edgecolors="black", s=36)
+    colours = np.where(classes > classes.mean(), "#2166ac", "#b2182b")  # seen on their own ground
+    axes.scatter(*points.T, c=colours, edgecolors="white", s=40)
     return _saved(figure, path)

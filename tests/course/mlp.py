@@ -37,6 +37,7 @@ print(emb.shape, emb[13, 2], C[Xtr[13, 2]], (F.one_hot(torch.tensor(5), V).float
 print(torch.cat(torch.unbind(emb, 1), 1).shape, emb.view(-1, 6).shape)
 a = torch.arange(18)
 print(a.view(2, 9), a.view(3, 3, 2)[1], a.storage_offset(), a.view(9, 2).stride(), a.view(9, 2).t())
+print(a.view(3, 6)[1:].storage(), emb[:2].transpose(0, 1).stride())
 same = emb.view(-1, 6) == torch.cat([emb[:, 0, :], emb[:, 1, :], emb[:, 2, :]], 1)
 print(same.all(), same.dtype)
 

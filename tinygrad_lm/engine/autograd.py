@@ -45,22 +45,22 @@ def mark_written(array: Any) -> None:
 
 
 def kept_arrays(pullback: Any) -> Iterator[Any]:
-    """The arrays a pullback's closure holds, through tuples and inner functions."""
+    """The arrays a pullback's closure and defaults hold, through tuples and inner functions."""
+    pending = [*(getattr(pullback, "__defaults__", None) or ())]
     for cell in getattr(pullback, "__closure__", None) or ():
         try:
-            pending = [cell.cell_contents]
+            pending.append(cell.cell_contents)
         except ValueError:  # a name that was never bound
             continue
-        while pending:
-            kept = pending.pop()
-            if type(kept) in LIBRARIES:
-                yield kept
-            elif isinstance(kept, (tuple, list)):
-                pending.extend(kept)
-            elif callable(kept) and getattr(kept, "__closure__", None):
-                yield from kept_arrays(kept)
-            elif type(getattr(kept, "array", None)) in LIBRARIES:  # a Tensor
-                yield kept.array
+    while pending:
+        kept = pending.pop()
+        kept = getattr(kept, "array", kept)  # of a Tensor
+        if type(kept) in LIBRARIES:
+            yield kept
+        elif isinstance(kept, (tuple, list)):
+            pending.extend(kept)
+        elif callable(kept):
+            yield from kept_arrays(kept)
 
 
 # ---------------------------------------------------------------- the graph

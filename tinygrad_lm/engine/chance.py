@@ -113,8 +113,10 @@ def normal(mean: Any, std: Any, size: Any = None, *, generator: Any = None) -> T
     return randn(size, generator=generator) * std + mean
 
 
-def bernoulli(input: Tensor, *, generator: Any = None) -> Tensor:
-    """1 with the probability given by each element, else 0."""
+def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability given by each element (with p: by p), else 0."""
+    if p is not None:
+        return empty_like(input).bernoulli_(p, generator=generator)
     array = _generator(generator).bernoulli_each(backend.to_numpy(input.array))
     return finish(array, input.device)
 
@@ -180,12 +182,17 @@ def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Any = None) ->
     return _filled(input, "Exponential", lambda shape: source.exponential(shape, lambd, dtype=kind))
 
 
+# How many integers, from 0 on, each dtype holds exactly.
+WHOLE = {"float64": 2**53 + 1, "float32": 2**24 + 1, "float16": 2**11 + 1, "bfloat16": 2**8 + 1}
+WHOLE |= {"int64": 2**63, "int32": 2**31, "uint8": 2**8, "bool": 2}
+
+
 def random_(
     input: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None
 ) -> Tensor:
-    """Integers from low to high - 1."""
+    """Integers from low to high - 1; without bounds, all that the dtype holds from 0 on."""
     if high is None:
-        low, high = 0, low or 2**24
+        low, high = 0, low or WHOLE[input.dtype.name]
     return _filled(input, "Random", lambda shape: _generator(generator).integers(low, high, shape))
 
 

@@ -109,5 +109,6 @@ def result_type(*operands: Any) -> dtype:
     for found in levels:
         if found is not None and (result is None or found.category > result.category):
             result = found
-    assert result is not None
+    if result is None:
+        raise TypeError("[result_type] needs a Tensor, an array or a number, got nothing")
     return result

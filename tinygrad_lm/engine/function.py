@@ -15,14 +15,10 @@ class Context:
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
-        self._saved: tuple = ()
+        self.saved_tensors: tuple = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        self._saved = tensors
-
-    @property
-    def saved_tensors(self) -> tuple:
-        return self._saved
+        self.saved_tensors = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """Accepted for PyTorch's sake: one output is supported, and it is differentiable."""
@@ -39,7 +35,10 @@ def _check_shape(name: str, wanted: tuple, found: tuple) -> None:
 
 class Function:
     """Subclass it with static methods `forward(ctx, *args)`, which returns one Tensor, and
-    `backward(ctx, gradient)`, which returns one gradient (or None) per argument; call `apply`."""
+    `backward(ctx, gradient)`, which returns one gradient (or None) per argument; call `apply`.
+    With `setup_context(ctx, inputs, output)` beside it, forward takes the arguments only."""
+
+    setup_context: Any = None
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensor:
@@ -54,7 +53,11 @@ class Function:
         tracked = [isinstance(x, Tensor) and x.requires_grad for x in args]
         ctx = Context(tuple(tracked))
         with no_grad():
-            out = cls.forward(ctx, *args)
+            if cls.setup_context is None:
+                out = cls.forward(ctx, *args)
+            else:
+                out = cls.forward(*args)
+                cls.setup_context(ctx, args, out)
         if not isinstance(out, Tensor):
             raise TypeError(
                 f"[{cls.__name__}] forward must return one Tensor, got {type(out).__name__}"
@@ -63,7 +66,10 @@ class Function:
         if not (mode.recording and any(tracked)):
             return out
 
+        saved = ctx.saved_tensors
+
         def pullback(g: Any) -> tuple:
+            ctx.saved_tensors = saved  # by name, for the walk looks at what a closure holds
             found = cls.backward(ctx, g if isinstance(g, Tensor) else wrap(g))
             found = found if isinstance(found, tuple) else (found,)
             if len(found) != len(args):

@@ -25,24 +25,10 @@ class Interop:
 
         def __getattr__(self, name: str) -> Any: ...
 
-        __add__: Any
-        __radd__: Any
-        __sub__: Any
-        __rsub__: Any
-        __mul__: Any
-        __rmul__: Any
-        __truediv__: Any
-        __rtruediv__: Any
-        __pow__: Any
-        __neg__: Any
-        __matmul__: Any
-        __getitem__: Any
-        __setitem__: Any
-        __invert__: Any
-        __lt__: Any
-        __le__: Any
-        __gt__: Any
-        __ge__: Any
+        bound: Any = None
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = bound
+        __rtruediv__ = __pow__ = __neg__ = __matmul__ = __getitem__ = __setitem__ = bound
+        __invert__ = __lt__ = __le__ = __gt__ = __ge__ = bound
 
     def item(self) -> Any:
         if self.array.size != 1:
@@ -69,6 +55,8 @@ class Interop:
         return np.array(self.numpy(), dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("[dlpack] the tensor must not require a gradient; use detach()")
         return self.detach().array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple:

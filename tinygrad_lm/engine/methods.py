@@ -10,6 +10,7 @@ from . import backprop, chance, creation
 from .dtypes import result_type
 from .functions import arithmetic, indexing, joining, ordering, products, reductions, shapes
 from .ops import elementwise as e
+from .storage import typed_storage
 from .tensor import Tensor
 from .writes import in_place, regain_history
 
@@ -89,10 +90,10 @@ METHODS: dict[str, Any] = {
     "backward": backprop.backward_from,
     "refresh": regain_history,
     "view": shapes.view,
-    "view_as": shapes.view_as,
-    "reshape_as": shapes.reshape_as,
+    "view_as": lambda self, other: shapes.view(self, other.shape),
+    "reshape_as": lambda self, other: shapes.reshape(self, other.shape),
     "expand": shapes.expand,
-    "expand_as": shapes.expand_as,
+    "expand_as": lambda self, other: shapes.expand(self, other.shape),
     "repeat": joining.repeat,
     "where": lambda self, condition, other: arithmetic.where(condition, self, other),
     "contiguous": shapes.contiguous,
@@ -106,10 +107,12 @@ METHODS: dict[str, Any] = {
     "astype": arithmetic.cast,  # NumPy's name: an op's own function may run on Tensors
     "long": lambda self: arithmetic.cast(self, "int64"),
     "int": lambda self: arithmetic.cast(self, "int32"),
+    "byte": lambda self: arithmetic.cast(self, "uint8"),
     "bool": lambda self: arithmetic.cast(self, "bool"),
     "cpu": lambda self: arithmetic.to(self, "cpu"),
     "cuda": lambda self, device=None: arithmetic.to(self, "cuda" if device is None else device),
     "pin_memory": lambda self: self,
+    "storage": typed_storage,
     "new_zeros": lambda self, *size, **how: creation.zeros(*size, **_like(self, how)),
     "new_ones": lambda self, *size, **how: creation.ones(*size, **_like(self, how)),
     "new_full": lambda self, size, value, **how: creation.full(size, value, **_like(self, how)),

@@ -44,6 +44,9 @@ class Generator:
         self.device = device
         self.manual_seed(FRESH_SEED)
 
+    def __repr__(self) -> str:
+        return f"<torch._C.Generator object at {id(self):#x}>"
+
     def manual_seed(self, seed: int) -> Generator:
         """Restart from `seed`, -2^63 <= seed < 2^64; a negative one counts from 2^64 down."""
         seed = operator.index(seed)

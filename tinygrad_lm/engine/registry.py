@@ -54,6 +54,8 @@ class Op:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *inputs: Any, **settings: Any) -> Tensor:
+        if settings and (not inputs or "other" in settings):  # by PyTorch's names
+            inputs += tuple([settings.pop(n) for n in ("input", "other") if n in settings])
         now = mode.__dict__  # this thread's switches, looked up once
         if now["autocast"] is not None:
             inputs = now["autocast"](self.name, inputs)

@@ -37,7 +37,7 @@ def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
         # A pullback needs what is about to be overwritten: let it keep a copy.
         others = tuple(_copy(o) if _shares(o, x) else o for o in others)
         out = op(_copy(x), *others, **settings)
-    if out.array.shape != x.array.shape:
+    if out.array.shape != x.array.shape or not _writable(x):
         raise _misfit(op.__name__, x, out.array)
     if dtype_of(out.array).category > x.dtype.category:
         raise RuntimeError(
@@ -60,6 +60,8 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
     except IndexError as error:
         raise IndexError(f"[setitem] the position must exist: {error}") from error
     except (ValueError, TypeError) as error:
+        if not _writable(x):
+            raise _misfit("setitem", x, source) from error
         shape = getattr(source, "shape", "a number")
         raise RuntimeError(
             f"[setitem] the value must fit the region {tuple(x.array[key].shape)}, got {shape}: "
@@ -189,7 +191,16 @@ def _check_leaf(x: Tensor) -> None:
                 )
 
 
+def _writable(x: Tensor) -> bool:
+    return getattr(x.array.flags, "writeable", True)
+
+
 def _misfit(name: str, x: Tensor, other: Any) -> Exception:
+    if not _writable(x):
+        return RuntimeError(
+            f"[{name}] each element must have memory of its own, got an expanded tensor (or a "
+            f"read-only array) of shape {tuple(x.shape)}; clone() it first"
+        )
     shape = tuple(other.shape) if type(other) in LIBRARIES else type(other).__name__
     return RuntimeError(
         f"[{name}_] the result must have the tensor's own shape {tuple(x.shape)}, got {shape}"

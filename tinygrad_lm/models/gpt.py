@@ -158,6 +158,9 @@ class GPT(nn.Module):
         if not 1 <= T <= self.config.block_size:
             message = f"[GPT] idx must be (B, T) with 1 <= T <= {self.config.block_size}"
             raise ValueError(f"{message}, got {tuple(idx.shape)}; idx[:, -block_size:]?")
+        if targets is not None and targets.shape != idx.shape:
+            message = f"[GPT] targets must have the shape of idx, {tuple(idx.shape)}"
+            raise ValueError(f"{message}, got {tuple(targets.shape)}; the ids one place later?")
         positions = creation.arange(T, device=idx.device)
         x = self.transformer.drop(self.transformer.wte(idx) + self.transformer.wpe(positions))
         for block in self.transformer.h:

@@ -5,6 +5,7 @@ Knows times, lines and losses; knows neither model nor checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -61,8 +62,12 @@ class Metrics:
         self._file.truncate(min(length, self._file.tell()))
 
     def write(self, event: dict[str, Any]) -> None:
-        self._file.write(json.dumps(event).encode() + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(event).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            message = f"[train] {self._file.name} must be writable, got: {error}; is the disk full?"
+            raise OSError(f"{message} --resume continues from the last checkpoint") from error
 
     def length(self) -> int:
         """Bytes so far, all of them on the disk."""
@@ -70,7 +75,8 @@ class Metrics:
         return self._file.tell()
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what it still holds, `write` has complained about
+            self._file.close()
 
 
 class Progress:

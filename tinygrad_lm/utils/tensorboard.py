@@ -5,12 +5,32 @@ Knows numbers and texts with a name and a step; knows neither model nor training
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ..engine.tensor import Tensor
+
+
+def _given_arrays(method: Callable) -> Callable:
+    """tensorboardX knows NumPy's arrays, not our tensors."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return method(*map(_plain, args), **{name: _plain(x) for name, x in kwargs.items()})
+
+    return call
+
+
+def _plain(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {name: _plain(value) for name, value in x.items()}
+    return x.detach().cpu().numpy() if isinstance(x, Tensor) else x
 
 
 class SummaryWriter:
@@ -25,7 +45,10 @@ class SummaryWriter:
             import tensorboardX
         except ImportError:
             return object.__new__(cls)
-        return tensorboardX.SummaryWriter(*args, **kwargs)
+        writer = tensorboardX.SummaryWriter(*args, **kwargs)
+        for name in [name for name in dir(writer) if name.startswith("add_")]:
+            setattr(writer, name, _given_arrays(getattr(writer, name)))
+        return writer
 
     def __init__(
         self,

@@ -143,8 +143,9 @@ def named(out: Tensor, name: str) -> Tensor:
     return out
 
 
-def sizes(given: tuple) -> tuple:
-    """view(2, 3), view((2, 3)) and view(torch.Size) all mean the same."""
+def sizes(given: tuple, by_name: Any = None) -> tuple:
+    """view(2, 3), view((2, 3)), view(torch.Size) and view(size=(2, 3)) all mean the same."""
+    given = given if by_name is None else (by_name,)
     if len(given) == 1 and isinstance(given[0], (tuple, list)):
         given = tuple(given[0])
     try:

@@ -112,9 +112,9 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     )
 
 
-def repeat(input: Tensor, *repeats: Any) -> Tensor:
+def repeat(input: Tensor, *given: Any, repeats: Any = None) -> Tensor:
     """The whole tensor repeated along each axis."""
-    counts = sizes(repeats)
+    counts = sizes(given, repeats)
     if len(counts) < input.ndim:
         raise RuntimeError(f"[repeat] needs a count for each of {input.ndim} dims, got {counts}")
     return named(ops.tile(input, counts=counts), "RepeatBackward0")
@@ -134,8 +134,8 @@ def tile(input: Tensor, *repeats: Any) -> Tensor:
     return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    return ops.flip(input, axis=axes_of(input, sizes(dims), "flip"))
+def flip(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
+    return ops.flip(input, axis=axes_of(input, sizes(given, dims), "flip"))
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:

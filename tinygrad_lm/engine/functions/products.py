@@ -34,24 +34,24 @@ def matmul(input: Any, other: Any) -> Tensor:
     return named(ops.matmul(input, other), f"{'Clone' if n == 2 else 'UnsafeView'}Backward0")
 
 
-def dot(input: Tensor, other: Tensor) -> Tensor:
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Sum of products of two vectors."""
-    if input.ndim != 1 or other.ndim != 1 or input.shape != other.shape:
+    if input.ndim != 1 or tensor.ndim != 1 or input.shape != tensor.shape:
         raise RuntimeError(
             f"[dot] needs two vectors of one size, got {tuple(input.shape)} and "
-            f"{tuple(other.shape)}"
+            f"{tuple(tensor.shape)}"
         )
-    return named(sum_op(mul(input, other)), "DotBackward0")
+    return named(sum_op(mul(input, tensor)), "DotBackward0")
 
 
 def _ranked(name: str, first: int, second: int, doc: str) -> Any:
-    def function(input: Tensor, other: Tensor) -> Tensor:
-        if input.ndim != first or other.ndim != second:
+    def function(input: Tensor, mat2: Tensor) -> Tensor:
+        if input.ndim != first or mat2.ndim != second:
             raise RuntimeError(
                 f"[{name}] needs {first}-d and {second}-d tensors, got {tuple(input.shape)} and "
-                f"{tuple(other.shape)}; matmul takes all ranks"
+                f"{tuple(mat2.shape)}; matmul takes all ranks"
             )
-        return named(matmul(input, other), f"{name.title()}Backward0")
+        return named(matmul(input, mat2), f"{name.title()}Backward0")
 
     function.__name__, function.__doc__ = name, doc
     return function
@@ -62,13 +62,13 @@ mv = _ranked("mv", 2, 1, "Matrix times vector.")
 bmm = _ranked("bmm", 3, 3, "Matrix times matrix, for each of a batch.")
 
 
-def outer(input: Tensor, other: Tensor) -> Tensor:
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """All products of an element of one vector with one of the other."""
-    if input.ndim != 1 or other.ndim != 1:
+    if input.ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(
-            f"[outer] needs two vectors, got {tuple(input.shape)} and {tuple(other.shape)}"
+            f"[outer] needs two vectors, got {tuple(input.shape)} and {tuple(vec2.shape)}"
         )
-    return mul(unsqueeze(input, 1), other)
+    return mul(unsqueeze(input, 1), vec2)
 
 
 def addmm(

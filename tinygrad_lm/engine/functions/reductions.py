@@ -119,7 +119,8 @@ def amin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 def _best(name: str, whole: Any, pair: Any, position: Any) -> Any:
     @numpy_names
-    def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    def function(input: Tensor, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
+        dim = dim if other is None else other
         if dim is None:
             check_some(input, name)
             return named(whole(input), f"{name.title()}Backward1")

@@ -41,27 +41,19 @@ def _reshaped(op: Any, input: Tensor, shape: tuple) -> Tensor:
         raise
 
 
-def view(input: Tensor, *shape: Any) -> Tensor:
+def view(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
     """The same memory in another shape; an error where that needs a copy. -1 is worked out."""
     if len(shape) == 1 and isinstance(shape[0], backend.dtype):
         raise RuntimeError(
             "[view] reinterpreting memory as another dtype is not supported; use to()"
         )
-    return _reshaped(ops.view, input, sizes(shape))
+    return _reshaped(ops.view, input, sizes(shape, size))
 
 
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *given: Any, shape: Any = None) -> Tensor:
     """`view` where that is possible, else a copy."""
-    out = _reshaped(ops.reshape, input, sizes(shape))
+    out = _reshaped(ops.reshape, input, sizes(given, shape))
     return named(out, "UnsafeViewBackward0" if out.base is None else "ViewBackward0")
-
-
-def view_as(input: Tensor, other: Tensor) -> Tensor:
-    return view(input, other.shape)
-
-
-def reshape_as(input: Tensor, other: Tensor) -> Tensor:
-    return reshape(input, other.shape)
 
 
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
@@ -93,11 +85,12 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return named(ops.swapaxes(input, first=first, second=second), "TransposeBackward0")
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
+def permute(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
     """All axes in a new order."""
-    axes = axes_of(input, sizes(dims), "permute") or ()
+    order = sizes(given, dims)
+    axes = axes_of(input, order, "permute") or ()
     if len(axes) != input.ndim:
-        raise RuntimeError(f"[permute] needs each of {input.ndim} dims once, got {sizes(dims)}")
+        raise RuntimeError(f"[permute] needs each of {input.ndim} dims once, got {order}")
     return named(ops.transpose(input, axes=axes), "PermuteBackward0")
 
 
@@ -139,9 +132,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return named(ops.reshape(input, shape=(*shape[:axis], 1, *shape[axis:])), "UnsqueezeBackward0")
 
 
-def expand(input: Tensor, *shape: Any) -> Tensor:
+def expand(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
     """Axes of size 1 stretched without copying; -1 keeps an axis."""
-    wanted = sizes(shape)
+    wanted = sizes(shape, size)
     lead = len(wanted) - input.ndim
     if lead < 0 or -1 in wanted[:lead]:
         raise RuntimeError(
@@ -153,12 +146,7 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
     return named(ops.broadcast_to(input, shape=wanted), "ExpandBackward0")
 
 
-def expand_as(input: Tensor, other: Tensor) -> Tensor:
-    return expand(input, other.shape)
-
-
-def broadcast_to(input: Tensor, *shape: Any) -> Tensor:
-    return expand(input, *shape)
+broadcast_to = expand
 
 
 def contiguous(input: Tensor) -> Tensor:

@@ -32,12 +32,14 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return named(fused.gelu(input, approximate=approximate), "GeluBackward0")
 
 
-def silu(input: Tensor) -> Tensor:
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x)."""
-    return named(fused.silu(input), "SiluBackward0")
+    return in_place(input, silu) if inplace else named(fused.silu(input), "SiluBackward0")
 
 
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    if inplace:
+        return in_place(input, leaky_relu, negative_slope)
     return arithmetic.leaky_relu(input, negative_slope)
 
 

@@ -1,6 +1,5 @@
-"""The compiled loops as a module, `fast`. It is None without a C compiler at install, on a processor
-other than the one they were compiled for, or with `TINYGRAD_LM_COMPILED=0` in the environment. This
-file knows no op.
+"""The compiled loops as a module, `fast`; it knows no op. None without a C compiler at install, on
+another processor than theirs, or with `TINYGRAD_LM_COMPILED=0` in the environment.
 """
 
 import os

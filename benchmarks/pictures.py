@@ -1,0 +1,131 @@
+"""The pictures of the report, drawn from results: ratios beside targets, scaling, roofline. It
+measures nothing and knows no engine."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import harness
+import ops
+import scaling
+from works import WORKS
+
+from tinygrad_lm.viz import new_figure
+
+FOUND, SETTINGS, OURS = "#4878a8", "#e08a3c", "#2f7d4f"
+
+
+def save(figure: Any, name: str) -> str:
+    """As a PNG beside the results; its path from this folder."""
+    harness.RESULTS.mkdir(exist_ok=True)
+    figure.savefig(harness.RESULTS / name, format="png", dpi=100)
+    return str(Path(harness.RESULTS.name) / name)
+
+
+def ratios(rows: list[dict[str, Any]]) -> str:
+    """Two bars per work, PyTorch's best time over ours, with their spread and their targets."""
+    figure = new_figure(8, 1.2 + 0.75 * len(rows))
+    axes = figure.add_subplot(xlabel="PyTorch's best time / our time (above 1: we are faster)")
+    for shift, key, color, label in (
+        (-0.2, "found", FOUND, "PyTorch as found"),
+        (0.2, "settings", SETTINGS, "PyTorch with malloc settings"),
+    ):
+        places = [i + shift for i in range(len(rows))]
+        middles = [median(row[key]) for row in rows]
+        around = [
+            [m - min(row[key]) for m, row in zip(middles, rows)],
+            [max(row[key]) - m for m, row in zip(middles, rows)],
+        ]
+        axes.barh(places, middles, 0.36, xerr=around, color=color, label=label, ecolor="0.3")
+        targets = [(row["targets"][key], y) for row, y in zip(rows, places) if row["targets"]]
+        if targets:
+            style = {"marker": "|", "s": 260, "linewidths": 3, "color": "black", "zorder": 3}
+            axes.scatter(*zip(*targets), label="target" if key == "found" else None, **style)
+    axes.axvline(1, color="0.4", linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(rows)), [row["work"] for row in rows])
+    axes.invert_yaxis()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.9 / (1.2 + 0.75 * len(rows))), ncols=3)
+    return save(figure, "ratios.png")
+
+
+def growth(results: dict[str, list]) -> str:
+    """One panel per axis: our step, PyTorch's, and the matrix products alone."""
+    names = [axis for axis in scaling.AXES if axis in results[harness.OURS][0]]
+    figure = new_figure(3.1 * len(names), 3.4)
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    styles = {
+        harness.OURS: {"color": OURS, "marker": "o"},
+        "PyTorch": {"color": FOUND, "marker": "s"},
+        scaling.GEMM: {"color": "0.5", "marker": ".", "linestyle": "--"},
+    }
+    for axis, panel in zip(names, panels):
+        for name in (n for n in styles if n in results):
+            points = scaling.medians(results, name, axis)
+            panel.plot(list(points), list(points.values()), label=name, **styles[name])
+        values = list(points)
+        panel.set(xscale="log", yscale="log", xlabel=axis)
+        panel.set_xticks(values, values)
+        panel.minorticks_off()
+        low, high = panel.get_ylim()
+        ticks = [t * 10**e for e in range(-1, 5) for t in (1, 2, 5)]
+        ticks = [t for t in ticks if low <= t <= high]
+        panel.set_yticks(ticks, [f"{t:g}" for t in ticks])
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("ms per step")
+    panels[0].legend()
+    return save(figure, "scaling.png")
+
+
+def points(steps: dict[str, dict], ops_found: dict | None) -> list[tuple[str, float, float, str]]:
+    """(label, FLOP per byte, GFLOP/s, kind): GPT steps, and fused ops at the size of baby GPT."""
+    found = []
+    for name, record in steps.items():
+        if size := WORKS[name].size:
+            ms = median(harness.step_times(record["results"][harness.OURS]))
+            found.append((name, size.flops / size.traffic, size.flops / ms / 1e6, "step"))
+    size = "baby GPT"
+    runs = ops_found["results"][harness.OURS] if ops_found else []
+    for name, case in ops.cases(size).items() if runs else ():
+        entries = [r["fused"][size][name] for r in runs]
+        seconds = median(map(ops.total, entries))
+        flops = 3 * case.flops
+        found.append((name, flops / case.moved(entries[0]["outputs"]), flops / seconds / 1e9, "op"))
+    return found
+
+
+def roofline(limits: dict[str, float], found: list[tuple[str, float, float, str]]) -> str:
+    """Speed over intensity, below the machine's two ceilings."""
+    figure = new_figure(8, 5.5)
+    axes = figure.add_subplot(
+        xscale="log", yscale="log", xlabel="arithmetic per byte that must be moved, FLOP / byte"
+    )
+    axes.set_ylabel("GFLOP/s, forward and backward")
+    lowest = min(x for _, x, _, _ in found) / 2
+    ridge, most = limits["gflops"] / limits["gbs"], 4 * max(x for _, x, _, _ in found)
+    roof = [(lowest, lowest * limits["gbs"]), (ridge, limits["gflops"]), (most, limits["gflops"])]
+    axes.plot(*zip(*roof), color="black")
+    axes.text(
+        ridge * 1.1, limits["gflops"] * 1.12, f"matrix products: {limits['gflops']:.0f} GFLOP/s"
+    )
+    at = math.sqrt(lowest * ridge) / 2
+    axes.text(at, 1.5 * at * limits["gbs"], f"memory: {limits['gbs']:.0f} GB/s", ha="right")
+    for kind, color, marker, label in (
+        ("op", FOUND, "o", "a fused op at baby GPT's size"),
+        ("step", OURS, "D", "a whole training step"),
+    ):
+        here = sorted((p for p in found if p[3] == kind), key=lambda p: p[1:3])
+        axes.scatter(
+            [p[1] for p in here], [p[2] for p in here], c=color, marker=marker, label=label
+        )
+        for i, (name, x, y, _) in enumerate(here):
+            side = (6, -3, "left") if i % 2 == 0 else (-6, -3, "right")
+            axes.annotate(
+                name, (x, y), side[:2], textcoords="offset points", ha=side[2], fontsize=7
+            )
+    axes.grid(alpha=0.3)
+    axes.set_ylim(top=limits["gflops"] * 2)
+    axes.legend(loc="lower right")
+    return save(figure, "roofline.png")

@@ -1,0 +1,70 @@
+"""Every benchmark, then the report: one command, each script in a process of its own.
+
+    python benchmarks/run_all.py                    # what is not measured yet, then the report
+    python benchmarks/run_all.py --only step-mlp    # these results (beginnings of their names)
+    python benchmarks/run_all.py --fresh            # everything again
+
+A result of the very same package code is kept, so that this can be stopped and started again. A
+script that fails does not stop the others. It knows the command lines and no figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import harness
+import report
+from works import WORKS
+
+HERE = Path(__file__).resolve().parent
+SCRIPTS = {  # result -> command line
+    **{f"step-{work}": ["step.py", "--work", work] for work in WORKS},
+    "losses": ["losses.py"],
+    "ops": ["ops.py"],
+    "scaling": ["scaling.py"],
+    "shakespeare": ["shakespeare.py"],
+}
+
+
+def is_done(name: str) -> bool:
+    found = harness.load(name)
+    return bool(found) and found["machine"].get("sources") == harness.sources()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help=" ".join(SCRIPTS))
+    parser.add_argument("--fresh", action="store_true", help="also what is measured")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args(arguments)
+    wanted = [name for name in SCRIPTS if name.startswith(tuple(args.only))]
+    if not wanted:
+        raise SystemExit(
+            f"[run_all] --only must begin one of {', '.join(SCRIPTS)}, got {args.only}"
+        )
+    failed = []
+    for number, name in enumerate(wanted, 1):
+        print(f"[{number}/{len(wanted)}] {name}", flush=True)
+        if is_done(name) and not args.fresh:
+            print("is measured; --fresh measures again")
+            continue
+        start = time.perf_counter()
+        script, *options = SCRIPTS[name]
+        command = [sys.executable, str(HERE / script), *options, "--threads", str(args.threads)]
+        if subprocess.run(command).returncode:
+            failed.append(name)
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+    report.main()
+    if failed:
+        raise SystemExit(f"[run_all] every script must end with 0, got failures in {failed}")
+
+
+if __name__ == "__main__":
+    main()
