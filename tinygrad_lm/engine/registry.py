@@ -68,8 +68,7 @@ class Op:
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
-        wanted = 0  # how many parents want a gradient
-        kind = None  # the one dtype of all inputs, or False once two differ
+        wanted, kind = 0, None  # parents with a gradient; the one dtype, or False once two differ
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
@@ -109,8 +108,7 @@ class Op:
         if type(found) is not tuple or len(found) != 2:
             raise TypeError(f"[{self.name}] must return (value, pullbacks), got {found!r:.60}")
         out, pullbacks = found
-        if type(out) not in LIBRARIES:
-            out = as_array(out)
+        out = out if type(out) in LIBRARIES else as_array(out)
         result = wrap(out)
         if wanted and pullbacks is not None:
             if type(pullbacks) is tuple and not wanted == len(pullbacks) == len(parents):
