@@ -23,7 +23,7 @@ from .backend import LIBRARIES, as_array, library
 # was born would falsify a gradient, and that is all there is to check.
 clock = itertools.count(1)
 _last_write = [0]
-_writes: dict[int, tuple[Any, int]] = {}  # id of a storage -> (weak reference, time of last write)
+_writes: dict[int, list] = {}  # id of a storage -> (weak reference, time of last write)
 
 
 def storage(array: Any) -> Any:
@@ -37,12 +37,11 @@ def storage(array: Any) -> Any:
 
 
 def mark_written(array: Any) -> None:
-    owner = storage(array)
+    owner = array if array.base is None else storage(array)
     key = id(owner)
-    entry = _writes.get(key)
-    reference = entry[0] if entry else weakref.ref(owner, lambda _: _writes.pop(key, None))
-    _last_write[0] = next(clock)
-    _writes[key] = (reference, _last_write[0])
+    if key not in _writes:
+        _writes[key] = [weakref.ref(owner, lambda _: _writes.pop(key, None)), 0]
+    _writes[key][1] = _last_write[0] = next(clock)
 
 
 def kept_arrays(pullback: Any) -> Iterator[Any]:

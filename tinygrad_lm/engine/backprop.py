@@ -41,7 +41,8 @@ def _roots(tensors: list, gradients: list) -> list[tuple[Any, Any]]:
                     "implicitly created only for scalar outputs), got shape "
                     f"{tuple(tensor.shape)}; pass gradient= or reduce it with sum() or mean()"
                 )
-            start = backend.library(tensor.array).ones_like(tensor.array)
+            one = backend.library(tensor.array).asarray(1, tensor.array.dtype)
+            start = one.reshape(tensor.array.shape)
         else:
             if not isinstance(gradient, Tensor):
                 raise TypeError(
@@ -52,6 +53,8 @@ def _roots(tensors: list, gradients: list) -> list[tuple[Any, Any]]:
                     f"[backward] gradient must have the tensor's shape {tuple(tensor.shape)}, "
                     f"got {tuple(gradient.shape)}"
                 )
+            if gradient.dtype is not tensor.dtype:
+                gradient = gradient.to(tensor.dtype)
             start = gradient if gradient.needs_grad else gradient.array
         roots.append((tensor.node or tensor, start))
     return roots

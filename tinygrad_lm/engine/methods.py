@@ -219,7 +219,7 @@ def _bind() -> None:
         setattr(Tensor, f"__{name}__", forward)
         setattr(Tensor, f"__r{name}__", reflected)
         if name != "matmul":  # x @= y makes a new tensor, as in PyTorch
-            setattr(Tensor, f"__i{name}__", _writer(op))
+            setattr(Tensor, f"__i{name}__", lambda self, other, op=op: in_place(self, op, other))
     for name in COMPARISONS:
         setattr(Tensor, f"__{name}__", _operator(getattr(e, name))[0])
     for name, op in IN_PLACE.items():

@@ -68,8 +68,7 @@ class Op:
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
-        wanted = 0  # how many parents want a gradient
-        kind = None  # the one dtype of all inputs, or False once two differ
+        wanted, kind = 0, None  # parents with a gradient; the one dtype, or False once two differ
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
@@ -109,17 +108,16 @@ class Op:
         if type(found) is not tuple or len(found) != 2:
             raise TypeError(f"[{self.name}] must return (value, pullbacks), got {found!r:.60}")
         out, pullbacks = found
-        if type(out) not in LIBRARIES:
-            out = as_array(out)
+        out = out if type(out) in LIBRARIES else as_array(out)
         result = wrap(out)
         if wanted and pullbacks is not None:
-            if type(pullbacks) is tuple and not wanted == len(parents) == len(pullbacks):
+            if type(pullbacks) is tuple and not wanted == len(pullbacks) == len(parents):
                 pullbacks = self._wanted(pullbacks, parents)
             result.node = Node(self.name, out, tuple(parents), pullbacks)
             result.needs_grad = True
         if self.view and out.base is not None and isinstance(inputs[0], Tensor):
             x = inputs[0]
-            if storage(out) is storage(x.array):
+            if out.base is x.array or storage(out) is storage(x.array):
                 result.base = x if x.base is None else x.base
                 result.seen = result.base.version
         return result

@@ -160,7 +160,7 @@ def _parent(x: Any) -> Any:
 def _recorded(*tensors: Any) -> bool:
     if mode.recording:
         for t in tensors:
-            if isinstance(t, Tensor) and t.requires_grad:
+            if isinstance(t, Tensor) and (t.needs_grad if t.base is None else t.requires_grad):
                 return True
     return False
 

@@ -27,29 +27,31 @@ def check_bounds(ids, size, name, first=0):
 
 
 def sum_rows(g, ids, rows):
-    """out[r] = sum of g[i] where ids[i] == r, added in order of position: g (N, C), ids (N,) in
-    range."""
+    """out[r] = sum of g[i] where ids[i] == r: g (N, C), ids (N,) in range."""
+    out = library(g).zeros((rows, *g.shape[1:]), g.dtype)
+    _add_rows(out, ids, g)
+    return out
+
+
+def _add_rows(total, ids, g):
+    """total[ids[i]] += g[i] for one i after another: total (R, C) without gaps, g (N, C)."""
     lib = library(g)
-    out = lib.zeros((rows, *g.shape[1:]), g.dtype)
-    if hasattr(lib.add, "reduceat"):  # NumPy, whose `add.at` is fast in one dimension
+    if hasattr(lib.add, "reduceat"):  # NumPy, whose `add.at` keeps the order and is fast in 1-D
         width = math.prod(g.shape[1:])
         places = (ids[:, None] * width + lib.arange(width)).reshape(-1)
-        lib.add.at(out.reshape(-1), places, g.reshape(-1))
-        return out
-    # CuPy's `add.at` adds in any order. Sorting brings equal ids together, the first of each is
-    # added, then the second of each, ...
+        lib.add.at(total.reshape(-1), places, g.reshape(-1))
+        return
+    # CuPy's adds in any order. Sorted, equal ids are neighbours: add the first of each, the second
+    # of each, ...
     order = lib.argsort(ids, kind="stable")
     ids = ids[order]
-    starts = lib.flatnonzero(
-        lib.concatenate([lib.ones(min(len(ids), 1), bool), ids[1:] != ids[:-1]])
-    )
-    rank = lib.arange(len(ids)) - lib.repeat(
-        starts, lib.diff(lib.append(starts, len(ids))).tolist()
-    )
-    for r in range(int(rank.max()) + 1 if ids.size else 0):
+    first = lib.concatenate([lib.ones(min(len(ids), 1), bool), ids[1:] != ids[:-1]])
+    starts = lib.flatnonzero(first)
+    counts = lib.diff(lib.append(starts, len(ids))).tolist()
+    rank = lib.arange(len(ids)) - lib.repeat(starts, counts)
+    for r in range(max(counts, default=0)):
         here = rank == r
-        out[ids[here]] += g[order[here]]
-    return out
+        total[ids[here]] += g[order[here]]
 
 
 def add_at(total, key, g):
@@ -57,12 +59,16 @@ def add_at(total, key, g):
     arrays = [k for k in key if type(k) in LIBRARIES and k.dtype != bool]
     if not arrays:  # nothing repeats
         total[key] += g
-        return
-    lead = len(key) if len(arrays) == len(key) else total.ndim  # the axes that the key is about
-    places, width = total.shape[:lead], math.prod(total.shape[lead:])
-    ids = library(total).arange(math.prod(places)).reshape(places)[key].reshape(-1)
-    added = sum_rows(g.reshape(len(ids), width), ids, math.prod(places))
-    total += added.reshape(total.shape)
+    elif not total.flags.c_contiguous:
+        whole = library(total).zeros(total.shape, total.dtype)
+        add_at(whole, key, g)
+        total += whole
+    else:
+        lead = len(key) if len(arrays) == len(key) else total.ndim  # the axes the key is about
+        places, width = total.shape[:lead], math.prod(total.shape[lead:])
+        rows = math.prod(places)
+        ids = library(total).arange(rows).reshape(places)[key].reshape(-1)
+        _add_rows(total.reshape(rows, width), ids, g.reshape(len(ids), width))
 
 
 def placed(g, shape, key):

@@ -14,6 +14,8 @@ def _rounded(out, dtype):
 
 
 def _product(x, y):
+    if x.dtype.itemsize > 2:
+        return x @ y
     return _rounded(widened(x) @ widened(y), x.dtype)
 
 

@@ -1,0 +1,80 @@
+"""How much Python runs per op: calls of the package's own functions in a training step of a small
+network, counted and not timed, so that the guard says the same on every machine.
+
+The network is that of makemore's second lecture in small. What NumPy does inside is not counted.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinygrad_lm as torch
+from tinygrad_lm.engine import autograd, registry, writes
+
+PACKAGE = str(Path(torch.__file__).parent)
+INLINED = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+# (forward, backward, update) of the step below; 9 ops are recorded and 4 parameters moved.
+MOST = (67, 59, 56)
+
+
+def calls(function):
+    """How many functions of the package run; comprehensions, which newer Pythons inline, apart."""
+    count = 0
+
+    def notice(frame, event, _):
+        nonlocal count
+        code = frame.f_code
+        ours = code.co_filename.startswith(PACKAGE) and code.co_name not in INLINED
+        count += event == "call" and ours
+
+    before = sys.getprofile()
+    sys.setprofile(notice)
+    try:
+        found = function()
+    finally:
+        sys.setprofile(before)
+    return count, found
+
+
+def counted_step():
+    g = torch.Generator().manual_seed(2147483647)
+    x = torch.randint(0, 27, (8, 3), generator=g)
+    C, W = torch.randn((27, 2), generator=g), torch.randn((6, 10), generator=g)
+    b, V = torch.randn(10, generator=g), torch.randn((10, 27), generator=g)
+    parameters = [p.requires_grad_() for p in (C, W, b, V)]
+
+    def forward():
+        h = torch.tanh(C[x].view(-1, 6) @ W + b)
+        return ((h @ V - 1.0) * 0.5).sum()
+
+    def update():
+        for p in parameters:
+            p.data += -0.1 * p.grad
+
+    for _ in range(2):  # the first one fills caches
+        for p in parameters:
+            p.grad = None
+        first, loss = calls(forward)
+        second, _ = calls(loss.backward)
+        third, _ = calls(update)
+    return first, second, third
+
+
+def test_a_step_takes_few_calls():
+    assert all(n <= most for n, most in zip(counted_step(), MOST)), counted_step()
+
+
+@pytest.mark.parametrize(
+    "module, name, phase",
+    [
+        (registry, "wrap", 0),
+        (registry, "Node", 0),
+        (autograd, "pull", 1),
+        (writes, "mark_written", 2),
+    ],
+)
+def test_one_more_call_per_op_is_noticed(monkeypatch, module, name, phase):
+    detour = compile("lambda *args: straight(*args)", PACKAGE, "eval")  # a file of the package
+    monkeypatch.setattr(module, name, eval(detour, {"straight": getattr(module, name)}))
+    assert counted_step()[phase] > MOST[phase]
