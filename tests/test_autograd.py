@@ -1,6 +1,7 @@
 """The walk back through the graph: sums over every path, order, release, errors, hooks, modes, and
 a Tensor's own protocols. No op is tested here for its mathematics."""
 
+import contextlib
 import copy
 import gc
 import pickle
@@ -632,3 +633,54 @@ def test_numpy_arrays_leave_arithmetic_to_the_tensor():
 def test_autograd_page_holds_what_it_promises():
     for name in autograd.__all__:
         assert callable(getattr(autograd, name))
+
+
+PIECES = {
+    "all, in order": [(0, 2), (2, 4), (4, 6)],
+    "all, out of order": [(4, 6), (0, 2), (2, 4)],
+    "one is missing": [(0, 2), (4, 6)],
+    "the last is missing": [(0, 2), (2, 4)],
+    "two overlap": [(0, 3), (2, 6)],
+    "one twice": [(0, 3), (0, 3), (3, 6)],
+    "a whole and a part": [(0, 6), (1, 2)],
+}
+
+
+@pytest.mark.parametrize("split_before", [False, True], ids=["apart", "one buffer"])
+@pytest.mark.parametrize("pieces", PIECES.values(), ids=PIECES)
+def test_gradients_of_pieces_meet_where_they_belong(pieces, split_before):
+    """Each element gets the sum of what its pieces got, whether those lie in one array or not."""
+    x = tg.randn(3, 6, requires_grad=True)
+    factors = np.random.default_rng(0).standard_normal((3, 6)).astype("f4")
+    wanted = np.zeros((3, 6), "f4")
+    loss = 0
+    for number, (start, stop) in enumerate(pieces):
+        g = (number + 1) * factors
+        wanted[:, start:stop] += g[:, start:stop]
+        g = g if split_before else g.copy()
+
+        @tg.primitive
+        def weighed(piece, g=g[:, start:stop]):
+            return (piece * g).sum(), (lambda h: g * h if h != 1 else g,)
+
+        loss = loss + weighed(x[:, start:stop])
+    loss.backward()
+    np.testing.assert_allclose(x.grad.array, wanted, rtol=1e-6)
+
+
+def test_pieces_in_one_buffer_are_taken_as_they_are_only_if_they_cover_it():
+    """The pullback of attention writes its three gradients side by side; one that is cut off is 0."""
+    whole = tg.randn(2, 5, 12, requires_grad=True)
+    for cut in (None, 0, 1, 2):
+        made = whole * 1  # no leaf, so that its total is handed on
+        parts = [z.view(2, 5, 2, 2).transpose(1, 2) for z in made.split(4, dim=2)]
+        if cut is not None:
+            parts[cut] = parts[cut].detach()
+        grads = []
+        for reference in (False, True):
+            with tg.reference_only() if reference else contextlib.nullcontext():
+                out = tg.nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+            grads.append(tg.autograd.grad(out.square().sum(), whole, retain_graph=True)[0].array)
+        np.testing.assert_allclose(*grads, rtol=1e-4, atol=1e-6)
+        if cut is not None:
+            assert (grads[0][:, :, 4 * cut : 4 * cut + 4] == 0).all()

@@ -17,9 +17,9 @@ sys.path.insert(0, str(FOLDER))
 
 import harness  # noqa: E402
 import losses  # noqa: E402
+import measure  # noqa: E402
 import ops  # noqa: E402
 import report  # noqa: E402
-import run_all  # noqa: E402
 import scaling  # noqa: E402
 import step  # noqa: E402
 import works  # noqa: E402
@@ -352,14 +352,14 @@ def test_all_of_it_skips_what_the_same_code_measured(pages, results, monkeypatch
 
     harness.save("step-moons", record("moons") | {"machine": {**MACHINE, "sources": "s1"}})
     monkeypatch.setattr(harness, "sources", lambda: "s1")
-    monkeypatch.setattr(run_all.subprocess, "run", run)
+    monkeypatch.setattr(measure.subprocess, "run", run)
     with pytest.raises(SystemExit, match=r"failures in \['step-mlp'\]"):
-        run_all.main(["--only", "step-m"])
+        measure.main(["--only", "step-m"])
     assert len(started) == 1 and "mlp" in started[0]
-    run_all.main(["--only", "step-moons", "--fresh"])
+    measure.main(["--only", "step-moons", "--fresh"])
     assert len(started) == 2 and "moons" in started[1]
     monkeypatch.setattr(harness, "sources", lambda: "s2")
-    run_all.main(["--only", "step-moons"])
+    measure.main(["--only", "step-moons"])
     assert len(started) == 3
     with pytest.raises(SystemExit, match="must begin one of step-moons"):
-        run_all.main(["--only", "nothing"])
+        measure.main(["--only", "nothing"])

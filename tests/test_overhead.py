@@ -15,7 +15,7 @@ from tinygrad_lm.engine import autograd, registry, writes
 PACKAGE = str(Path(torch.__file__).parent)
 INLINED = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 # (forward, backward, update) of the step below; 9 ops are recorded and 4 parameters moved.
-MOST = (67, 59, 56)
+MOST = (67, 60, 56)
 
 
 def calls(function):

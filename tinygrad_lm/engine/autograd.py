@@ -15,7 +15,8 @@ from heapq import heappop, heappush
 from sys import getrefcount
 from typing import Any
 
-from .backend import LIBRARIES, as_array, library
+from .backend import LIBRARIES, as_array
+from .parts import Part, whole
 
 # ---------------------------------------------------------------- writes
 
@@ -94,21 +95,6 @@ def grad_fn_name(op: str) -> str:
     return op if op[:1].isupper() else "".join(w.title() for w in op.split("_")) + "Backward0"
 
 
-class Part:
-    """A gradient that is zero outside a region: `add_to(total)` adds it in place. The pieces of a
-    split tensor meet in one buffer instead of one full-size array each."""
-
-    __slots__ = ("add_to", "dtype", "library", "shape")
-
-    def __init__(self, like: Any, shape: tuple, add_to: Callable[[Any], None]):
-        self.library, self.dtype, self.shape, self.add_to = library(like), like.dtype, shape, add_to
-
-    def whole(self) -> Any:
-        total = self.library.zeros(self.shape, self.dtype)
-        self.add_to(total)
-        return total
-
-
 def sum_to(g: Any, shape: tuple) -> Any:
     """Undo broadcasting: sum g over every axis that was stretched from `shape`."""
     if tuple(g.shape) == tuple(shape):
@@ -183,10 +169,16 @@ def _add(sums: dict, target: Any, g: Any) -> None:
     """sums[target] += g; in place only if the array is ours, for `add` hands one g to both parents
     and a pullback may return what it was given or what it keeps."""
     if type(g) is Part:
+        if type(sums[target]) is list:
+            sums[target].append(g)
+            return
         if not _is_ours(sums, target):
             sums[target] = sums[target].copy()
         g.add_to(sums[target])
-    elif type(g) not in LIBRARIES or type(sums[target]) not in LIBRARIES:
+        return
+    if type(sums[target]) is list:
+        sums[target] = whole(sums[target])
+    if type(g) not in LIBRARIES or type(sums[target]) not in LIBRARIES:
         sums[target] = sums[target] + g  # a Tensor, which a graph may look at
     elif _is_ours(sums, target):
         sums[target] += g
@@ -221,13 +213,15 @@ def walk(
             if target in sums:
                 _add(sums, target, g)
             else:
-                sums[target] = g.whole() if type(g) is Part else g
+                sums[target] = [g] if type(g) is Part else g
                 if like is target:
                     heappush(newest, (-target.birth, target))
         if not newest:
             break
         node = heappop(newest)[1]
         g = sums.pop(node)
+        if type(g) is list:
+            g = whole(g)
         if node.tensors and tensor_of is not None:
             g = tensor_of(g)
         if node.hooks:
@@ -239,6 +233,8 @@ def walk(
             node.pullbacks = _spent
     del arriving, g
     for leaf in sums:
+        if type(sums[leaf]) is list:
+            sums[leaf] = whole(sums[leaf])
         if leaf.hooks:
             sums[leaf] = _hooked(leaf, sums[leaf])
         if wanted is None:

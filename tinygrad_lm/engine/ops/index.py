@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 
-from ..autograd import Part
 from ..backend import LIBRARIES, library
+from ..parts import Part
 from ..registry import primitive
 
 
@@ -76,7 +76,8 @@ def placed(g, shape, key):
     Tensor as a recorded op."""
     if type(g) not in LIBRARIES:
         return place(g, shape=shape, key=key)
-    return Part(g, shape, lambda total: add_at(total, key, g))
+    cut = key if all(type(k) is slice and k.step in (None, 1) for k in key) else ()
+    return Part(g, shape, lambda total: add_at(total, key, g), cut)
 
 
 @primitive

@@ -162,19 +162,24 @@ static int fit(const int64_t *targets, long rows, int64_t ignored, long n) {
     return good;
 }
 
-/* cross_entropy(rows, n, threads, x, targets, ignored, losses, shift): False for a target that is
-   no class */
+/* cross_entropy(rows, n, threads, x, targets, ignored, shift): the sum of the losses and how many
+   count, or None for a target that is no class */
 static PyObject *cross_entropy(ARGUMENTS) {
-    EXPECT(8);
-    long rows = INT, n = INT, threads = INT;
+    EXPECT(7);
+    long rows = INT, n = INT, threads = INT, counted = 0;
     CrossEntropy w = {.n = n};
-    w.x = IN(rows * n);
-    w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
-    w.ignored = INT, w.losses = OUT(rows), w.shift = OUT(rows);
+    w.x = IN(rows * n), w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
+    w.ignored = INT, w.shift = OUT(2 * rows);
     int good = READY && fit(w.targets, rows, w.ignored, n);
+    double total = 0;
     if (good) run(cross_entropy_forward, &w, rows, grain_of(n), worth(rows * n, threads));
-    PyObject *found = end(&a);
-    return found && !good ? (Py_DECREF(found), Py_NewRef(Py_False)) : found;
+    for (long r = 0; good && r < rows; r++)
+        if (w.targets[r] != w.ignored) {
+            total += w.shift[2 * r + 1] + (w.shift[2 * r] - w.x[r * n + w.targets[r]]);
+            counted++;
+        }
+    PyObject *done = end(&a);
+    return done && good ? (Py_DECREF(done), Py_BuildValue("dl", total, counted)) : done;
 }
 
 /* cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, factor, dx) */
@@ -184,7 +189,7 @@ static PyObject *cross_entropy_slopes(ARGUMENTS) {
     CrossEntropy w = {.n = n};
     w.x = IN(rows * n);
     w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
-    w.ignored = INT, w.shift = (float *)IN(rows), w.factor = FLOAT, w.dx = OUT(rows * n);
+    w.ignored = INT, w.shift = (float *)IN(2 * rows), w.factor = FLOAT, w.dx = OUT(rows * n);
     if (READY && fit(w.targets, rows, w.ignored, n))
         run(cross_entropy_backward, &w, rows, grain_of(n), worth(rows * n, threads));
     return end(&a);

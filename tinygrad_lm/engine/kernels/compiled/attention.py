@@ -33,7 +33,10 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     fast.attention(*settings, q, k, v, out, shift)
 
     def pullback(g):
-        dq, dk, dv = _heads(B, T, H, D), _heads(B, S, H, D), _heads(B, S, H, E)
+        if (T, D) == (S, E):  # in one array, as they came if they were split from one
+            dq, dk, dv = numpy.empty((B, T, 3, H, D), q.dtype).transpose(2, 0, 3, 1, 4)
+        else:
+            dq, dk, dv = _heads(B, T, H, D), _heads(B, S, H, D), _heads(B, S, H, E)
         fast.attention(*settings, q, k, v, out, shift, _dense_rows(g), dq, dk, dv)
         return dq, dk, dv, None
 

@@ -194,7 +194,7 @@ typedef struct {
     const float *x;
     const int64_t *targets;
     int64_t ignored;
-    float *losses, *shift, *dx; /* shift: log of the sum of e^x, for the backward pass */
+    float *shift, *dx; /* shift (rows, 2): top, and log of the sum of e^(x - top) */
     float factor;
     long n;
 } CrossEntropy;
@@ -207,9 +207,7 @@ static void cross_entropy_forward(void *job, long from, long to) {
         float top = top_of(x, n);
         vec total = all(0);
         EACH(i, n) total += exp_(get(x, i, n, -INFINITY) - top);
-        float whole = logf(sum(total));
-        w->shift[r] = whole + top;
-        w->losses[r] = w->targets[r] == w->ignored ? 0 : whole + (top - x[w->targets[r]]);
+        w->shift[2 * r] = top, w->shift[2 * r + 1] = logf(sum(total));
     }
 }
 
@@ -217,12 +215,13 @@ static void cross_entropy_backward(void *job, long from, long to) {
     CrossEntropy *w = job;
     long n = w->n;
     for (long r = from; r < to; r++) {
-        float *dx = w->dx + r * n;
+        const float *x = w->x + r * n;
+        float *dx = w->dx + r * n, top = w->shift[2 * r], rest = w->shift[2 * r + 1];
         if (w->targets[r] == w->ignored) {
             memset(dx, 0, 4 * n);
             continue;
         }
-        EACH(i, n) put(dx, exp_(get(w->x + r * n, i, n, 0) - w->shift[r]) * w->factor, i, n);
+        EACH(i, n) put(dx, exp_(get(x, i, n, 0) - top - rest) * w->factor, i, n);
         dx[w->targets[r]] -= w->factor;
     }
 }

@@ -6,9 +6,9 @@ import math
 
 import numpy
 
-from ...autograd import Part
 from ...backend import get_num_threads
 from ...ops import fused
+from ...parts import Part
 from ...registry import kernel
 from .loaded import fast
 
@@ -104,7 +104,7 @@ def cross_entropy(
     logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
     """logits (N, V) and targets (N,), a mean or sum, without class weights and smoothing. Kept are
-    the logits and one number per row; no row of probabilities is."""
+    the logits and two numbers per row; no row of probabilities is."""
     if weight is not None or label_smoothing or reduction not in ("mean", "sum"):
         return NotImplemented
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or not logits.size:
@@ -113,14 +113,14 @@ def cross_entropy(
     if arrays is None or targets.dtype.char != "l" or not targets.flags.c_contiguous:
         return NotImplemented
     (x,), threads, (rows, n) = arrays, get_num_threads(), logits.shape
-    losses, shift = numpy.empty((2, rows), x.dtype)
-    if fast.cross_entropy(rows, n, threads, x, targets, ignore_index, losses, shift) is False:
+    shift = numpy.empty((rows, 2), x.dtype)
+    found = fast.cross_entropy(rows, n, threads, x, targets, ignore_index, shift)
+    if found is None:
         return NotImplemented  # the composition says which target is no class
-    count = 1
-    if reduction == "mean":
-        ignored = numpy.count_nonzero(targets == ignore_index)
-        count = rows - ignored
-    value = losses.sum() / x.dtype.type(count)
+    total, count = found
+    if reduction == "sum":
+        count = 1
+    value = numpy.asarray(total / count if count else math.nan, x.dtype)
 
     def pullback(g):
         dx = numpy.empty_like(x)

@@ -1,8 +1,8 @@
 """Every benchmark, then the report: one command, each script in a process of its own.
 
-    python benchmarks/run_all.py                    # what is not measured yet, then the report
-    python benchmarks/run_all.py --only step-mlp    # these results (beginnings of their names)
-    python benchmarks/run_all.py --fresh            # everything again
+    python benchmarks/measure.py                    # what is not measured yet, then the report
+    python benchmarks/measure.py --only step-mlp    # these results (beginnings of their names)
+    python benchmarks/measure.py --fresh            # everything again
 
 A result of the very same package code is kept, so that this can be stopped and started again. A
 script that fails does not stop the others. It knows the command lines and no figure.
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = [name for name in SCRIPTS if name.startswith(tuple(args.only))]
     if not wanted:
         raise SystemExit(
-            f"[run_all] --only must begin one of {', '.join(SCRIPTS)}, got {args.only}"
+            f"[measure] --only must begin one of {', '.join(SCRIPTS)}, got {args.only}"
         )
     failed = []
     for number, name in enumerate(wanted, 1):
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{time.perf_counter() - start:.0f} s", flush=True)
     report.main()
     if failed:
-        raise SystemExit(f"[run_all] every script must end with 0, got failures in {failed}")
+        raise SystemExit(f"[measure] every script must end with 0, got failures in {failed}")
 
 
 if __name__ == "__main__":

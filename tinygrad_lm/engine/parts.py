@@ -1,0 +1,60 @@
+"""Gradients that are zero outside a region, and their sum. The walk collects them and asks for the
+whole; this file knows neither nodes nor ops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .backend import library
+
+
+class Part:
+    """A gradient that is zero outside a region: `add_to(total)` adds it in place. `key`: where the
+    region is one of slices, `values` stand there."""
+
+    __slots__ = ("add_to", "dtype", "key", "library", "shape", "values")
+
+    def __init__(self, like: Any, shape: tuple, add_to: Callable[[Any], None], key: tuple = ()):
+        self.library, self.dtype, self.shape, self.add_to = library(like), like.dtype, shape, add_to
+        self.key, self.values = key, like
+
+    def span(self) -> tuple | None:
+        """(axis, start, stop) of a region that is whole along the other axes, else None."""
+        cut = [(axis, k.start, k.stop) for axis, k in enumerate(self.key) if k != slice(None)]
+        return cut[0] if len(cut) == 1 and None not in cut[0] else None
+
+
+def whole(parts: list[Part]) -> Any:
+    """The sum of parts. The pieces of a split tensor, which cover it once, are put side by side, or
+    are found so: then the array whose views they are is their sum."""
+    first, spans = parts[0], [part.span() for part in parts]
+    order = sorted(span for span in spans if span)
+    stops = [0, *(stop for _, _, stop in order)]
+    axis = order[0][0] if order else 0
+    if (
+        len(order) < len(parts)
+        or any(span[:2] != (axis, stop) for span, stop in zip(order, stops))
+        or stops[-1] != first.shape[axis]
+    ):
+        total = first.library.zeros(first.shape, first.dtype)
+        for part in parts:
+            part.add_to(total)
+        return total
+    base = first.values.base
+    if base is not None and base.nbytes == math.prod(first.shape) * first.dtype.itemsize:
+        total = base.reshape(first.shape)
+        if all(part.values.base is base and _same(part.values, total[part.key]) for part in parts):
+            return total
+    total = first.library.empty(first.shape, first.dtype)
+    for part in parts:
+        total[part.key] = part.values
+    return total
+
+
+def _same(x: Any, y: Any) -> bool:
+    """Whether two arrays of NumPy's are one region of memory."""
+    places = [getattr(a, "__array_interface__", None) for a in (x, y)]
+    return None not in places and places[0] == places[1]
