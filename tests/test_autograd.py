@@ -669,7 +669,7 @@ def test_gradients_of_pieces_meet_where_they_belong(pieces, split_before):
 
 
 def test_pieces_in_one_buffer_are_taken_as_they_are_only_if_they_cover_it():
-    """The pullback of attention writes its three gradients side by side; one that is cut off is 0."""
+    """Attention's pullback writes its three gradients side by side; one that is cut off is 0."""
     whole = tg.randn(2, 5, 12, requires_grad=True)
     for cut in (None, 0, 1, 2):
         made = whole * 1  # no leaf, so that its total is handed on

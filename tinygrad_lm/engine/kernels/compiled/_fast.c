@@ -228,7 +228,7 @@ static PyObject *adam_(ARGUMENTS) {
     w.p = OUT(n), w.g = IN(n), w.m = OUT(n), w.v = OUT(n), w.most = OUT(n);
     w.shrink = FLOAT, w.pull = FLOAT, w.sign = FLOAT, w.b1 = FLOAT, w.c1 = FLOAT, w.b2 = FLOAT;
     w.c2 = FLOAT, w.rate = FLOAT, w.eps = FLOAT;
-    if (READY) run(adam, &w, n, 16384, worth(n, threads));
+    if (READY) run(adam, &w, n, 16384, threads);
     return end(&a);
 }
 

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 
 #define MOST_THREADS 64
+#if defined(__x86_64__)
+#define PAUSE __builtin_ia32_pause()
+#else
+#define PAUSE (void)0
+#endif
 
 typedef void (*Work)(void *job, long from, long to);
 
@@ -18,7 +23,8 @@ static struct {
     long rows, grain;
     atomic_long next;
     long turn;          /* counts jobs, so that a worker sees a new one */
-    int wanted, inside; /* helpers that may still join this job; helpers at work on it */
+    int wanted;        /* helpers that may still join this job */
+    atomic_int inside; /* helpers at work on it */
     int workers;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER,
           .done = PTHREAD_COND_INITIALIZER};
@@ -86,6 +92,7 @@ static void parallel(Work work, void *job, long rows, long grain, int threads) {
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
     take_ranges(work, job, rows, grain);
+    for (int spin = 0; pool.inside && spin < 10000; spin++) PAUSE; /* sleeping costs more */
     pthread_mutex_lock(&pool.lock);
     pool.wanted = 0; /* who has not woken up by now need not come */
     while (pool.inside) pthread_cond_wait(&pool.done, &pool.lock);

@@ -35,6 +35,7 @@ INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((i
 INLINE vec larger(vec x, vec y) { return choose(x > y, x, y); }
 
 typedef float quad __attribute__((vector_size(16)));
+typedef int32_t quad_ints __attribute__((vector_size(16)));
 
 /* Sums and maxima of the lanes, in a tree: one after the other each would wait for the last. */
 INLINE float sum(vec x) {
@@ -45,11 +46,15 @@ INLINE float sum(vec x) {
     return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 INLINE float largest(vec x) {
-    float lanes[LANES];
-    memcpy(lanes, &x, sizeof x);
-    for (int n = LANES / 2; n; n /= 2)
-        for (int i = 0; i < n; i++) lanes[i] = lanes[i] > lanes[i + n] ? lanes[i] : lanes[i + n];
-    return lanes[0];
+    quad q[LANES / 4];
+    memcpy(q, &x, sizeof x);
+    for (int n = LANES / 8; n; n /= 2)
+        for (int i = 0; i < n; i++) {
+            quad_ints first = q[i] > q[i + n];
+            q[i] = (quad)(((quad_ints)q[i] & first) | ((quad_ints)q[i + n] & ~first));
+        }
+    float a = q[0][0] > q[0][2] ? q[0][0] : q[0][2], b = q[0][1] > q[0][3] ? q[0][1] : q[0][3];
+    return a > b ? a : b;
 }
 
 /* e^x for x up to 88, to 1 unit in the last place: x = n ln 2 + r, a polynomial in r (Moshier's
