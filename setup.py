@@ -4,6 +4,8 @@ The build system and the settings of the tools stand in pyproject.toml; of those
 nothing.
 """
 
+import platform
+import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
@@ -13,8 +15,15 @@ kernels = Extension(
     "tinygrad_lm.engine.kernels.compiled._fast",
     [str(compiled / "_fast.c")],
     depends=[str(path) for path in sorted(compiled.glob("*.h"))],
-    # For the processor at hand. No -ffast-math: NaN and infinity keep their meaning.
-    extra_compile_args=["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"],
+    # For the processor at hand, so a wheel of this is for machines like it. No -ffast-math: NaN and
+    # infinity keep their meaning.
+    extra_compile_args=[
+        "-O3",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        *(["-march=native"] if platform.machine() in ("x86_64", "AMD64") else []),
+    ],
+    libraries=[] if sys.platform == "win32" else ["m"],
     optional=True,  # without a C compiler the NumPy kernels do the same work
 )
 readme = Path(__file__).with_name("README.md")

@@ -684,3 +684,43 @@ def test_pieces_in_one_buffer_are_taken_as_they_are_only_if_they_cover_it():
         np.testing.assert_allclose(*grads, rtol=1e-4, atol=1e-6)
         if cut is not None:
             assert (grads[0][:, :, 4 * cut : 4 * cut + 4] == 0).all()
+
+
+def test_a_piece_that_lies_in_foreign_memory():
+    """The array a piece is a view of need not be one like the sum: a dummy of NumPy's, bytes."""
+    a = tg.randn(4, 3, requires_grad=True)
+    p, q = (a * 1.0).split(2)
+    buffer = tg.zeros(2, 3)
+    buffer.view(2, 3).add_(q)
+    (buffer.sum() + p.sum()).backward()
+    assert (a.grad == 1).all()
+
+    @primitive
+    def from_bytes(x):
+        raw = np.full(x.shape, 2, x.dtype).tobytes()
+        return x.sum(), (lambda g: np.frombuffer(raw, x.dtype).reshape(x.shape),)
+
+    @primitive
+    def from_bytes_of_both(x):
+        raw = np.zeros(48, np.uint8)
+        raw.view("f4")[...] = 3
+        return x.sum(), (lambda g: raw.view("f4")[:6].reshape(x.shape),)
+
+    for op, value in ((from_bytes, 2), (from_bytes_of_both, 3)):
+        a.grad = None
+        p, q = (a * 1.0).split(2)
+        (op(p) + op(q)).backward()
+        assert (a.grad == value).all()
+
+
+def test_a_leaf_takes_a_fresh_gradient_without_a_copy(monkeypatch):
+    x = tg.randn(3, 4, requires_grad=True)
+    owned = []
+    accumulate = Tensor.accumulate
+    monkeypatch.setattr(
+        Tensor, "accumulate", lambda self, g, ours: (owned.append(ours), accumulate(self, g, ours))
+    )
+    (x * x).sum().backward()
+    assert owned == [True]
+    (x + 0).backward(tg.ones(3, 4))  # the caller's own array
+    assert owned == [True, False]

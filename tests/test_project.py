@@ -30,7 +30,7 @@ AFTERNOON = re.compile(
     r"engine/(autograd|backend|backprop|dtypes|interop|modes|parts|registry|tensor|writes)\.py"
     r"|engine/ops/.*|models/gpt\.py"
 )
-TOTAL_LINES = 15500
+TOTAL_LINES = 15550
 FILE_LINES = 400
 FUNCTION_LINES = 59
 # What is read first has to be short: path, most lines.

@@ -238,7 +238,8 @@ def walk(
         if leaf.hooks:
             sums[leaf] = _hooked(leaf, sums[leaf])
         if wanted is None:
-            leaf.accumulate(sums[leaf], _is_ours(sums, leaf))
+            ours = _is_ours(sums, leaf)
+            leaf.accumulate(sums[leaf], ours)
         elif id(leaf) in wanted:
             found[id(leaf)] = sums[leaf]
     return found

@@ -17,9 +17,16 @@ class Part:
 
     __slots__ = ("add_to", "dtype", "key", "library", "shape", "values")
 
-    def __init__(self, like: Any, shape: tuple, add_to: Callable[[Any], None], key: tuple = ()):
+    def __init__(
+        self,
+        like: Any,
+        shape: tuple,
+        add_to: Callable[[Any], None],
+        key: tuple = (),
+        values: Any = None,
+    ):
         self.library, self.dtype, self.shape, self.add_to = library(like), like.dtype, shape, add_to
-        self.key, self.values = key, like
+        self.key, self.values = key, values
 
     def span(self) -> tuple | None:
         """(axis, start, stop) of a region that is whole along the other axes, else None."""
@@ -44,7 +51,8 @@ def whole(parts: list[Part]) -> Any:
             part.add_to(total)
         return total
     base = first.values.base
-    if base is not None and base.nbytes == math.prod(first.shape) * first.dtype.itemsize:
+    size = math.prod(first.shape)
+    if type(base) is type(first.values) and base.dtype == first.dtype and base.size == size:
         total = base.reshape(first.shape)
         if all(part.values.base is base and _same(part.values, total[part.key]) for part in parts):
             return total

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 import secrets
+import threading
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ Shape = tuple[int, ...]
 
 # Faster ways to the same draws, by name; compiled kernels enter theirs when they load.
 FASTER: dict[str, Any] = {}
+_ONE_AT_A_TIME = threading.Lock()  # between taking the state out and putting it back
 MANY = 4096  # draws from which taking the state out and putting it back is worth it
 
 
@@ -184,10 +186,11 @@ class Generator:
         bound = np.uint64(math.ceil(p * 2**53))  # u < p without leaving the integers
         if "keep_below" in FASTER and math.prod(shape) >= MANY:
             keep = np.empty(shape, bool)
-            _, key, position, *_ = self._twister.get_state()
-            position = FASTER["keep_below"](keep.size, int(bound), keep, key, position)
-            drawn: Any = ("MT19937", key, position, 0, 0.0)
-            self._twister.set_state(drawn)
+            with _ONE_AT_A_TIME:
+                _, key, position, *_ = self._twister.get_state()
+                position = FASTER["keep_below"](keep.size, int(bound), keep, key, position)
+                drawn: Any = ("MT19937", key, position, 0, 0.0)
+                self._twister.set_state(drawn)
             return keep
         return fill(np.empty(shape, bool), lambda n: self._words(n, np.uint64) & MASK53 < bound)
 

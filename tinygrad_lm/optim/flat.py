@@ -8,6 +8,7 @@ parameter that was replaced, moved or loaded is simply another array, noticed by
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from operator import is_
 from typing import Any
@@ -39,8 +40,9 @@ class Flat:
         like, self.library = params[0].array, library(params[0].array)
         self.block, self.small = SIZES.get(device_of(like).type, SIZES_ELSEWHERE)
         self.rule = optimizer.update
-        if optimizer.compiled and self.library is numpy and like.dtype == numpy.float32:
-            self.rule, (self.block, self.small) = optimizer.compiled, SIZES_COMPILED
+        compiled = getattr(optimizer.update, "compiled", None)
+        if compiled and self.library is numpy and like.dtype == numpy.float32:
+            self.rule, (self.block, self.small) = partial(compiled, optimizer), SIZES_COMPILED
         counts, state = optimizer.counts, optimizer.state
         # small ones first, side by side, so that they can share blocks
         self.params = sorted(params, key=lambda p: p.array.size >= self.small)

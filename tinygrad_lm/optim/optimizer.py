@@ -25,8 +25,6 @@ class Optimizer:
     """
 
     counts = True  # whether state[p]["step"] counts the steps p took part in
-    # As `update`, the rule as one compiled pass over a whole float32 tensor, where there is one.
-    compiled: Callable[..., Update] | None = None
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -58,7 +56,11 @@ class Optimizer:
         raise NotImplementedError
 
     def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
-        """The rule for one block, for the step-th step (from 1); `number` makes its constants."""
+        """The rule for one block, for the step-th step (from 1); `number` makes its constants.
+
+        `update.compiled`, where there is one, gives the rule as one pass over a whole float32
+        tensor.
+        """
         raise NotImplementedError
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def placed(g, shape, key):
     if type(g) not in LIBRARIES:
         return place(g, shape=shape, key=key)
     cut = key if all(type(k) is slice and k.step in (None, 1) for k in key) else ()
-    return Part(g, shape, lambda total: add_at(total, key, g), cut)
+    return Part(g, shape, lambda total: add_at(total, key, g), cut, g)
 
 
 @primitive

@@ -1,6 +1,6 @@
 /* The compiled kernels as a Python module: what the loops of rows.h and attention.h do, on
    float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
-   Whoever calls has checked meanings; here sizes are, so that no memory is touched in error. */
+   Whoever calls has checked meanings and lets nobody write meanwhile; here sizes are checked. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,7 +11,8 @@
 #include "attention.h"
 #include "mersenne.h"
 
-#define MOST 12 /* arrays of one call */
+#define VERSION 1 /* of the calls' arguments: raise it here and in loaded.py when they change */
+#define MOST 12   /* arrays of one call */
 
 typedef struct {
     Py_buffer views[MOST];
@@ -22,9 +23,9 @@ static void release(Arrays *a) {
     while (a->count) PyBuffer_Release(&a->views[--a->count]);
 }
 
-/* The memory of a contiguous array of `count` items of `size` bytes; NULL for None or an error. */
+/* The memory of a contiguous array of `count` items of `size` bytes; NULL for an error. */
 static void *memory(Arrays *a, PyObject *array, Py_ssize_t count, int size, int flags) {
-    if (a->wrong || array == Py_None) return NULL;
+    if (a->wrong || PyErr_Occurred()) return NULL;
     Py_buffer *view = &a->views[a->count];
     if (PyObject_GetBuffer(array, view, flags)) {
         a->wrong = 1;
@@ -38,6 +39,11 @@ static void *memory(Arrays *a, PyObject *array, Py_ssize_t count, int size, int 
     return NULL;
 }
 
+/* None where that may be, as NULL. */
+static void *optional(Arrays *a, PyObject *array, Py_ssize_t count, int size, int flags) {
+    return array == Py_None ? NULL : memory(a, array, count, size, flags);
+}
+
 static const float *in(Arrays *a, PyObject *array, Py_ssize_t count) {
     return memory(a, array, count, 4, PyBUF_SIMPLE);
 }
@@ -48,7 +54,7 @@ static float *out(Arrays *a, PyObject *array, Py_ssize_t count) {
 /* An array (B, H, rows, n) of float32 with steps; n without gaps. */
 static Heads heads(Arrays *a, PyObject *array, long B, long H, long rows, long n, int flags) {
     Heads found = {0};
-    if (a->wrong) return found;
+    if (a->wrong || PyErr_Occurred()) return found;
     Py_buffer *view = &a->views[a->count];
     if (PyObject_GetBuffer(array, view, PyBUF_STRIDES | flags)) {
         a->wrong = 1;
@@ -57,7 +63,8 @@ static Heads heads(Arrays *a, PyObject *array, long B, long H, long rows, long n
     a->count++;
     const Py_ssize_t *shape = view->shape, *strides = view->strides;
     if (view->ndim != 4 || view->itemsize != 4 || shape[0] != B || shape[1] != H ||
-        shape[2] != rows || shape[3] != n || (n > 1 && strides[3] != 4)) {
+        shape[2] != rows || shape[3] != n || (n > 1 && strides[3] != 4) ||
+        (strides[0] | strides[1] | strides[2]) % 4) {
         PyErr_SetString(PyExc_ValueError, "[attention] arrays must be (B, H, rows, n), rows dense");
         a->wrong = 1;
         return found;
@@ -75,7 +82,7 @@ static void run(Work work, void *job, long rows, long grain, int threads) {
 }
 
 /* Fewer numbers than this are done before a second thread has woken up. */
-static int worth(long numbers, int threads) { return numbers < 1 << 17 ? 1 : threads; }
+static int threads_for(long numbers, int threads) { return numbers < 1 << 17 ? 1 : threads; }
 
 /* Of `rows` rows with n numbers each: how many make a range worth a thread's while. */
 static long grain_of(long n) { return n >= 8192 ? 1 : 8192 / (n ? n : 1); }
@@ -95,6 +102,8 @@ static PyObject *end(Arrays *a) {
 #define FLOAT ((float)PyFloat_AsDouble(args[next++]))
 #define IN(n) in(&a, args[next++], n)
 #define OUT(n) out(&a, args[next++], n)
+#define MAYBE_IN(n) optional(&a, args[next++], n, 4, PyBUF_SIMPLE)
+#define MAYBE_OUT(n) optional(&a, args[next++], n, 4, PyBUF_WRITABLE)
 #define READY (!a.wrong && !PyErr_Occurred())
 
 /* norm(rows, n, threads, x, weight, bias, out, mean, scale, eps) */
@@ -102,9 +111,9 @@ static PyObject *norm(ARGUMENTS) {
     EXPECT(10);
     long rows = INT, n = INT, threads = INT;
     Norm w = {.n = n};
-    w.x = IN(rows * n), w.weight = IN(n), w.bias = IN(n), w.out = OUT(rows * n);
-    w.mean = OUT(rows), w.scale = OUT(rows), w.eps = FLOAT;
-    if (READY) run(norm_forward, &w, rows, grain_of(n), worth(rows * n, threads));
+    w.x = IN(rows * n), w.weight = MAYBE_IN(n), w.bias = MAYBE_IN(n), w.out = OUT(rows * n);
+    w.mean = MAYBE_OUT(rows), w.scale = OUT(rows), w.eps = FLOAT;
+    if (READY) run(norm_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
     return end(&a);
 }
 
@@ -113,9 +122,9 @@ static PyObject *norm_slopes(ARGUMENTS) {
     EXPECT(11);
     long rows = INT, n = INT, threads = INT, ranges = (rows + ROWS - 1) / ROWS;
     Norm w = {.n = n};
-    w.x = IN(rows * n), w.g = IN(rows * n), w.weight = IN(n);
-    w.mean = (float *)IN(rows), w.scale = (float *)IN(rows), w.dx = OUT(rows * n);
-    float *dweight = OUT(n), *dbias = OUT(n), *parts = NULL;
+    w.x = IN(rows * n), w.g = IN(rows * n), w.weight = MAYBE_IN(n);
+    w.mean = MAYBE_IN(rows), w.scale = (float *)IN(rows), w.dx = OUT(rows * n);
+    float *dweight = MAYBE_OUT(n), *dbias = MAYBE_OUT(n), *parts = NULL;
     if (READY && (dweight || dbias)) {
         parts = malloc(8 * ranges * n);
         if (!parts) PyErr_NoMemory();
@@ -123,7 +132,7 @@ static PyObject *norm_slopes(ARGUMENTS) {
         w.dbias = dbias ? parts + ranges * n : NULL;
     }
     if (READY) {
-        run(norm_backward, &w, rows, ROWS, worth(rows * n, threads));
+        run(norm_backward, &w, rows, ROWS, threads_for(rows * n, threads));
         if (dweight) add_up(dweight, w.dweight, ranges, n);
         if (dbias) add_up(dbias, w.dbias, ranges, n);
     }
@@ -136,7 +145,7 @@ static PyObject *gelu(ARGUMENTS) {
     EXPECT(6);
     long n = INT, threads = INT;
     Gelu w = {0};
-    w.x = IN(n), w.g = IN(n), w.out = OUT(n);
+    w.x = IN(n), w.g = MAYBE_IN(n), w.out = OUT(n);
     int tanh_form = INT;
     w.p = tanh_form ? TANH : NORMAL, w.powers = tanh_form ? 2 : sizeof NORMAL / sizeof *NORMAL;
     if (READY) run(w.g ? gelu_backward : gelu_forward, &w, n, 8192, threads);
@@ -148,17 +157,17 @@ static PyObject *softmax(ARGUMENTS) {
     EXPECT(6);
     long rows = INT, n = INT, threads = INT;
     Softmax w = {.n = n};
-    w.x = IN(rows * n), w.out = OUT(rows * n), w.g = IN(rows * n);
+    w.x = IN(rows * n), w.out = OUT(rows * n), w.g = MAYBE_IN(rows * n);
     Work work = w.g ? softmax_backward : softmax_forward;
-    if (READY) run(work, &w, rows, grain_of(n), worth(rows * n, threads));
+    if (READY) run(work, &w, rows, grain_of(n), threads_for(rows * n, threads));
     return end(&a);
 }
 
-/* Whether all targets are in 0 ... n - 1 or ignored. */
-static int fit(const int64_t *targets, long rows, int64_t ignored, long n) {
+/* Whether all ids are in 0 ... n - 1, or the ignored one where there is one. */
+static int ids_fit(const int64_t *ids, long rows, long n, const int64_t *ignored) {
     int good = 1;
     for (long r = 0; r < rows; r++)
-        good &= (targets[r] >= 0 && targets[r] < n) || targets[r] == ignored;
+        good &= (ids[r] >= 0 && ids[r] < n) || (ignored && ids[r] == *ignored);
     return good;
 }
 
@@ -170,9 +179,9 @@ static PyObject *cross_entropy(ARGUMENTS) {
     CrossEntropy w = {.n = n};
     w.x = IN(rows * n), w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
     w.ignored = INT, w.shift = OUT(2 * rows);
-    int good = READY && fit(w.targets, rows, w.ignored, n);
+    int good = READY && ids_fit(w.targets, rows, n, &w.ignored);
     double total = 0;
-    if (good) run(cross_entropy_forward, &w, rows, grain_of(n), worth(rows * n, threads));
+    if (good) run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
     for (long r = 0; good && r < rows; r++)
         if (w.targets[r] != w.ignored) {
             total += w.shift[2 * r + 1] + (w.shift[2 * r] - w.x[r * n + w.targets[r]]);
@@ -190,8 +199,10 @@ static PyObject *cross_entropy_slopes(ARGUMENTS) {
     w.x = IN(rows * n);
     w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
     w.ignored = INT, w.shift = (float *)IN(2 * rows), w.factor = FLOAT, w.dx = OUT(rows * n);
-    if (READY && fit(w.targets, rows, w.ignored, n))
-        run(cross_entropy_backward, &w, rows, grain_of(n), worth(rows * n, threads));
+    if (READY && !ids_fit(w.targets, rows, n, &w.ignored))
+        PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target was overwritten since forward");
+    if (READY)
+        run(cross_entropy_backward, &w, rows, grain_of(n), threads_for(rows * n, threads));
     return end(&a);
 }
 
@@ -202,7 +213,7 @@ static PyObject *drop_elements(ARGUMENTS) {
     Dropout w = {0};
     w.x = IN(n), w.keep = memory(&a, args[next++], n, 1, PyBUF_SIMPLE);
     w.scale = FLOAT, w.out = OUT(n);
-    if (READY) run(dropout, &w, n, 16384, worth(n, threads));
+    if (READY) run(dropout, &w, n, 16384, threads_for(n, threads));
     return end(&a);
 }
 
@@ -213,7 +224,7 @@ static PyObject *add_rows_(ARGUMENTS) {
     AddRows w = {.count = rows_added, .n = n};
     w.g = IN(rows_added * n);
     w.ids = memory(&a, args[next++], rows_added, 8, PyBUF_SIMPLE), w.total = OUT(rows * n);
-    if (READY && !fit(w.ids, rows_added, 0, rows))
+    if (READY && !ids_fit(w.ids, rows_added, rows, NULL))
         PyErr_SetString(PyExc_IndexError, "[embedding] an id is out of range");
     long grain = rows_added * n < 65536 ? n : (n + threads - 1) / (threads > 0 ? threads : 1);
     if (READY) run(add_rows, &w, n, grain, threads);
@@ -225,7 +236,7 @@ static PyObject *adam_(ARGUMENTS) {
     EXPECT(16);
     long n = INT, threads = INT;
     Adam w = {0};
-    w.p = OUT(n), w.g = IN(n), w.m = OUT(n), w.v = OUT(n), w.most = OUT(n);
+    w.p = OUT(n), w.g = IN(n), w.m = OUT(n), w.v = OUT(n), w.most = MAYBE_OUT(n);
     w.shrink = FLOAT, w.pull = FLOAT, w.sign = FLOAT, w.b1 = FLOAT, w.c1 = FLOAT, w.b2 = FLOAT;
     w.c2 = FLOAT, w.rate = FLOAT, w.eps = FLOAT;
     if (READY) run(adam, &w, n, 16384, threads);
@@ -236,13 +247,13 @@ static PyObject *adam_(ARGUMENTS) {
 static PyObject *squares(ARGUMENTS) {
     EXPECT(3);
     long n = INT, threads = INT, ranges = (n + SQUARES - 1) / SQUARES;
-    Pair w = {0};
+    Flat w = {0};
     w.x = IN(n);
     double total = 0, *parts = READY ? malloc(8 * (ranges + 1)) : NULL;
     if (READY && !parts) PyErr_NoMemory();
     if (READY) {
         w.parts = parts;
-        run(add_squares, &w, n, SQUARES, worth(n, threads));
+        run(add_squares, &w, n, SQUARES, threads_for(n, threads));
         for (long i = 0; i < ranges; i++) total += parts[i];
     }
     free(parts);
@@ -250,24 +261,13 @@ static PyObject *squares(ARGUMENTS) {
     return done ? (Py_DECREF(done), PyFloat_FromDouble(total)) : NULL;
 }
 
-/* add(n, threads, x, y, out) */
-static PyObject *add(ARGUMENTS) {
-    EXPECT(5);
-    long n = INT, threads = INT;
-    Pair w = {0};
-    w.x = IN(n), w.y = IN(n), w.out = OUT(n);
-    if (READY) run(add_pair, &w, n, 32768, worth(n, threads));
-    return end(&a);
-}
-
 /* scale(n, threads, x, factor): x *= factor */
-static PyObject *scale_(ARGUMENTS) {
+static PyObject *scale(ARGUMENTS) {
     EXPECT(4);
     long n = INT, threads = INT;
-    Pair w = {0};
-    w.out = OUT(n);
-    w.x = w.out, w.factor = FLOAT;
-    if (READY) run(scale, &w, n, 32768, worth(n, threads));
+    Flat w = {0};
+    w.out = OUT(n), w.factor = FLOAT;
+    if (READY) run(multiply, &w, n, 32768, threads_for(n, threads));
     return end(&a);
 }
 
@@ -280,7 +280,7 @@ static PyObject *attention(ARGUMENTS) {
     Attention w = {.H = H, .T = T, .S = S, .D = D, .E = E};
     w.scale = FLOAT;
     w.causal = INT, w.share = FLOAT;
-    w.keep = memory(&a, args[next++], B * H * T * S, 1, PyBUF_SIMPLE);
+    w.keep = optional(&a, args[next++], B * H * T * S, 1, PyBUF_SIMPLE);
     w.q = heads(&a, args[next++], B, H, T, D, 0), w.k = heads(&a, args[next++], B, H, S, D, 0);
     w.v = heads(&a, args[next++], B, H, S, E, 0);
     w.out = heads(&a, args[next++], B, H, T, E, backward ? 0 : PyBUF_WRITABLE);
@@ -327,23 +327,42 @@ static PyMethodDef KERNELS[] = {
     KERNEL("add_rows", add_rows_),
     KERNEL("adam", adam_),
     KERNEL("squares", squares),
-    KERNEL("add", add),
-    KERNEL("scale", scale_),
+    KERNEL("scale", scale),
     KERNEL("attention", attention),
     KERNEL("keep_below", keep_below_),
     {0},
 };
 static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_fast", NULL, -1, KERNELS};
 
-/* Compiled for the processor it was built on: on a lesser one it must not even start. */
+/* Compiled for the processor at hand (see setup.py): on a lesser one it must not even start. */
 static const char *missing(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
+#define NEEDED(name) \
+    if (!__builtin_cpu_supports(name)) return name;
 #if defined(__AVX512F__)
-    if (!__builtin_cpu_supports("avx512f")) return "AVX-512";
+    NEEDED("avx512f")
+#endif
+#if defined(__AVX512VL__)
+    NEEDED("avx512vl")
+#endif
+#if defined(__AVX512BW__)
+    NEEDED("avx512bw")
+#endif
+#if defined(__AVX512DQ__)
+    NEEDED("avx512dq")
 #endif
 #if defined(__AVX2__)
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return "AVX2";
+    NEEDED("avx2")
+#endif
+#if defined(__FMA__)
+    NEEDED("fma")
+#endif
+#if defined(__BMI2__)
+    NEEDED("bmi2")
+#endif
+#if defined(__AVX__)
+    NEEDED("avx")
 #endif
 #endif
     return NULL;
@@ -354,5 +373,11 @@ PyMODINIT_FUNC PyInit__fast(void) {
     if (what)
         return PyErr_Format(PyExc_ImportError, "compiled for a processor with %s; reinstall", what);
     pthread_atfork(NULL, NULL, forget_workers);
-    return PyModule_Create(&MODULE);
+    if (pthread_key_create(&scratch_key, free)) return PyErr_NoMemory();
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module) PyModule_AddIntConstant(module, "VERSION", VERSION);
+#if defined(Py_GIL_DISABLED)
+    if (module) PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
+    return module;
 }

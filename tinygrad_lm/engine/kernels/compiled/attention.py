@@ -28,7 +28,7 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     q, k, v = map(_dense_rows, (q, k, v))
     scale = 1 / math.sqrt(D) if scale is None else scale
     share = 1 / (1 - p) if p < 1 else 0.0
-    settings = B, H, T, S, D, E, get_num_threads(), scale, causal, share, keep
+    settings = B, H, T, S, D, E, get_num_threads(), scale, bool(causal), share, keep
     out, shift = _heads(B, T, H, E), numpy.empty((B, H, T), q.dtype)
     fast.attention(*settings, q, k, v, out, shift)
 
@@ -49,5 +49,7 @@ def _heads(B, T, H, D):
 
 
 def _dense_rows(x):
-    """x itself where its last axis has no gaps, else a copy."""
-    return x if x.strides[3] == x.itemsize or x.shape[3] == 1 else numpy.ascontiguousarray(x)
+    """x itself where its last axis has no gaps and steps are whole numbers, else a copy."""
+    dense = x.strides[3] == x.itemsize or x.shape[3] == 1
+    whole = not any(step % x.itemsize for step in x.strides)
+    return x if dense and whole else numpy.ascontiguousarray(x)

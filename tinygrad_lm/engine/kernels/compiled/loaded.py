@@ -5,6 +5,8 @@ another processor than theirs, or with `TINYGRAD_LM_COMPILED=0` in the environme
 import os
 from typing import Any
 
+VERSION = 1  # of the calls' arguments, as in _fast.c
+
 
 def _load() -> Any:
     if os.environ.get("TINYGRAD_LM_COMPILED") == "0":
@@ -17,3 +19,5 @@ def _load() -> Any:
 
 
 fast = _load()
+if fast is not None and fast.VERSION != VERSION:  # an install in place that was not made anew
+    fast = None

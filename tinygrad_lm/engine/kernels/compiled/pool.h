@@ -1,6 +1,6 @@
 /* Threads for the loops: `parallel` hands out ranges of rows to whichever thread is free. The
-   ranges depend on `grain` alone, never on the number of threads, so any number gives the same
-   bits. It knows no array and no kernel. */
+   ranges depend on `grain` alone, so where that does not depend on the threads, nothing does. It
+   knows no array and no kernel. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -71,6 +71,7 @@ static void forget_workers(void) {
 
 /* work(job, from, to) for ranges of `grain` rows (the last may be shorter) that cover `rows`. */
 static void parallel(Work work, void *job, long rows, long grain, int threads) {
+    if (grain < 1) grain = 1;
     long ranges = (rows + grain - 1) / grain;
     int helpers = threads > MOST_THREADS ? MOST_THREADS - 1 : threads - 1;
     if (helpers > ranges - 1) helpers = ranges - 1;
@@ -100,6 +101,8 @@ static void parallel(Work work, void *job, long rows, long grain, int threads) {
     atomic_flag_clear(&pool_busy);
 }
 
+static pthread_key_t scratch_key; /* its destructor frees a thread's scratch when the thread ends */
+
 /* Memory that a thread keeps from one range to the next; NULL where there is none to be had. */
 static float *scratch(size_t floats) {
     static __thread float *kept;
@@ -107,8 +110,9 @@ static float *scratch(size_t floats) {
     if (floats > length) {
         free(kept);
         kept = NULL, length = 0;
-        if (posix_memalign((void **)&kept, 64, 4 * floats)) return kept = NULL;
-        length = floats;
+        if (posix_memalign((void **)&kept, 64, 4 * floats)) kept = NULL;
+        length = kept ? floats : 0;
+        pthread_setspecific(scratch_key, kept);
     }
     return kept;
 }

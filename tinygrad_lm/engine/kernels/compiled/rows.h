@@ -6,13 +6,6 @@
 
 #define ROWS 16 /* of a range, where sums over rows are kept */
 
-#if defined(__clang__)
-#define EXACT
-#pragma clang fp contract(off)
-#else
-#define EXACT __attribute__((optimize("fp-contract=off")))
-#endif
-
 /* for (i, x) over a row of n numbers in vectors; the last one may be a part of a vector. */
 #define EACH(i, n) for (long i = 0; i < (n); i += LANES)
 INLINE vec get(const float *p, long i, long n, float rest) {
@@ -82,12 +75,12 @@ static void norm_backward(void *job, long from, long to) {
             total += slope;
             along += slope * y;
         }
-        float of_y = sum(along) / n, of_1 = w->mean ? sum(total) / n : 0;
+        float mean_y = sum(along) / n, mean_1 = w->mean ? sum(total) / n : 0;
         float *dx = w->dx + r * n;
         EACH(i, n) {
             vec slope = get(g, i, n, 0), y = (get(x, i, n, 0) - mean) * scale;
             if (w->weight) slope *= get(w->weight, i, n, 0);
-            put(dx, (slope - of_1 - y * of_y) * scale, i, n);
+            put(dx, (slope - mean_1 - y * mean_y) * scale, i, n);
         }
     }
 }
@@ -114,13 +107,14 @@ static const float NORMAL[] = {7.97884268e-01f, 3.63341490e-02f, -3.30266145e-05
                                3.97407494e-06f, -1.33783469e-07f, 1.81393357e-09f};
 static const float TANH[] = {0.79788456f, 0.044715f * 0.79788456f};
 
-/* phi = 1 / (1 + e), and e itself, so that 1 - phi = e phi loses no digits. */
+/* phi = 1 / (1 + e), and e itself, so that 1 - phi = e phi loses no digits. Where e would overflow
+   phi is 0, as it is in float32. */
 INLINE vec phi(vec x, vec square, const float *p, int powers, vec *e) {
     vec u = all(p[powers - 1]);
     for (int i = powers - 2; i >= 0; i--) u = u * square + p[i];
     u *= -2.0f * x;
     *e = exp_(choose(u > all(80), all(80), u));
-    return 1.0f / (1.0f + *e);
+    return choose(u > all(80), all(0), 1.0f / (1.0f + *e));
 }
 
 static void gelu_forward(void *job, long from, long to) {
@@ -262,31 +256,37 @@ typedef struct { /* see optim/adam.py for the rule */
 } Adam;
 
 /* Rounded after each operation, as NumPy does: the same bits. */
-EXACT static void adam(void *job, long from, long to) {
+#if !defined(__clang__)
+__attribute__((optimize("fp-contract=off")))
+#endif
+static void adam(void *job, long from, long to) {
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#endif
     Adam w = *(Adam *)job;
     float *restrict p = w.p, *restrict m = w.m, *restrict v = w.v, *restrict most = w.most;
     const float *restrict g = w.g;
     for (long i = from; i < to; i++) {
-        float shrunk = p[i] * w.shrink, slope = w.sign * g[i] + shrunk * w.pull;
+        float shrunk = p[i] * w.shrink, slope = w.sign * g[i];
+        if (w.pull) slope += shrunk * w.pull; /* 0 times infinity would be NaN */
         m[i] = m[i] * w.b1 + slope * w.c1;
         v[i] = v[i] * w.b2 + slope * slope * w.c2;
         float scale = v[i];
-        if (most) scale = most[i] = scale > most[i] ? scale : most[i];
+        if (most) scale = most[i] = scale <= most[i] || most[i] != most[i] ? most[i] : scale;
         p[i] = shrunk + m[i] / (sqrtf(scale) + w.eps) * w.rate;
     }
 }
 
 typedef struct {
-    const float *x, *y;
-    float *out;
+    const float *x;
+    float *out, factor;
     double *parts; /* one per range of SQUARES numbers */
-    float factor;
-} Pair;
+} Flat;
 
 #define SQUARES 65536
 
 static void add_squares(void *job, long from, long to) {
-    Pair *w = job;
+    Flat *w = job;
     double total = 0;
     for (long i = from; i < to; i += 1024) { /* short runs in float32, their sums in float64 */
         long end = i + 1024 < to ? i + 1024 : to;
@@ -300,12 +300,7 @@ static void add_squares(void *job, long from, long to) {
     w->parts[from / SQUARES] = total;
 }
 
-static void add_pair(void *job, long from, long to) {
-    Pair *w = job;
-    for (long i = from; i < to; i++) w->out[i] = w->x[i] + w->y[i];
-}
-
-static void scale(void *job, long from, long to) {
-    Pair *w = job;
-    for (long i = from; i < to; i++) w->out[i] = w->x[i] * w->factor;
+static void multiply(void *job, long from, long to) {
+    Flat *w = job;
+    for (long i = from; i < to; i++) w->out[i] *= w->factor;
 }

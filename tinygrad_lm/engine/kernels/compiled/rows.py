@@ -110,11 +110,12 @@ def cross_entropy(
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or not logits.size:
         return NotImplemented
     arrays = dense(logits)
-    if arrays is None or targets.dtype.char != "l" or not targets.flags.c_contiguous:
+    if arrays is None or targets.dtype != numpy.int64 or not targets.flags.c_contiguous:
         return NotImplemented
     (x,), threads, (rows, n) = arrays, get_num_threads(), logits.shape
+    ignored = int(ignore_index)
     shift = numpy.empty((rows, 2), x.dtype)
-    found = fast.cross_entropy(rows, n, threads, x, targets, ignore_index, shift)
+    found = fast.cross_entropy(rows, n, threads, x, targets, ignored, shift)
     if found is None:
         return NotImplemented  # the composition says which target is no class
     total, count = found
@@ -125,7 +126,7 @@ def cross_entropy(
     def pullback(g):
         dx = numpy.empty_like(x)
         factor = float(g) / count if count else math.nan
-        fast.cross_entropy_slopes(rows, n, threads, x, targets, ignore_index, shift, factor, dx)
+        fast.cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, factor, dx)
         return dx
 
     return value, (pullback, None)
@@ -153,12 +154,18 @@ def dropout(x, *, keep, p):
 def embedding(weight, *, ids):
     """weight (V, C) at integer ids of any shape. The gradient is added row by row, in order, into
     what the table has already got from elsewhere."""
-    if weight.ndim != 2 or weight.dtype.char != "f" or ids.dtype.char != "l" or not ids.size:
+    if weight.ndim != 2 or weight.dtype.char != "f" or ids.dtype != numpy.int64:
+        return NotImplemented
+    if not ids.size or not weight.size:
         return NotImplemented
     rows, n = weight.shape
     if ids.min() < 0 or ids.max() >= rows:
         return NotImplemented  # the composition counts from the end, or says which id is wrong
-    flat, like, threads = numpy.ascontiguousarray(ids.reshape(-1)), weight[:0], get_num_threads()
+    flat, like, threads = (
+        numpy.ascontiguousarray(ids.reshape(-1)),
+        numpy.empty(0, weight.dtype),
+        get_num_threads(),
+    )
 
     def dweight(g):
         (g,) = dense(g)
