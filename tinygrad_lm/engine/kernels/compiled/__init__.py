@@ -11,6 +11,6 @@ from .. import cpu  # registered first, so that they are tried last
 from .loaded import fast
 
 if fast is not None:
-    from . import attention, rows
+    from . import attention, linear, rows
 
     random.FASTER["keep_below"] = fast.keep_below

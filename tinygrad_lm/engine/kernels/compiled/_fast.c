@@ -1,4 +1,4 @@
-/* The compiled kernels as a Python module: what the loops of rows.h and attention.h do, on
+/* The compiled kernels as a Python module: what the loops of rows.h, attention.h and gemm.h do, on
    float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
    Whoever calls has checked meanings and lets nobody write meanwhile; here sizes are checked. */
 
@@ -9,9 +9,10 @@
 #include "pool.h"
 #include "rows.h"
 #include "attention.h"
+#include "gemm.h"
 #include "mersenne.h"
 
-#define VERSION 1 /* of the calls' arguments: raise it here and in loaded.py when they change */
+#define VERSION 2 /* of the calls' arguments: raise it here and in loaded.py when they change */
 #define MOST 12   /* arrays of one call */
 
 typedef struct {
@@ -71,6 +72,28 @@ static Heads heads(Arrays *a, PyObject *array, long B, long H, long rows, long n
     }
     found.at = view->buf;
     found.batch = strides[0] / 4, found.head = strides[1] / 4, found.row = strides[2] / 4;
+    return found;
+}
+
+/* A matrix (rows, n) of float32 with steps. */
+static Matrix matrix(Arrays *a, PyObject *array, long rows, long n, int flags) {
+    Matrix found = {0};
+    if (a->wrong || PyErr_Occurred()) return found;
+    Py_buffer *view = &a->views[a->count];
+    if (PyObject_GetBuffer(array, view, PyBUF_STRIDES | flags)) {
+        a->wrong = 1;
+        return found;
+    }
+    a->count++;
+    const Py_ssize_t *shape = view->shape, *strides = view->strides;
+    if (view->ndim != 2 || view->itemsize != 4 || shape[0] != rows || shape[1] != n ||
+        (strides[0] | strides[1]) % 4) {
+        PyErr_SetString(PyExc_ValueError, "[matmul] matrices must fit together");
+        a->wrong = 1;
+        return found;
+    }
+    found.at = view->buf;
+    found.row = strides[0] / 4, found.column = strides[1] / 4;
     return found;
 }
 
@@ -296,6 +319,26 @@ static PyObject *attention(ARGUMENTS) {
     return end(&a);
 }
 
+/* matmul(m, n, k, threads, a, b, bias, sums, c): c = a b + bias, and the sums of a's rows */
+static PyObject *matmul(ARGUMENTS) {
+    EXPECT(9);
+    long m = INT, n = INT, k = INT, threads = INT;
+    Product w = {.m = m, .n = n, .k = k};
+    w.a = matrix(&a, args[next++], m, k, 0), w.b = matrix(&a, args[next++], k, n, 0);
+    w.bias = MAYBE_IN(n), w.sums = MAYBE_OUT(m);
+    w.c = matrix(&a, args[next++], m, n, PyBUF_WRITABLE);
+    int done = 1;
+    if (READY && (m < 1 || n < 1 || k < 1 || threads < 1 || (n > 1 && w.c.column != 1)))
+        PyErr_SetString(PyExc_ValueError, "[matmul] no size may be 0, and c must have dense rows");
+    if (READY) {
+        Py_BEGIN_ALLOW_THREADS;
+        done = multiply_matrices(&w, m * n * k < 1 << 19 ? 1 : threads);
+        Py_END_ALLOW_THREADS;
+    }
+    if (!done) PyErr_NoMemory();
+    return end(&a);
+}
+
 /* keep_below(n, bound, keep, key, position): the new position */
 static PyObject *keep_below_(ARGUMENTS) {
     EXPECT(5);
@@ -329,6 +372,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("squares", squares),
     KERNEL("scale", scale),
     KERNEL("attention", attention),
+    KERNEL("matmul", matmul),
     KERNEL("keep_below", keep_below_),
     {0},
 };

@@ -78,10 +78,12 @@ static void pack(float *to, long ld, const float *x, long step, long rows, long 
 
 /* to (n, ld) = x^T */
 static void pack_transposed(float *to, long ld, const float *x, long step, long rows, long n) {
+    long whole = rows / 8 * 8, turned = n / 8 * 8;
+    for (long r = 0; r < whole; r += 8)
+        for (long i = 0; i < turned; i += 8) turn(to + i * ld + r, ld, x + r * step + i, step);
     for (long i = 0; i < n; i++)
-        for (long r = rows; r < ld; r++) to[i * ld + r] = 0;
-    for (long r = 0; r < rows; r++, x += step)
-        for (long i = 0; i < n; i++) to[i * ld + r] = x[i];
+        for (long r = i < turned ? whole : 0; r < ld; r++)
+            to[i * ld + r] = r < rows ? x[r * step + i] : 0;
 }
 
 static void unpack(float *to, long step, const float *x, long ld, long rows, long n, float factor) {

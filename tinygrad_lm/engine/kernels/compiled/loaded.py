@@ -5,7 +5,7 @@ another processor than theirs, or with `TINYGRAD_LM_COMPILED=0` in the environme
 import os
 from typing import Any
 
-VERSION = 1  # of the calls' arguments, as in _fast.c
+VERSION = 2  # of the calls' arguments, as in _fast.c
 
 
 def _load() -> Any:

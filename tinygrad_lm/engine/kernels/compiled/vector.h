@@ -34,6 +34,38 @@ INLINE void store_part(float *p, vec x, long n) { memcpy(p, &x, 4 * n); }
 INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((ints)y & ~mask)); }
 INLINE vec larger(vec x, vec y) { return choose(x > y, x, y); }
 
+typedef float oct __attribute__((vector_size(32)));
+typedef float oct_anywhere __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t oct_ints __attribute__((vector_size(32)));
+#if defined(__clang__)
+#define PICK(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define PICK(x, y, ...) __builtin_shuffle(x, y, (oct_ints){__VA_ARGS__})
+#endif
+
+/* to (8, 8) = the transpose of x (8, 8), rows at steps `ld` and `step`: rows exchange what lies
+   beside the diagonal one by one, then two by two, then four by four. */
+INLINE void turn(float *to, long ld, const float *x, long step) {
+    oct rows[8], pairs[8];
+    for (int i = 0; i < 8; i += 2) {
+        const float *next = x + step;
+        oct a = *(const oct_anywhere *)x, b = *(const oct_anywhere *)next;
+        x = next + step;
+        pairs[i] = PICK(a, b, 0, 8, 2, 10, 4, 12, 6, 14);
+        pairs[i + 1] = PICK(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 8; i += i & 1 ? 3 : 1) {
+        rows[i] = PICK(pairs[i], pairs[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        rows[i + 2] = PICK(pairs[i], pairs[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    for (int i = 0; i < 4; i++) {
+        oct low = PICK(rows[i], rows[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        oct high = PICK(rows[i], rows[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        *(oct_anywhere *)(to + i * ld) = low;
+        *(oct_anywhere *)(to + (i + 4) * ld) = high;
+    }
+}
+
 typedef float quad __attribute__((vector_size(16)));
 typedef int32_t quad_ints __attribute__((vector_size(16)));
 
