@@ -120,7 +120,7 @@ def roofline(limits: dict[str, float], found: list[tuple[str, float, float, str]
         axes.scatter(
             [p[1] for p in here], [p[2] for p in here], c=color, marker=marker, label=label
         )
-        _names(axes, here, 0.3 if kind == "step" else 1.6)
+        _names(axes, here, 0.2 if kind == "step" else 1.6)
     axes.grid(alpha=0.3)
     axes.set_ylim(top=limits["gflops"] * 2)
     axes.legend(loc="lower right")
@@ -128,18 +128,20 @@ def roofline(limits: dict[str, float], found: list[tuple[str, float, float, str]
 
 
 def _names(axes: Any, here: list[tuple[str, float, float, str]], beside: float) -> None:
-    """A name beside each point, moved up until it touches none of those below, with a thin line."""
-    placed: list[tuple[float, float]] = []  # x, y
-    for name, x, y, _ in sorted(here, key=lambda p: p[2]):
-        height = y
-        for px, py in placed:
-            if abs(math.log10(px / x)) < 1.2 and height < 1.32 * py:
-                height = 1.32 * py
-        placed.append((x, height))
+    """A name beside each point, with a thin line; each moves down (the roof is above) until it
+    touches neither a point nor a name above it."""
+    placed = [(x, y, 1.25) for _, x, y, _ in here]  # x, y and the factor that is taken around it
+    for name, x, y, _ in sorted(here, key=lambda p: -p[2]):
+        height, at = 0.93 * y, x * beside
+        near = [p for p in placed if abs(math.log10(p[0] / at)) < 1.2 and p[:2] != (x, y)]
+        for _, py, factor in sorted(near, key=lambda p: -p[1]):
+            if py / factor < height < py * factor:
+                height = py / factor
+        placed.append((at, height, 1.32))
         axes.annotate(
             name,
             (x, y),
-            (x * beside, height),
+            (at, height),
             ha="left" if beside > 1 else "right",
             va="center",
             fontsize=7,
