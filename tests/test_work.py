@@ -102,8 +102,9 @@ def test_no_fused_op_of_a_step_falls_back(monkeypatch):
             monkeypatch.setitem(op.kernels, np.ndarray, kernels)
     step()
     ours = "compiled" if fast is not None else "cpu"
-    names = {"embedding", "layer_norm", "linear", "attention", "gelu", "cross_entropy"}
-    assert used == {(name, ours) for name in names}
+    names = {"embedding", "layer_norm", "attention", "gelu", "cross_entropy"}
+    wide = fast is not None and fast.LANES == 16  # else the product is left to NumPy's BLAS
+    assert used == {(name, ours) for name in names} | {("linear", ours if wide else "cpu")}
 
 
 @pytest.mark.skipif(fast is None, reason="installed without a C compiler")

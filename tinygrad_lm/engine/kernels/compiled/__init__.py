@@ -11,6 +11,8 @@ from .. import cpu  # registered first, so that they are tried last
 from .loaded import fast
 
 if fast is not None:
-    from . import attention, linear, rows
+    from . import attention, rows
 
+    if fast.LANES == 16:  # narrower vectors: too few registers for a tile, NumPy's BLAS is faster
+        from . import linear
     random.FASTER["keep_below"] = fast.keep_below

@@ -420,6 +420,7 @@ PyMODINIT_FUNC PyInit__fast(void) {
     if (pthread_key_create(&scratch_key, free)) return PyErr_NoMemory();
     PyObject *module = PyModule_Create(&MODULE);
     if (module) PyModule_AddIntConstant(module, "VERSION", VERSION);
+    if (module) PyModule_AddIntConstant(module, "LANES", LANES);
 #if defined(Py_GIL_DISABLED)
     if (module) PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
 #endif
