@@ -8,7 +8,7 @@
 #define BLOCK 64              /* most rows of a, or columns of b, that one piece of work packs */
 #define STRIPE (4 * PANEL)    /* and of the operand packed for all */
 #define DEEP 4096             /* most steps of k packed for all at a time */
-#define MOST_PACKED (1 << 21) /* and most numbers, for the third cache */
+#define MOST_PACKED (1 << 22) /* and most numbers, for the third cache */
 
 INLINE long least(long n, long m) { return n < m ? n : m; }
 INLINE long pieces_of(long n, long size) { return (n + size - 1) / size; }
