@@ -29,6 +29,7 @@ THINGS(THING) NAMES(NAME) SLOTS(PLACE)
 #define IS_NODE(x) ((PyObject *)Py_TYPE(x) == the_Node)
 #define IS_PART(x) ((PyObject *)Py_TYPE(x) == the_Part)
 #define IS_ON(table, name) (PyDict_GetItemWithError(table, name) == Py_True)
+#define HAS_TENSORS(node) (SLOT(node, tensors) == Py_True)
 #define BIRTH(node) PyLong_AsLongLong(SLOT(node, birth))
 #define CALL(function, ...) PyObject_CallFunctionObjArgs(function, __VA_ARGS__, NULL)
 
@@ -132,9 +133,7 @@ static PyObject *explained(PyObject *op, PyObject *const *inputs, Py_ssize_t n) 
     if (trace) PyException_SetTraceback(arguments[0], trace);
     memcpy(arguments + 1, inputs, n * sizeof(*inputs));
     done(leave(op, s_fail, arguments, n + 1, NULL));
-    Py_DECREF(kind);
-    Py_DECREF(arguments[0]);
-    Py_XDECREF(trace);
+    Py_DECREF(kind), Py_DECREF(arguments[0]), Py_XDECREF(trace);
     return NULL;
 }
 
@@ -290,9 +289,7 @@ static int write_to(PyObject *x, PyObject *ufunc, PyObject *y) {
         PyObject *found = quietly(now, ufunc, given, 3, NULL);
         plain = found && !done(CALL(the_mark_written, given[0]));
         if (!found && PyErr_ExceptionMatches(PyExc_ValueError)) PyErr_Clear(); /* nothing written */
-        Py_XDECREF(found);
-        Py_DECREF(given[0]);
-        Py_DECREF(given[1]);
+        Py_XDECREF(found), Py_DECREF(given[0]), Py_DECREF(given[1]);
     }
     Py_XDECREF(now);
     return plain ? 1 : PyErr_Occurred() ? -1 : 0;
@@ -364,9 +361,13 @@ static int arrive(PyObject *sums, PyObject *nodes, PyObject *target, PyObject *g
         PyObject *sum = IS_PART(g) ? Py_BuildValue("[O]", g) : Py_NewRef(g);
         failed = sum ? PyDict_SetItem(sums, target, sum) : -1;
         Py_XDECREF(sum);
-        Py_ssize_t i = PyList_GET_SIZE(nodes);
-        while (i && like == target && BIRTH(PyList_GET_ITEM(nodes, i - 1)) > BIRTH(target)) i--;
-        if (!failed && like == target) failed = PyList_Insert(nodes, i, target);
+        Py_ssize_t low = 0, high = like == target ? PyList_GET_SIZE(nodes) : 0, middle;
+        while ((middle = (low + high) / 2) < high)
+            if (BIRTH(PyList_GET_ITEM(nodes, middle)) < BIRTH(target))
+                low = middle + 1;
+            else
+                high = middle;
+        if (!failed && like == target) failed = PyList_Insert(nodes, low, target);
     }
     Py_XDECREF(g);
     return failed;
@@ -378,10 +379,9 @@ static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *ten
     Py_ssize_t last = PyList_GET_SIZE(nodes) - 1;
     PyObject *node = Py_NewRef(PyList_GET_ITEM(nodes, last)), *parents = SLOT(node, parents);
     PyObject *g = Py_XNewRef(PyDict_GetItemWithError(sums, node)), *grads = NULL;
-    int tensors = SLOT(node, tensors) == Py_True && tensor_of != Py_None;
     int failed = !g || PyList_SetSlice(nodes, last, last + 1, NULL) || PyDict_DelItem(sums, node);
     if (g && PyList_CheckExact(g)) Py_SETREF(g, CALL(the_whole, g));
-    if (g && tensors) Py_SETREF(g, CALL(tensor_of, g));
+    if (g && HAS_TENSORS(node) && tensor_of != Py_None) Py_SETREF(g, CALL(tensor_of, g));
     if (g && !ABSENT(SLOT(node, hooks))) Py_SETREF(g, CALL(the_hooked, node, g));
     failed = failed || !g || (note != Py_None && done(CALL(note, node, g)));
     int each = PyTuple_CheckExact(SLOT(node, pullbacks)) && /* one by one, as nothing was written */
@@ -393,12 +393,11 @@ static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *ten
         failed = !one || arrive(sums, nodes, PyTuple_GET_ITEM(parents, i), one, node);
         Py_XDECREF(one);
     }
-    failed = failed || !grads;
-    if (!failed && !PyObject_IsTrue(retain)) Py_SETREF(SLOT(node, pullbacks), Py_NewRef(the_spent));
+    if (grads && !failed && !PyObject_IsTrue(retain))
+        Py_SETREF(SLOT(node, pullbacks), Py_NewRef(the_spent));
     Py_DECREF(node);
-    Py_XDECREF(grads);
     Py_XDECREF(g);
-    return failed ? -1 : 0;
+    return done(grads) || failed ? -1 : 0;
 }
 
 /* descend(sums, roots, retain_graph, tensor_of, note), as in Python. */
