@@ -1,6 +1,7 @@
 """The recorder in C beside the one in Python, which defines it: the same bits, names, errors and
 histories, and nothing kept that the other would free."""
 
+import copy
 import gc
 import os
 import sys
@@ -127,6 +128,12 @@ def test_an_op_is_quiet_and_leaves_the_caller_as_loud_as_before():
             tg.ones(2) + tg.ones(3)
         with pytest.raises(FloatingPointError):
             np.zeros(1) / np.zeros(1)
+
+
+def test_a_copy_of_an_op_is_an_op():
+    for copied in (copy.copy(OPS["softmax"]), copy.deepcopy(OPS["softmax"])):
+        assert copied.kernels == OPS["softmax"].kernels and copied.fused
+        assert copied(tg.zeros(2)).tolist() == [0.5, 0.5]
 
 
 def test_the_operand_on_the_left_comes_first():

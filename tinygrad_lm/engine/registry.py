@@ -51,6 +51,13 @@ class Op(OpFields):
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    def __reduce__(self) -> tuple:  # for copies: a model may hold an op
+        return (
+            Op,
+            (self.function, self.cast, self.view, self.fused),
+            (None, {"kernels": self.kernels}),
+        )
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
@@ -173,7 +180,6 @@ class Op(OpFields):
         return result
 
     def fail(self, error: Exception, *inputs: Any) -> None:
-        """Raise what says what is wrong with the inputs, if something is."""
         if not isinstance(error, (ValueError, TypeError, IndexError)):
             raise error
         raise self._explain(error, inputs) from error
