@@ -266,5 +266,5 @@ descend = _descend
 if recorder is not None:
     recorder.know(Node=Node, Part=Part, clock=clock, last_write=_last_write)
     recorder.know(fit=_fit, add=_add, whole=whole, hooked=_hooked, pull=pull, spent=_spent)
-    recorder.know(mark_written=mark_written)
+    recorder.know(mark_written=mark_written, libraries=LIBRARIES)
     descend = recorder.descend

@@ -12,7 +12,8 @@
 /* What Python tells by know(...), the attributes that are looked up, the slots of a Node. */
 #define THINGS(X) \
     X(Tensor) X(Node) X(Part) X(ndarray) X(mode) X(switches) X(clock) X(last_write) X(floating) \
-    X(look_into) X(as_array) X(mark_written) X(fit) X(add) X(whole) X(hooked) X(pull) X(spent)
+    X(libraries) X(look_into) X(as_array) X(mark_written) X(fit) X(add) X(whole) X(hooked) X(pull) \
+    X(spent)
 #define NAMES(X) \
     X(__dict__) X(autocast) X(recording) X(differentiable_pullbacks) X(quiet) X(kernels) X(other) \
     X(record) X(compose) X(fail) X(keep_wanted) X(dtype) X(shape) X(base)
@@ -284,8 +285,7 @@ static int write_to(PyObject *x, PyObject *ufunc, PyObject *y) {
     }
     plain = plain && PySequence_Contains(the_floating, dtype_of(given[0])) == 1;
     if (plain) {
-        Py_INCREF(given[0]);
-        Py_INCREF(given[1]);
+        Py_INCREF(given[0]), Py_INCREF(given[1]);
         PyObject *found = quietly(now, ufunc, given, 3, NULL);
         plain = found && !done(CALL(the_mark_written, given[0]));
         if (!found && PyErr_ExceptionMatches(PyExc_ValueError)) PyErr_Clear(); /* nothing written */
@@ -320,8 +320,7 @@ static PyObject *operator(PyObject *module, PyObject *args) {
     Operator *made = PyObject_New(Operator, &OperatorType);
     if (!made || !PyArg_ParseTuple(args, "OOp", &made->does, &made->slow, &made->reflected))
         return NULL;
-    Py_INCREF(made->does);
-    Py_INCREF(made->slow);
+    Py_INCREF(made->does), Py_INCREF(made->slow);
     made->call = operate;
     return (void)module, (PyObject *)made;
 }
@@ -330,9 +329,10 @@ static PyObject *operator(PyObject *module, PyObject *args) {
 
 /* Whether g has the shape and dtype of what it is added to; -1 for an error. */
 static int fits(PyObject *g, PyObject *like) {
-    if (!IS_ARRAY(g)) return 0;
+    int same = PyDict_Contains(the_libraries, (PyObject *)Py_TYPE(g));
+    if (same <= 0) return same;
     PyObject *shape = PyObject_GetAttr(g, s_shape), *its = PyObject_GetAttr(like, s_shape);
-    int same = shape && its ? PyObject_RichCompareBool(shape, its, Py_EQ) : -1;
+    same = shape && its ? PyObject_RichCompareBool(shape, its, Py_EQ) : -1;
     Py_XDECREF(shape);
     Py_XDECREF(its);
     return same > 0 ? dtype_of(g) == dtype_of(like) : same;
