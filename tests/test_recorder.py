@@ -5,6 +5,7 @@ import copy
 import gc
 import os
 import sys
+import threading
 import tracemalloc
 import weakref
 
@@ -291,6 +292,32 @@ def test_what_an_op_kept_goes_with_the_walk():
         assert dropped() is None
     finally:
         gc.enable()
+
+
+def test_each_thread_records_by_its_own_switches():
+    x, wrong = tg.ones(3, requires_grad=True), []
+
+    def work(recording):
+        with tg.set_grad_enabled(recording):
+            for _ in range(300):
+                y = x * 2.0 + 1.0
+                if y.requires_grad is not recording:
+                    wrong.append(recording)
+                elif recording:
+                    (g,) = tg.autograd.grad(y.sum(), x)
+                    wrong.extend([] if g.tolist() == [2, 2, 2] else [g])
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(i % 2 == 0,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
 
 
 def test_a_module_of_another_version_is_left_alone(monkeypatch):
