@@ -6,6 +6,7 @@ nothing.
 
 import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
@@ -26,6 +27,13 @@ kernels = Extension(
     libraries=[] if sys.platform == "win32" else ["m"],
     optional=True,  # without a C compiler the NumPy kernels do the same work
 )
+# Only where CPython's lock and reference counts are.
+recorder = Extension(
+    "tinygrad_lm.engine._recorder",
+    ["tinygrad_lm/engine/recorder.c"],
+    optional=True,  # without it the same is done in Python
+)
+locked = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 readme = Path(__file__).with_name("README.md")
 
 setup(
@@ -39,7 +47,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["tinygrad_lm", "tinygrad_lm.*"]),
     package_data={"tinygrad_lm": ["py.typed"]},
-    ext_modules=[kernels],
+    ext_modules=[kernels, recorder] if locked else [kernels],
     zip_safe=False,
     install_requires=["numpy>=2.1", "safetensors", "tqdm", "threadpoolctl"],
     extras_require={

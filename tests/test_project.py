@@ -26,20 +26,21 @@ PACKAGE = "tinygrad_lm"
 # a fiftieth what hands arrays to the compiled loops, which have a budget of their own.
 AFTERNOON_LINES = 3400
 # Of C: nobody needs them to understand an op, so they must not grow. The product of matrices is a
-# fifth of them: two thirds of a step of a GPT are spent in it.
-COMPILED_LINES = 1410
+# seventh of the kernels: two thirds of a step of a GPT are spent in it.
+COMPILED_LINES = {"engine/kernels/": 1410, "engine/recorder.c": 450}
 AFTERNOON = re.compile(
     r"engine/(autograd|backend|backprop|dtypes|interop|modes|parts|registry|tensor|writes)\.py"
     r"|engine/ops/.*|models/gpt\.py"
 )
-TOTAL_LINES = 15600
+TOTAL_LINES = 15690
 FILE_LINES = 400
 FUNCTION_LINES = 59
-# What is read first has to be short: path, most lines.
+# What is read first has to be short: path, most lines. In three of them 10 to 25 lines name what
+# the same in C (`engine/recorder.c`) replaces and what it calls.
 CORE_LINES = {
-    "engine/autograd.py": 260,
-    "engine/registry.py": 280,
-    "engine/tensor.py": 260,
+    "engine/autograd.py": 270,
+    "engine/registry.py": 305,
+    "engine/tensor.py": 270,
     "engine/backend.py": 250,
     "models/gpt.py": 250,
 }
@@ -222,8 +223,12 @@ def law_extras_wait(sources: Sources) -> list[str]:
 
 def test_the_compiled_loops_stay_few():
     found = {p: t for p, t in read(project_paths()).items() if p.endswith((".c", ".h"))}
-    assert found and all(path.startswith(PACKAGE + "/engine/kernels/") for path in found)
-    assert sum(text.count("\n") for text in found.values()) <= COMPILED_LINES
+    counted = 0
+    for place, most in COMPILED_LINES.items():
+        here = [text for path, text in found.items() if path.startswith(f"{PACKAGE}/{place}")]
+        assert here and sum(text.count("\n") for text in here) <= most, place
+        counted += len(here)
+    assert counted == len(found)
     for path, text in found.items():
         head = text.partition("*/")[0]
         assert head.startswith("/*") and 2 <= head.count("\n") + 1 <= 5, path
@@ -418,7 +423,7 @@ BROKEN = [
     (law_extras_wait, {E + "backend.py": "try:\n    import cupy\nexcept: pass"}, "cupy at its top"),
     (law_lengths, {E + "a.py": "\n" * (TOTAL_LINES + 1)}, "budget"),
     (law_lengths, {E + "a.py": "\n" * 401}, "at most 400"),
-    (law_lengths, {E + "registry.py": "\n" * 281}, "at most 280"),
+    (law_lengths, {E + "registry.py": "\n" * 306}, "at most 305"),
     (
         law_lengths,
         {E + "a.py": "class A:\n def f():\n" + "  1\n" * 59 + "class B:\n def f(): 1"},

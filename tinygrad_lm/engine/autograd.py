@@ -16,6 +16,7 @@ from sys import getrefcount
 from typing import Any
 
 from .backend import LIBRARIES, as_array
+from .compiled import recorder
 from .parts import Part, whole
 
 # ---------------------------------------------------------------- writes
@@ -186,21 +187,9 @@ def _add(sums: dict, target: Any, g: Any) -> None:
         sums[target] = as_array(sums[target] + g)
 
 
-def walk(
-    roots: list[tuple[Any, Any]],
-    retain_graph: bool = False,
-    wanted: dict[int, Any] | None = None,
-    tensor_of: Callable | None = None,
-) -> dict[int, Any]:
-    """Carry gradients from the roots to the leaves.
-
-    roots are pairs (node or leaf Tensor, gradient). Without `wanted` every leaf's `.grad` grows;
-    with it, the gradients of exactly those nodes and leaves (by id) are returned. `tensor_of` makes
-    a Tensor of an array, for graphs whose pullbacks are recorded ops themselves.
-    """
-    sums: dict[Any, Any] = {}  # node or leaf -> what has arrived there
-    newest: list[tuple[int, Node]] = []  # a heap of the nodes among them
-    found: dict[int, Any] = {}
+def _descend(sums: dict, roots: list, retain: Any, tensor_of: Any, note: Any) -> None:
+    """From the roots to the leaves, newest node first; in sums remains what the leaves got."""
+    newest: list[tuple[int, Node]] = []  # a heap of the nodes in sums
     arriving: Any = roots
     node = g = None
     while True:
@@ -217,7 +206,7 @@ def walk(
                 if like is target:
                     heappush(newest, (-target.birth, target))
         if not newest:
-            break
+            return
         node = heappop(newest)[1]
         g = sums.pop(node)
         if type(g) is list:
@@ -226,12 +215,33 @@ def walk(
             g = tensor_of(g)
         if node.hooks:
             g = _hooked(node, g)
+        if note is not None:
+            note(node, g)
+        arriving = zip(node.parents, pull(node, g))
+        if not retain:
+            node.pullbacks = _spent
+
+
+def walk(
+    roots: list[tuple[Any, Any]],
+    retain_graph: bool = False,
+    wanted: dict[int, Any] | None = None,
+    tensor_of: Callable | None = None,
+) -> dict[int, Any]:
+    """Carry gradients from the roots to the leaves.
+
+    roots are pairs (node or leaf Tensor, gradient). Without `wanted` every leaf's `.grad` grows;
+    with it, the gradients of exactly those nodes and leaves (by id) are returned. `tensor_of` makes
+    a Tensor of an array, for graphs whose pullbacks are recorded ops themselves.
+    """
+    sums: dict[Any, Any] = {}  # node or leaf -> what has arrived there
+    found: dict[int, Any] = {}
+
+    def note(node: Any, g: Any) -> None:
         if wanted is not None and id(node) in wanted:
             found[id(node)] = g
-        arriving = zip(node.parents, pull(node, g))
-        if not retain_graph:
-            node.pullbacks = _spent
-    del arriving, g
+
+    descend(sums, roots, retain_graph, tensor_of, None if wanted is None else note)
     for leaf in sums:
         if type(sums[leaf]) is list:
             sums[leaf] = whole(sums[leaf])
@@ -240,8 +250,8 @@ def walk(
         if wanted is None:
             ours = _is_ours(sums, leaf)
             leaf.accumulate(sums[leaf], ours)
-        elif id(leaf) in wanted:
-            found[id(leaf)] = sums[leaf]
+        else:
+            note(leaf, sums[leaf])
     return found
 
 
@@ -250,3 +260,11 @@ def _hooked(target: Any, g: Any) -> Any:
         replaced = hook(g)
         g = g if replaced is None else replaced
     return g
+
+
+descend = _descend
+if recorder is not None:
+    recorder.know(Node=Node, Part=Part, clock=clock, last_write=_last_write)
+    recorder.know(fit=_fit, add=_add, whole=whole, hooked=_hooked, pull=pull, spent=_spent)
+    recorder.know(mark_written=mark_written, libraries=LIBRARIES)
+    descend = recorder.descend

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Interop:
     """The protocols; `array`, `requires_grad` and the rest come from Tensor."""
 
-    array: Any
-
     if TYPE_CHECKING:  # bound from the table in methods.py
+        array: Any
+        needs_grad: bool
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -127,8 +127,7 @@ class Interop:
             )
         copy: Any = object.__new__(type(self))
         memo[id(self)] = copy
-        copy.__dict__.update({k: v for k, v in self.__dict__.items() if k in ("needs_grad",)})
-        copy.array = self.array.copy()
+        copy.array, copy.needs_grad = self.array.copy(), self.needs_grad
         copy._grad = None if self._grad is None else self._grad.__deepcopy__(memo)
         return copy
 

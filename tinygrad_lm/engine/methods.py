@@ -6,13 +6,16 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
+import numpy
+
 from . import backprop, chance, creation
+from .compiled import recorder
 from .dtypes import result_type
 from .functions import arithmetic, indexing, joining, ordering, products, reductions, shapes
 from .ops import elementwise as e
 from .storage import typed_storage
 from .tensor import Tensor
-from .writes import in_place, regain_history
+from .writes import IN_PLACE_UFUNCS, in_place, regain_history
 
 # Functions that are called both as f(x, ...) and as x.f(...): everything here has both spellings.
 UNARY = (
@@ -166,6 +169,9 @@ def _operator(op: Any) -> tuple[Any, Any]:
     def reflected(self: Tensor, other: Any) -> Any:
         return call(other, self) if isinstance(other, USUAL) or _fits(other) else NotImplemented
 
+    if recorder is not None and not isinstance(op, FunctionType):
+        made = recorder.operator
+        return made(op, forward, False), made(op, reflected, True)
     return forward, reflected
 
 
@@ -174,6 +180,17 @@ USUAL = (Tensor, float, int)
 
 def _fits(other: Any) -> bool:
     return not isinstance(other, (str, list, tuple, dict, type(None), type))
+
+
+def _written(op: Any) -> Any:
+    ufunc = IN_PLACE_UFUNCS.get(op.__name__)
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        return in_place(self, op, other)
+
+    if recorder is not None and ufunc:
+        return recorder.operator(getattr(numpy, ufunc), method, False)
+    return method
 
 
 def _writer(op: Any) -> Any:
@@ -219,7 +236,7 @@ def _bind() -> None:
         setattr(Tensor, f"__{name}__", forward)
         setattr(Tensor, f"__r{name}__", reflected)
         if name != "matmul":  # x @= y makes a new tensor, as in PyTorch
-            setattr(Tensor, f"__i{name}__", lambda self, other, op=op: in_place(self, op, other))
+            setattr(Tensor, f"__i{name}__", _written(op))
     for name in COMPARISONS:
         setattr(Tensor, f"__{name}__", _operator(getattr(e, name))[0])
     for name, op in IN_PLACE.items():

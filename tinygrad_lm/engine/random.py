@@ -155,7 +155,8 @@ class Generator:
         word = np.uint32 if width < 2**28 else np.uint64
 
         def draw(n: int) -> np.ndarray:
-            return (self._words(n, word) % word(width)).astype(np.int64) + low  # may wrap around
+            drawn = self._words(n, word) % word(width)
+            return drawn.astype(np.int64) + low if low else drawn  # may wrap around
 
         return fill(out, draw)
 

@@ -17,6 +17,7 @@ import numpy
 from . import backend
 from .autograd import Node, storage
 from .backend import LIBRARIES, as_array, device_of, dtype_of, result_type
+from .compiled import OpFields, recorder
 from .modes import mode
 from .tensor import Tensor, wrap
 
@@ -34,7 +35,7 @@ class reference_only:
         _switches["kernels"] = self.before
 
 
-class Op:
+class Op(OpFields):
     """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword."""
 
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
@@ -50,6 +51,13 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    def __reduce__(self) -> tuple:  # for copies: a model may hold an op
+        return (
+            Op,
+            (self.function, self.cast, self.view, self.fused),
+            (None, {"kernels": self.kernels}),
+        )
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 
@@ -64,7 +72,7 @@ class Op:
         if self.fused:
             ways = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
             if not ways or now["differentiable_pullbacks"]:
-                return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
+                return self.compose(*inputs, **settings)
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
@@ -102,9 +110,9 @@ class Op:
                 if found is not NotImplemented:
                     break
         except (ValueError, TypeError, IndexError) as error:
-            raise self._explain(error, inputs) from error
+            self.fail(error, *inputs)
         if found is NotImplemented:  # for each kernel these inputs are too unusual
-            return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
+            return self.compose(*inputs, **settings)
         if type(found) is not tuple or len(found) != 2:
             raise TypeError(f"[{self.name}] must return (value, pullbacks), got {found!r:.60}")
         out, pullbacks = found
@@ -112,17 +120,18 @@ class Op:
         result = wrap(out)
         if wanted and pullbacks is not None:
             if type(pullbacks) is tuple and not wanted == len(pullbacks) == len(parents):
-                pullbacks = self._wanted(pullbacks, parents)
+                pullbacks = self.keep_wanted(pullbacks, parents)
             result.node = Node(self.name, out, tuple(parents), pullbacks)
             result.needs_grad = True
         if self.view and out.base is not None and isinstance(inputs[0], Tensor):
-            x = inputs[0]
-            if out.base is x.array or storage(out) is storage(x.array):
-                result.base = x if x.base is None else x.base
-                result.seen = result.base.version
+            _look_into(result, inputs[0])
         return result
 
-    def _wanted(self, pullbacks: Any, parents: list) -> Any:
+    def compose(self, *inputs: Any, **settings: Any) -> Tensor:
+        """A fused op by its composition."""
+        return self.function(*[_as_input(self.name, x) for x in inputs], **settings)
+
+    def keep_wanted(self, pullbacks: Any, parents: list) -> Any:
         """Only the pullbacks of inputs that want a gradient: the others may keep nothing alive."""
         if type(pullbacks) is not tuple:
             return pullbacks
@@ -165,10 +174,15 @@ class Op:
         result = wrap(value.array)
         if pullbacks is None:
             return result
-        pullbacks = self._wanted(pullbacks, parents)
+        pullbacks = self.keep_wanted(pullbacks, parents)
         result.node = Node(self.name, value.array, tuple(parents), pullbacks, tensors=True)
         result.needs_grad = True
         return result
+
+    def fail(self, error: Exception, *inputs: Any) -> None:
+        if not isinstance(error, (ValueError, TypeError, IndexError)):
+            raise error
+        raise self._explain(error, inputs) from error
 
     def _explain(self, error: Exception, inputs: tuple) -> Exception:
         arrays = [x.array if isinstance(x, Tensor) else x for x in inputs]
@@ -191,6 +205,13 @@ class Op:
         if isinstance(error, IndexError):
             return IndexError(f"[{self.name}] positions must exist, got {shapes}: {error}")
         return RuntimeError(f"[{self.name}] shapes must fit together, got {shapes}: {error}")
+
+
+def _look_into(result: Tensor, x: Tensor) -> None:
+    """A view remembers what it looks into, if it does."""
+    if result.array.base is x.array or storage(result.array) is storage(x.array):
+        result.base = x if x.base is None else x.base
+        result.seen = result.base.version
 
 
 def _first_array(inputs: tuple) -> Any:
@@ -274,3 +295,10 @@ def _enter(op: Op) -> Op:
             raise RuntimeError(f"[registry] an op's name must be new, {op.name!r} is taken")
         OPS[op.name] = op
     return op
+
+
+if recorder is not None:  # the same in C, which leaves what is unusual to this one as `record`
+    recorder.know(mode=mode, switches=_switches, look_into=_look_into, as_array=as_array)
+    recorder.know(ndarray=numpy.ndarray, floating=tuple(map(numpy.dtype, "efd")))
+    Op.record = Op.__call__
+    del Op.__call__, Op.__get__

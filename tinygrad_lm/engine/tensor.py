@@ -13,6 +13,7 @@ import numpy
 from . import backend
 from .autograd import Node, mark_written, storage
 from .backend import device_of, dtype_of, to_numpy
+from .compiled import recorder
 from .interop import Interop
 from .modes import mode
 
@@ -34,11 +35,8 @@ class Size(tuple):
         return Size(item) if isinstance(index, slice) else item
 
 
-class Tensor(Interop):
-    """`Tensor([2.0])` is data in the default dtype, `Tensor(2, 3)` an uninitialised shape.
-
-    `.array` is the engine's own slot: a NumPy or CuPy array. `.data` is a detached alias of it.
-    """
+class Fields:
+    """What a Tensor remembers."""
 
     array: Any
     node: Node | None = None
@@ -49,6 +47,17 @@ class Tensor(Interop):
     base: Tensor | None = None
     version = 0
     seen = 0
+
+
+if recorder is not None:
+    Fields = recorder.TensorFields  # type: ignore[misc]
+
+
+class Tensor(Fields, Interop):
+    """`Tensor([2.0])` is data in the default dtype, `Tensor(2, 3)` an uninitialised shape.
+
+    `.array` is the engine's own slot: a NumPy or CuPy array. `.data` is a detached alias of it.
+    """
 
     __array_ufunc__ = None  # so that array + Tensor asks the Tensor
     __array_priority__ = 1000
@@ -254,3 +263,8 @@ def wrap(array: Any) -> Tensor:
     tensor = _new(Tensor)
     tensor.array, tensor.node, tensor.needs_grad, tensor.base = array, None, False, None
     return tensor
+
+
+if recorder is not None:
+    recorder.know(Tensor=Tensor)
+    wrap = recorder.wrap

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from .. import backend
 from ..backend import library, library_on
 from ..ops import index as ops
@@ -19,6 +21,10 @@ from .shapes import broadcast_tensors
 
 def getitem(input: Tensor, key: Any) -> Tensor:
     """input[key]: a view for integers, slices, None and ..., a copy where arrays take part."""
+    if type(key) is Tensor and type(key.array) is numpy.ndarray is type(input.array):
+        ids = key.array
+        if ids.ndim and ids.dtype.kind == "i" and input.array.ndim:  # rows of a table, often
+            return named(ops.getitem(input, key=(ids,)), "IndexBackward0")
     parts = keys.parse(input, key)
     apart = keys.split(parts)
     if apart is not None:

@@ -1,0 +1,329 @@
+"""The recorder in C beside the one in Python, which defines it: the same bits, names, errors and
+histories, and nothing kept that the other would free."""
+
+import copy
+import gc
+import os
+import sys
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import op_specs_fused  # noqa: F401  adds its records to the table
+import pytest
+from op_laws import pull, run, some_cases, upstream
+from op_specs import SPECS, Case
+
+import tinygrad_lm as tg
+from tinygrad_lm.engine import autograd, compiled, writes
+from tinygrad_lm.engine.compiled import recorder
+from tinygrad_lm.engine.modes import mode
+from tinygrad_lm.engine.ops import elementwise
+from tinygrad_lm.engine.registry import OPS, primitive
+from tinygrad_lm.engine.tensor import Tensor
+
+if recorder is None and os.environ.get("TINYGRAD_LM_REQUIRE_COMPILED") == "1":
+    raise RuntimeError("[compiled] a C compiler is promised here, and the recorder is missing")
+pytestmark = pytest.mark.skipif(recorder is None, reason="installed without a C compiler")
+
+NAMES = [name for name in OPS if name in SPECS]
+
+
+def in_python(op):
+    return lambda *inputs, **settings: op.record(*inputs, **settings)
+
+
+def described(out, leaves):
+    """Everything that a caller can see of a result and of its history."""
+    array, node, base = out.array, out.node, out.base
+    found = [array.tobytes(), array.shape, array.dtype, array.strides, out.needs_grad]
+    found += [None if base is None else leaves.index(base) if base in set(leaves) else "else"]
+    if node is not None:
+        several = isinstance(node.pullbacks, tuple)
+        kept = [p is not None for p in node.pullbacks] if several else "one for all"
+        found += [node.name, node.shape, node.dtype, node.hooks, node.tensors, kept]
+        found += [[p if p is None else type(p) for p in node.parents]]
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_record_the_same(name, monkeypatch):
+    for case in some_cases(SPECS[name], 6):
+        found = []
+        for op, descend in (
+            (OPS[name], recorder.descend),
+            (in_python(OPS[name]), autograd._descend),
+        ):
+            monkeypatch.setattr(autograd, "descend", descend)
+            out, leaves = run(op, case)
+            seen = described(out, leaves)
+            if out.requires_grad:
+                g = upstream(out)
+                seen += [x.tobytes() for x in pull(out, leaves, g, retain=True)]
+                out.backward(tg.tensor(g))
+                seen += [None if x.grad is None else x.grad.array.tobytes() for x in leaves]
+            found.append(seen)
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_say_the_same_of_wrong_input(name):
+    for wrong in SPECS[name].wrong:
+        said = []
+        for op in (OPS[name], in_python(OPS[name])):
+            with pytest.raises(wrong.error) as caught:
+                run(op, Case(wrong.inputs, wrong.settings))
+            said.append((caught.type, str(caught.value), type(caught.value.__cause__)))
+        assert said[0] == said[1]
+
+
+def graph(x, w):
+    """Sums, a diamond, a parent twice, a view, a part of a table, a hook, a second root."""
+    h = (x @ w + 1.0).tanh()
+    h.register_hook(lambda g: g * 2)
+    y = h * h + h.view(-1)[: x.shape[0]].sum() + w[[0, 0, 1]].sum() - w.T.sum() * x.mean()
+    return y.sum(), (w * w).sum()
+
+
+def test_both_walk_a_graph_the_same(monkeypatch):
+    tg.manual_seed(3)
+    x, w = tg.randn(4, 3, requires_grad=True), tg.randn(3, 3, requires_grad=True)
+    found = []
+    for descend in (recorder.descend, autograd._descend):
+        monkeypatch.setattr(autograd, "descend", descend)
+        x.grad = w.grad = None
+        tg.autograd.backward(list(graph(x, w)), retain_graph=True)
+        a, b = graph(x, w)
+        a.backward()
+        with pytest.raises(RuntimeError, match="freed") as caught:
+            a.backward()
+        found.append([x.grad.array.tobytes(), w.grad.array.tobytes(), str(caught.value)])
+        with tg.autograd.higher_order():
+            (slope,) = tg.autograd.grad((x**3).sum(), x, create_graph=True)
+            found[-1].append(tg.autograd.grad(slope.sum(), x)[0].array.tobytes())
+    assert found[0] == found[1]
+
+
+def test_a_wide_graph_against_the_order_of_its_birth():
+    x = tg.ones(1, dtype=tg.float64, requires_grad=True)
+    parts = [x * float(i) for i in range(20000)]
+    tg.stack(parts[::-1]).sum().backward()
+    assert x.grad.item() == sum(range(20000))
+
+
+def test_nodes_that_are_reached_in_any_order_are_left_newest_first():
+    x = tg.ones(1, dtype=tg.float64, requires_grad=True)
+    parts = [x * 1.0]
+    for _ in range(50):
+        parts.append(parts[-1] + 1.0)
+    order = np.split(np.random.default_rng(0).permutation(len(parts)), 3)
+    tg.cat([tg.stack([parts[i] for i in some]) for some in order]).sum().backward()
+    assert x.grad.item() == 51
+
+
+def test_an_op_is_quiet_and_leaves_the_caller_as_loud_as_before():
+    with np.errstate(all="raise"):
+        assert (tg.zeros(1) / 0.0).isnan().all()
+        with pytest.raises(RuntimeError, match="shapes"):
+            tg.ones(2) + tg.ones(3)
+        with pytest.raises(FloatingPointError):
+            np.zeros(1) / np.zeros(1)
+
+
+def test_a_copy_of_an_op_is_an_op():
+    for copied in (copy.copy(OPS["softmax"]), copy.deepcopy(OPS["softmax"])):
+        assert copied.kernels == OPS["softmax"].kernels and copied.fused
+        assert copied(tg.zeros(2)).tolist() == [0.5, 0.5]
+
+
+def test_the_operand_on_the_left_comes_first():
+    x = tg.ones(2, requires_grad=True)
+    assert (2.0 * x).node.parents == (None, x) and (x + 2).node.parents == (x, None)
+    assert x.__add__("text") is x.__radd__([1]) is NotImplemented
+
+
+OTHERS = {
+    "number": lambda: 0.5,
+    "integer": lambda: 3,
+    "truth": lambda: True,
+    "scalar": lambda: np.float64(2),
+    "same": lambda: tg.arange(6.0).reshape(2, 3).clone(),
+    "broadcast": lambda: tg.arange(3.0),
+    "wider": lambda: tg.arange(3.0, dtype=tg.float64),
+    "integers": lambda: tg.arange(3),
+    "view": lambda: tg.arange(12.0).view(4, 3)[1:3],
+    "recorded": lambda: tg.ones(3, requires_grad=True) * 2,
+    "too large": lambda: tg.ones(4, 2, 3),
+    "misfit": lambda: tg.ones(4),
+    "array": lambda: np.ones(3, "float32"),
+    "list": lambda: [1.0],
+}
+TARGETS = {
+    "plain": lambda: tg.ones(2, 3),
+    "integers": lambda: tg.ones(2, 3, dtype=tg.int64),
+    "view": lambda: tg.ones(3, 2).T,
+    "leaf": lambda: tg.ones(2, 3, requires_grad=True),
+    "recorded": lambda: tg.ones(2, 3, requires_grad=True) * 1.0,
+    "expanded": lambda: tg.ones(3).expand(2, 3),
+}
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_both_write_the_same(name, target, other):
+    method = {"div": "__itruediv__"}.get(name, f"__i{name}__")
+    found = []
+    for write in (getattr(Tensor, method), lambda x, y: writes.in_place(x, OPS[name], y)):
+        x = TARGETS[target]()
+        try:
+            out = write(x, OTHERS[other]())
+            told = [out is x, x.node and x.node.name]
+        except Exception as error:
+            told = [type(error), str(error)]
+        found.append([*told, x.array.tobytes(), x.array.dtype, x.needs_grad])
+    assert found[0] == found[1]
+
+
+def test_a_write_is_marked_whoever_makes_it():
+    for write in (lambda x: x.__iadd__(1.0), lambda x: writes.in_place(x, OPS["add"], 1.0)):
+        w, x = tg.ones(3, requires_grad=True), tg.ones(3)
+        for _ in range(2):  # the first write of a storage and the next
+            y = (w * x).sum()
+            write(x)
+            with pytest.raises(RuntimeError, match="inplace"):
+                y.backward()
+
+
+@primitive
+def strange(x, *, what):
+    what.append(1)
+    if len(what) == 1:
+        raise ValueError("once")
+    return x
+
+
+def test_a_failing_op_runs_once_and_an_answer_of_another_form_is_refused():
+    calls = []
+    with pytest.raises(RuntimeError, match=r"\[strange\] shapes must fit together.*once"):
+        strange(tg.ones(2), what=calls)
+    assert calls == [1]
+    with pytest.raises(TypeError, match=r"\[strange\] must return \(value, pullbacks\), got"):
+        strange(tg.ones(2), what=calls)
+    assert calls == [1, 1]
+
+
+def exercise(x, w):
+    """One round through every way out of the C functions, most of them errors."""
+    loss, other = graph(x, w)
+    loss.backward()
+    for wrong in (
+        loss.backward,
+        lambda: x + tg.ones(7),
+        lambda: strange(x, what=[]),
+        lambda: strange(x, what=[1]),
+        lambda: elementwise.add(x),
+        lambda: x + "text",
+        lambda: tg.ones(3).__iadd__(tg.ones(4)),
+        lambda: tg.autograd.backward([w.sum(), w.log().sum()], [None, tg.ones(2)]),
+    ):
+        with pytest.raises((RuntimeError, TypeError)):
+            wrong()
+    y = w * 2
+    y.register_hook(lambda g: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        y.sum().backward()
+    tg.autograd.grad(other, w)
+    with tg.autograd.higher_order():
+        tg.autograd.grad((w * x.mean()).sum(), w, create_graph=True)
+    z = tg.nn.functional.cross_entropy(x @ w, tg.tensor([0, 1, 2, 0])) + tg.nn.functional.linear(
+        x, w
+    )
+    z.sum().backward(retain_graph=True)
+    with tg.no_grad():
+        x.data += 0.0 * x
+        w -= 0.0 * w.grad
+    x.grad = w.grad = None
+
+
+def test_nothing_leaks_and_nothing_is_freed_twice():
+    """References of what all ops share stay as they are, and so does memory, without collecting."""
+    tg.manual_seed(0)
+    x, w = tg.randn(4, 3, requires_grad=True), tg.randn(3, 3, requires_grad=True)
+    shared = [x, w, x.array, OPS["add"], OPS["add"].function, x.array.dtype, autograd.Node, Tensor]
+    shared += [autograd._spent, autograd.clock, autograd._last_write, "add", mode.__dict__]
+
+    def counted():
+        return np.array([sys.getrefcount(thing) for thing in shared])
+
+    for _ in range(20):
+        exercise(x, w)
+    gc.collect()
+    gc.disable()
+    try:
+        before, alive = counted(), len(gc.get_objects())
+        tracemalloc.start()
+        exercise(x, w)
+        memory = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            exercise(x, w)
+        grown = tracemalloc.get_traced_memory()[0] - memory
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    gc.collect()  # tracebacks that `raises` caught are cycles
+    assert np.abs(counted() - before).max() <= 5, dict(zip(map(repr, shared), counted() - before))
+    assert abs(len(gc.get_objects()) - alive) < 100
+    assert grown < 5e6
+
+
+def test_what_an_op_kept_goes_with_the_walk():
+    gc.disable()
+    try:
+        x = tg.randn(5, requires_grad=True)
+        y = x.exp()
+        kept, loss = weakref.ref(y.array), y.sum()
+        del y
+        assert kept() is not None
+        loss.backward()
+        assert kept() is None
+        dropped = weakref.ref((x * 2).node.pullbacks[0])
+        assert dropped() is None
+    finally:
+        gc.enable()
+
+
+def test_each_thread_records_by_its_own_switches():
+    x, wrong = tg.ones(3, requires_grad=True), []
+
+    def work(recording):
+        with tg.set_grad_enabled(recording):
+            for _ in range(300):
+                y = x * 2.0 + 1.0
+                if y.requires_grad is not recording:
+                    wrong.append(recording)
+                elif recording:
+                    (g,) = tg.autograd.grad(y.sum(), x)
+                    wrong.extend([] if g.tolist() == [2, 2, 2] else [g])
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(i % 2 == 0,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
+
+
+def test_a_module_of_another_version_is_left_alone(monkeypatch):
+    assert compiled._load() is recorder
+    monkeypatch.setattr(compiled, "VERSION", compiled.VERSION + 1)
+    assert compiled._load() is None
+    monkeypatch.undo()
+    monkeypatch.setenv("TINYGRAD_LM_COMPILED", "0")
+    assert compiled._load() is None
