@@ -73,10 +73,11 @@ def test_an_array_of_another_size_or_kind_of_memory_is_refused(name):
 
 
 def test_ids_beyond_the_table_are_refused():
-    table, ids = np.zeros((4, 3), "f4"), np.array([0, 4])
-    with pytest.raises(IndexError, match="out of range"):
-        fast.add_rows(2, 3, 4, 1, real(2, 3), ids, table)
-    assert (table == 0).all()
+    table = np.zeros((4, 3), "f4")
+    for wrong in (4, -5):
+        with pytest.raises(IndexError, match="out of range"):
+            fast.add_rows(2, 3, 4, 1, real(2, 3), np.array([0, wrong]), table)
+        assert (table == 0).all()
     shift = np.empty((2, 2), "f4")
     assert fast.cross_entropy(2, 3, 1, real(2, 3), np.array([0, 3]), -100, shift) is None
 
@@ -188,6 +189,21 @@ def test_draws_of_several_threads_are_one_stream(monkeypatch):
         thread.join()
     alone = Generator().manual_seed(5)
     assert sorted(masks) == sorted(alone.bernoulli(0.5, (5000,)).tobytes() for _ in range(4))
+
+
+@pytest.mark.parametrize(
+    "read", [lambda w, ids: w[ids], lambda w, ids: OPS["embedding"](w, ids=ids.array)]
+)
+def test_ids_below_zero_count_from_the_end(read):
+    weight, ids = wrap(real(5, 3)).requires_grad_(), tg.tensor([[-1, 0], [4, -5]])
+    out, g = read(weight, ids), wrap(real(2, 2, 3))
+    assert (out.array == weight.array[ids.array]).all()
+    out.backward(g)
+    want = np.zeros((5, 3), "f4")
+    np.add.at(want, ids.array, g.array)
+    assert (weight.grad.array == want).all()
+    with pytest.raises(IndexError, match="5"):
+        read(weight, tg.tensor([0, 5]))
 
 
 def test_a_table_without_columns():

@@ -38,8 +38,8 @@ FUNCTION_LINES = 59
 # What is read first has to be short: path, most lines. In three of them 10 to 25 lines name what
 # the same in C (`engine/recorder.c`) replaces and what it calls.
 CORE_LINES = {
-    "engine/autograd.py": 270,
-    "engine/registry.py": 305,
+    "engine/autograd.py": 275,
+    "engine/registry.py": 310,
     "engine/tensor.py": 270,
     "engine/backend.py": 250,
     "models/gpt.py": 250,
@@ -423,7 +423,7 @@ BROKEN = [
     (law_extras_wait, {E + "backend.py": "try:\n    import cupy\nexcept: pass"}, "cupy at its top"),
     (law_lengths, {E + "a.py": "\n" * (TOTAL_LINES + 1)}, "budget"),
     (law_lengths, {E + "a.py": "\n" * 401}, "at most 400"),
-    (law_lengths, {E + "registry.py": "\n" * 306}, "at most 305"),
+    (law_lengths, {E + "registry.py": "\n" * 311}, "at most 310"),
     (
         law_lengths,
         {E + "a.py": "class A:\n def f():\n" + "  1\n" * 59 + "class B:\n def f(): 1"},

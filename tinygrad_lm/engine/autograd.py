@@ -4,6 +4,9 @@ beyond adding: undoing broadcasting, adding up contributions and freeing happen 
 A node keeps no value, only the pullbacks that turn its gradient into those of its parents. Nodes
 are numbered at birth, so taking the reached node with the highest number next is the reverse
 topological order, with no recursion and no separate pass.
+
+`recorder.c` does the same as `_descend` where it was compiled; to follow or change the one here,
+run with TINYGRAD_LM_COMPILED=0 in the environment.
 """
 
 from __future__ import annotations

@@ -145,12 +145,12 @@ class Generator:
         """Integers in [low, high): r mod (high - low) + low; 64-bit words from a width of 2^28."""
         if not low < high:
             raise RuntimeError(f"[randint] needs low < high, got {low} and {high}; swap them?")
-        out, width = np.empty(shape, dtype), high - low
-        if out.dtype.kind in "iu":
-            signed, bits = out.dtype.kind == "i", 8 * out.itemsize
+        kind, width = np.dtype(dtype), high - low
+        if kind.kind in "iu":
+            signed, bits = kind.kind == "i", 8 * kind.itemsize
             if low < -signed << (bits - 1) or high > 1 << (bits - signed):
                 raise RuntimeError(
-                    f"[randint] {out.dtype} must hold all of [{low}, {high}); use a wider dtype"
+                    f"[randint] {kind} must hold all of [{low}, {high}); use a wider dtype"
                 )
         word = np.uint32 if width < 2**28 else np.uint64
 
@@ -158,7 +158,9 @@ class Generator:
             drawn = self._words(n, word) % word(width)
             return drawn.astype(np.int64) + low if low else drawn  # may wrap around
 
-        return fill(out, draw)
+        if math.prod(shape) < 1000:
+            return draw(math.prod(shape)).astype(kind).reshape(shape)
+        return fill(np.empty(shape, kind), draw)
 
     def permutation(self, n: int) -> np.ndarray:
         """The numbers 0..n-1 shuffled (int64): step i swaps places i and i + r mod (n - i)."""

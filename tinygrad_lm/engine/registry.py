@@ -3,6 +3,9 @@
 An op is a plain function of arrays that returns its value and its pullbacks. `@primitive` enters it
 in the table OPS that the tests walk; `@fused` enters a composition of other ops; `@kernel` adds a
 faster way to a fused op for one array type. This file knows no particular op.
+
+`recorder.c` does the usual case of `Op.__call__` where it was compiled; to follow or change the one
+here, run with TINYGRAD_LM_COMPILED=0 in the environment.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from .. import backend
 from ..backend import library, library_on
 from ..ops import index as ops
 from ..ops.elementwise import clone
+from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from ..tensor import Tensor, wrap
 from ..writes import set_item
@@ -23,7 +24,9 @@ def getitem(input: Tensor, key: Any) -> Tensor:
     """input[key]: a view for integers, slices, None and ..., a copy where arrays take part."""
     if type(key) is Tensor and type(key.array) is numpy.ndarray is type(input.array):
         ids = key.array
-        if ids.ndim and ids.dtype.kind == "i" and input.array.ndim:  # rows of a table, often
+        if ids.ndim and ids.dtype.kind == "i" and input.array.ndim:
+            if input.array.ndim == 2 and input.array.dtype.char == "f":  # rows of a table
+                return named(embedding(input, ids=ids), "IndexBackward0")
             return named(ops.getitem(input, key=(ids,)), "IndexBackward0")
     parts = keys.parse(input, key)
     apart = keys.split(parts)

@@ -186,11 +186,10 @@ static PyObject *softmax(ARGUMENTS) {
     return end(&a);
 }
 
-/* Whether all ids are in 0 ... n - 1, or the ignored one where there is one. */
-static int ids_fit(const int64_t *ids, long rows, long n, const int64_t *ignored) {
+/* Whether all ids are in least ... n - 1, or the ignored one. */
+static int ids_fit(const int64_t *ids, long rows, long least, long n, int64_t ignored) {
     int good = 1;
-    for (long r = 0; r < rows; r++)
-        good &= (ids[r] >= 0 && ids[r] < n) || (ignored && ids[r] == *ignored);
+    for (long r = 0; r < rows; r++) good &= (ids[r] >= least && ids[r] < n) || ids[r] == ignored;
     return good;
 }
 
@@ -202,7 +201,7 @@ static PyObject *cross_entropy(ARGUMENTS) {
     CrossEntropy w = {.n = n};
     w.x = IN(rows * n), w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
     w.ignored = INT, w.shift = OUT(2 * rows);
-    int good = READY && ids_fit(w.targets, rows, n, &w.ignored);
+    int good = READY && ids_fit(w.targets, rows, 0, n, w.ignored);
     double total = 0;
     if (good) run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
     for (long r = 0; good && r < rows; r++)
@@ -222,7 +221,7 @@ static PyObject *cross_entropy_slopes(ARGUMENTS) {
     w.x = IN(rows * n);
     w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
     w.ignored = INT, w.shift = (float *)IN(2 * rows), w.factor = FLOAT, w.dx = OUT(rows * n);
-    if (READY && !ids_fit(w.targets, rows, n, &w.ignored))
+    if (READY && !ids_fit(w.targets, rows, 0, n, w.ignored))
         PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target was overwritten since forward");
     if (READY)
         run(cross_entropy_backward, &w, rows, grain_of(n), threads_for(rows * n, threads));
@@ -240,14 +239,15 @@ static PyObject *drop_elements(ARGUMENTS) {
     return end(&a);
 }
 
-/* add_rows(count, n, rows, threads, g, ids, total): total[ids[i]] += g[i], in order */
+/* add_rows(count, n, rows, threads, g, ids, total): total[ids[i]] += g[i], in order; ids below 0
+   count from the end */
 static PyObject *add_rows_(ARGUMENTS) {
     EXPECT(7);
     long rows_added = INT, n = INT, rows = INT, threads = INT;
-    AddRows w = {.count = rows_added, .n = n};
+    AddRows w = {.count = rows_added, .n = n, .rows = rows};
     w.g = IN(rows_added * n);
     w.ids = memory(&a, args[next++], rows_added, 8, PyBUF_SIMPLE), w.total = OUT(rows * n);
-    if (READY && !ids_fit(w.ids, rows_added, rows, NULL))
+    if (READY && !ids_fit(w.ids, rows_added, -rows, rows, 0))
         PyErr_SetString(PyExc_IndexError, "[embedding] an id is out of range");
     long grain = rows_added * n < 65536 ? n : (n + threads - 1) / (threads > 0 ? threads : 1);
     if (READY) run(add_rows, &w, n, grain, threads);

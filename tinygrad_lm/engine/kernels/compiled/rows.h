@@ -237,13 +237,13 @@ typedef struct { /* total[ids[i]] += g[i], columns from ... to, rows in order */
     float *total;
     const float *g;
     const int64_t *ids;
-    long count, n;
+    long count, n, rows;
 } AddRows;
 
 static void add_rows(void *job, long from, long to) {
     AddRows *w = job;
     for (long r = 0; r < w->count; r++) {
-        float *total = w->total + w->ids[r] * w->n;
+        float *total = w->total + (w->ids[r] + (w->ids[r] < 0 ? w->rows : 0)) * w->n;
         const float *g = w->g + r * w->n;
         for (long i = from; i < to; i++) total[i] += g[i];
     }

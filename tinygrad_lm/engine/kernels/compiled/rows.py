@@ -152,20 +152,18 @@ def dropout(x, *, keep, p):
 
 @kernel(fused.embedding, numpy.ndarray)
 def embedding(weight, *, ids):
-    """weight (V, C) at integer ids of any shape. The gradient is added row by row, in order, into
-    what the table has already got from elsewhere."""
+    """weight (V, C) at integer ids of any shape, which below 0 count from the end. The gradient is
+    added row by row, in order, into what the table has already got from elsewhere."""
     if weight.ndim != 2 or weight.dtype.char != "f" or ids.dtype != numpy.int64:
         return NotImplemented
     if not ids.size or not weight.size:
         return NotImplemented
-    rows, n = weight.shape
-    if ids.min() < 0 or ids.max() >= rows:
-        return NotImplemented  # the composition counts from the end, or says which id is wrong
-    flat, like, threads = (
-        numpy.ascontiguousarray(ids.reshape(-1)),
-        numpy.empty(0, weight.dtype),
-        get_num_threads(),
-    )
+    (rows, n), flat = weight.shape, numpy.ascontiguousarray(ids.reshape(-1))
+    try:
+        out = weight.take(flat, axis=0)
+    except IndexError:
+        return NotImplemented  # the composition says what is wrong
+    like, threads = numpy.empty(0, weight.dtype), get_num_threads()
 
     def dweight(g):
         (g,) = dense(g)
@@ -178,4 +176,4 @@ def embedding(weight, *, ids):
 
         return Part(like, (rows, n), add_to)
 
-    return weight.take(flat, axis=0).reshape(*ids.shape, n), (dweight,)
+    return out.reshape(*ids.shape, n), (dweight,)
