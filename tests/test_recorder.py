@@ -122,6 +122,24 @@ def test_nodes_that_are_reached_in_any_order_are_left_newest_first():
     assert x.grad.item() == 51
 
 
+@pytest.mark.parametrize("descend", ["in C", "in Python"])
+def test_a_pullback_may_replace_the_parents_it_is_called_for(descend, monkeypatch):
+    monkeypatch.setattr(
+        autograd, "descend", recorder.descend if descend == "in C" else autograd._descend
+    )
+    x = tg.ones(2, requires_grad=True)
+    y = x + x * 1.0
+    node = y.node
+
+    def replace(g):
+        node.parents = ()
+        return g
+
+    node.pullbacks = (replace, replace)
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
 def test_an_op_is_quiet_and_leaves_the_caller_as_loud_as_before():
     with np.errstate(all="raise"):
         assert (tg.zeros(1) / 0.0).isnan().all()

@@ -377,13 +377,14 @@ static int arrive(PyObject *sums, PyObject *nodes, PyObject *target, PyObject *g
 static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *tensor_of,
                 PyObject *note) {
     Py_ssize_t last = PyList_GET_SIZE(nodes) - 1;
-    PyObject *node = Py_NewRef(PyList_GET_ITEM(nodes, last)), *parents = SLOT(node, parents);
+    PyObject *node = Py_NewRef(PyList_GET_ITEM(nodes, last)), *parents;
     PyObject *g = Py_XNewRef(PyDict_GetItemWithError(sums, node)), *grads = NULL;
     int failed = !g || PyList_SetSlice(nodes, last, last + 1, NULL) || PyDict_DelItem(sums, node);
     if (g && PyList_CheckExact(g)) Py_SETREF(g, CALL(the_whole, g));
     if (g && HAS_TENSORS(node) && tensor_of != Py_None) Py_SETREF(g, CALL(tensor_of, g));
     if (g && !ABSENT(SLOT(node, hooks))) Py_SETREF(g, CALL(the_hooked, node, g));
     failed = failed || !g || (note != Py_None && done(CALL(note, node, g)));
+    parents = Py_NewRef(SLOT(node, parents)); /* code in Python may put others in their place */
     int each = PyTuple_CheckExact(SLOT(node, pullbacks)) && /* one by one, as nothing was written */
                BIRTH(node) > PyLong_AsLongLong(PyList_GET_ITEM(the_last_write, 0));
     if (!failed) grads = each ? Py_NewRef(SLOT(node, pullbacks)) : CALL(the_pull, node, g);
@@ -395,7 +396,7 @@ static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *ten
     }
     if (grads && !failed && !PyObject_IsTrue(retain))
         Py_SETREF(SLOT(node, pullbacks), Py_NewRef(the_spent));
-    Py_DECREF(node);
+    Py_DECREF(node), Py_DECREF(parents);
     Py_XDECREF(g);
     return done(grads) || failed ? -1 : 0;
 }
