@@ -140,6 +140,29 @@ def test_a_pullback_may_replace_the_parents_it_is_called_for(descend, monkeypatc
     assert x.grad.tolist() == [2, 2]
 
 
+@pytest.mark.parametrize("when", ["before", "by a hook"])
+@pytest.mark.parametrize("slot", ["parents", "pullbacks", "birth", "shape", "dtype", "tensors"])
+def test_a_node_that_lost_a_part_is_an_error(slot, when):
+    """Of the walk in C, which reads the parts in place: no crash."""
+    x = tg.ones(2, requires_grad=True)
+    y = x * 2.0
+    if when == "before":
+        delattr(y.node, slot)
+    else:
+        y.register_hook(lambda g: delattr(y.node, slot))
+    z = tg.ones(2) + y if when == "by a hook" else y  # a node above it, which the walk meets first
+    with pytest.raises((AttributeError, TypeError)):
+        z.sum().backward()
+
+
+def test_an_operator_without_operands_is_an_error():
+    for call in (tg.Tensor.__add__, tg.Tensor.__radd__, tg.Tensor.__iadd__):
+        with pytest.raises(TypeError):
+            call()
+        with pytest.raises(TypeError):
+            call(tg.ones(1))
+
+
 def test_an_op_is_quiet_and_leaves_the_caller_as_loud_as_before():
     with np.errstate(all="raise"):
         assert (tg.zeros(1) / 0.0).isnan().all()

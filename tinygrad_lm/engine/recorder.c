@@ -228,6 +228,7 @@ static PyObject *record(PyObject *op, PyObject *const *given, Py_ssize_t n, PyOb
                 wanted++;
             }
             PyObject *dtype = casts ? dtype_of(array) : NULL;
+            if (casts && !dtype) goto unusual;
             mixed |= kind && kind != dtype;
             kind = dtype;
             x = array;
@@ -298,9 +299,9 @@ static int write_to(PyObject *x, PyObject *ufunc, PyObject *y) {
 /* x + y or x += y as a method of Tensor, for y that is a Tensor, float or int. */
 static PyObject *operate(PyObject *self, PyObject *const *args, size_t flags, PyObject *names) {
     Operator *o = (Operator *)self;
-    PyObject *x = args[0], *y = args[PyVectorcall_NARGS(flags) - 1];
-    if (PyVectorcall_NARGS(flags) == 2 && !names && IS_TENSOR(x) &&
-        (IS_TENSOR(y) || PyFloat_CheckExact(y) || PyLong_CheckExact(y))) {
+    int two = PyVectorcall_NARGS(flags) == 2 && !names;
+    PyObject *x = two ? args[0] : NULL, *y = two ? args[1] : NULL;
+    if (two && IS_TENSOR(x) && (IS_TENSOR(y) || PyFloat_CheckExact(y) || PyLong_CheckExact(y))) {
         PyObject *pair[2] = {o->reflected ? y : x, o->reflected ? x : y};
         if (PyObject_TypeCheck(o->does, &OpFields)) return record(o->does, pair, 2, NULL);
         int written = write_to(x, o->does, y);
@@ -347,11 +348,23 @@ static int add(PyObject *sums, PyObject *target, PyObject *g) {
     return done(ours ? PyNumber_InPlaceAdd(sum, g) : CALL(the_add, sums, target, g));
 }
 
+/* Whether a node still has what it was made with; code in Python may take it away. */
+static int intact(PyObject *node) {
+    PyObject *parents = SLOT(node, parents);
+    if (parents && PyTuple_Check(parents) && SLOT(node, pullbacks) && SLOT(node, birth) &&
+        SLOT(node, shape) && SLOT(node, dtype) && SLOT(node, tensors))
+        return 1;
+    PyErr_SetString(PyExc_AttributeError, "[backward] a node must keep its parents and pullbacks");
+    return 0;
+}
+
 /* One contribution to a node or a leaf; nodes are in a list too, the newest last. */
 static int arrive(PyObject *sums, PyObject *nodes, PyObject *target, PyObject *g, PyObject *node) {
     if (target == Py_None || g == Py_None) return 0;
     if (!IS_NODE(target) && !IS_TENSOR(target)) return PyErr_BadArgument(), -1;
     PyObject *like = IS_NODE(target) ? target : KEPT(target, ARRAY);
+    if (IS_NODE(target) && !intact(target)) return -1;
+    if (!like) return PyErr_BadArgument(), -1;
     int right = fits(g, like), failed = -1;
     if (right < 0) return -1;
     g = right ? Py_NewRef(g) : CALL(the_fit, g, like, node ? SLOT(node, tensors) : Py_True);
@@ -383,10 +396,11 @@ static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *ten
     if (g && PyList_CheckExact(g)) Py_SETREF(g, CALL(the_whole, g));
     if (g && HAS_TENSORS(node) && tensor_of != Py_None) Py_SETREF(g, CALL(tensor_of, g));
     if (g && !ABSENT(SLOT(node, hooks))) Py_SETREF(g, CALL(the_hooked, node, g));
-    failed = failed || !g || (note != Py_None && done(CALL(note, node, g)));
-    parents = Py_NewRef(SLOT(node, parents)); /* code in Python may put others in their place */
-    int each = PyTuple_CheckExact(SLOT(node, pullbacks)) && /* one by one, as nothing was written */
-               BIRTH(node) > PyLong_AsLongLong(PyList_GET_ITEM(the_last_write, 0));
+    failed = failed || !g || (note != Py_None && done(CALL(note, node, g))) || !intact(node);
+    parents = failed ? NULL : Py_NewRef(SLOT(node, parents)); /* a pullback may put in others */
+    int each = /* one by one, as nothing was written */
+        !failed && PyTuple_CheckExact(SLOT(node, pullbacks)) &&
+        BIRTH(node) > PyLong_AsLongLong(PyList_GET_ITEM(the_last_write, 0));
     if (!failed) grads = each ? Py_NewRef(SLOT(node, pullbacks)) : CALL(the_pull, node, g);
     for (Py_ssize_t i = 0; grads && !failed && i < PyTuple_GET_SIZE(parents); i++) {
         PyObject *one = PySequence_GetItem(grads, i);
@@ -396,7 +410,8 @@ static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *ten
     }
     if (grads && !failed && !PyObject_IsTrue(retain))
         Py_SETREF(SLOT(node, pullbacks), Py_NewRef(the_spent));
-    Py_DECREF(node), Py_DECREF(parents);
+    Py_DECREF(node);
+    Py_XDECREF(parents);
     Py_XDECREF(g);
     return done(grads) || failed ? -1 : 0;
 }

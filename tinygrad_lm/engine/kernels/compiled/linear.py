@@ -32,16 +32,20 @@ def linear(x, weight, bias=None):
         bias = numpy.ascontiguousarray(bias)
     shape, rows = x.shape, x.reshape(-1, x.shape[-1])
     out = product(rows, weight.T, bias)
-    outputs, sums = out.shape, []
+    outputs, sums = out.shape, {}
 
     def dx(g):
         return product(g.reshape(outputs), weight).reshape(shape)
 
     def dweight(g):
-        sums[:] = [None if bias is None else numpy.empty_like(bias)]
-        return product(g.reshape(outputs).T, rows, sums=sums[0])
+        found = None if bias is None else numpy.empty_like(bias)
+        slope = product(g.reshape(outputs).T, rows, sums=found)
+        sums.clear()
+        sums[id(g)] = found
+        return slope
 
-    def dbias(g):  # which `dweight` has found on its way, if it was called before
-        return sums.pop() if sums else numpy.ones(outputs[0], g.dtype) @ g.reshape(outputs)
+    def dbias(g):  # which `dweight` has found on its way, if it was called for this g just before
+        found = sums.pop(id(g), None)
+        return numpy.ones(outputs[0], g.dtype) @ g.reshape(outputs) if found is None else found
 
     return out.reshape(*shape[:-1], len(weight)), (dx, dweight, dbias)
