@@ -319,7 +319,7 @@ GPT2 = {"vocabulary": 50257, "bias": True}
 WORKS = {
     "moons": Work(
         "two moons (micrograd's demo on tensors: 100 points, 2-16-16-1)",
-        (200, 1000, 3),
+        (200, 1000, 5),
         (100, 1e-5),
         moons,
         small=(Product(100, 2, 16), Product(100, 16, 16), Product(100, 16, 1)),
@@ -333,7 +333,7 @@ WORKS = {
     ),
     "rnn": Work(
         "the RNN of makemore on names (16 positions, 64 wide, batch 32)",
-        (50, 200, 3),
+        (50, 200, 5),
         (100, 1e-5),
         rnn,
         small=(Product(32, 128, 64, 16), Product(512, 64, 27)),
@@ -364,7 +364,7 @@ WORKS = {
     ),
     "gpt2-b4": Work(
         "GPT-2 124M, T 256, B 4",
-        (1, 1, 3),
+        (1, 1, 5),
         (2, 1e-4),
         size=Size(12, 12, 768, 256, 4, **GPT2),
     ),
