@@ -313,17 +313,21 @@ print(rss() - before < 10_000)
     assert run_python(code) == "True\n"
 
 
-def test_many_python_threads_at_once():
-    arguments = norm_arguments(3000, 70)
-    fast.norm(*arguments)
-    want, wrong = arguments[6].copy(), []
+@pytest.mark.parametrize("name, places", [("norm", (6, 7, 8)), ("matmul", (8,))])
+def test_many_python_threads_at_once(name, places):
+    """places: of the arrays that are written, the result first."""
+    call, arguments = getattr(fast, name), norm_arguments(3000, 70)
+    if name == "matmul":
+        arguments = [200, 400, 300, 2, real(200, 300), real(300, 400), None, None, real(200, 400)]
+    call(*arguments)
+    want, wrong = arguments[places[0]].copy(), []
 
     def work():
-        mine = [*arguments[:6], *(np.empty_like(x) for x in arguments[6:9]), 1e-5]
-        for _ in range(20):
-            mine[6][...] = 0
-            fast.norm(*mine)
-            if not (mine[6] == want).all():
+        mine = [np.empty_like(x) if i in places else x for i, x in enumerate(arguments)]
+        for _ in range(30):
+            mine[places[0]][...] = 0
+            call(*mine)
+            if not (mine[places[0]] == want).all():
                 wrong.append(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -16,8 +16,8 @@ from op_laws import pull, run, some_cases, upstream
 from op_specs import SPECS, Case
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine import autograd, compiled, writes
-from tinygrad_lm.engine.compiled import recorder
+from tinygrad_lm.engine import autograd, writes
+from tinygrad_lm.engine.compiled import load, recorder
 from tinygrad_lm.engine.modes import mode
 from tinygrad_lm.engine.ops import elementwise
 from tinygrad_lm.engine.registry import OPS, primitive
@@ -362,9 +362,8 @@ def test_each_thread_records_by_its_own_switches():
 
 
 def test_a_module_of_another_version_is_left_alone(monkeypatch):
-    assert compiled._load() is recorder
-    monkeypatch.setattr(compiled, "VERSION", compiled.VERSION + 1)
-    assert compiled._load() is None
-    monkeypatch.undo()
+    now = recorder.VERSION
+    assert load("._recorder", now) is recorder
+    assert load("._recorder", now + 1) is None and load("._nowhere", now) is None
     monkeypatch.setenv("TINYGRAD_LM_COMPILED", "0")
-    assert compiled._load() is None
+    assert load("._recorder", now) is None

@@ -1,23 +1,24 @@
-"""The hot path in C as a module, `recorder`; `recorder.c` says what it does. None without a C
-compiler at install, on a Python without CPython's lock, or with `TINYGRAD_LM_COMPILED=0` in the
-environment: then the functions in Python, which define it, do all the work.
+"""The package's modules in C, which do what functions in Python define: `load` for the kernels' and
+the hot path's own, `recorder` (`recorder.c` says what it does). It knows nothing of what they do.
 """
 
 import os
+from importlib import import_module
 from typing import Any
 
-VERSION = 1  # of what Python and C expect of each other, as in recorder.c
 
-
-def _load() -> Any:
+def load(name: str, version: int) -> Any:
+    """The module, or None: without a C compiler at install, on a Python or a processor it is not
+    for, in an install in place that was not made anew (then the versions differ), and with
+    `TINYGRAD_LM_COMPILED=0` in the environment."""
     if os.environ.get("TINYGRAD_LM_COMPILED") == "0":
         return None
     try:
-        from . import _recorder  # type: ignore[attr-defined]
+        found: Any = import_module(name, __package__)
     except ImportError:
         return None
-    return _recorder if _recorder.VERSION == VERSION else None  # an install in place, not made anew
+    return found if found.VERSION == version else None
 
 
-recorder = _load()
+recorder = load("._recorder", version=1)  # the version stands in recorder.c too
 OpFields: Any = object if recorder is None else recorder.OpFields

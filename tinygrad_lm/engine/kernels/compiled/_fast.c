@@ -52,49 +52,38 @@ static float *out(Arrays *a, PyObject *array, Py_ssize_t count) {
     return memory(a, array, count, 4, PyBUF_WRITABLE);
 }
 
-/* An array (B, H, rows, n) of float32 with steps; n without gaps. */
-static Heads heads(Arrays *a, PyObject *array, long B, long H, long rows, long n, int flags) {
-    Heads found = {0};
-    if (a->wrong || PyErr_Occurred()) return found;
+/* An array of float32 of this shape, with steps that are whole numbers of elements. */
+static Py_buffer *with_steps(Arrays *a, PyObject *array, int ndim, const long *shape, int flags) {
+    if (a->wrong || PyErr_Occurred()) return NULL;
     Py_buffer *view = &a->views[a->count];
     if (PyObject_GetBuffer(array, view, PyBUF_STRIDES | flags)) {
         a->wrong = 1;
-        return found;
+        return NULL;
     }
     a->count++;
-    const Py_ssize_t *shape = view->shape, *strides = view->strides;
-    if (view->ndim != 4 || view->itemsize != 4 || shape[0] != B || shape[1] != H ||
-        shape[2] != rows || shape[3] != n || (n > 1 && strides[3] != 4) ||
-        (strides[0] | strides[1] | strides[2]) % 4) {
-        PyErr_SetString(PyExc_ValueError, "[attention] arrays must be (B, H, rows, n), rows dense");
-        a->wrong = 1;
-        return found;
-    }
-    found.at = view->buf;
-    found.batch = strides[0] / 4, found.head = strides[1] / 4, found.row = strides[2] / 4;
-    return found;
+    int good = view->ndim == ndim && view->itemsize == 4;
+    for (int i = 0; good && i < ndim; i++)
+        good = view->shape[i] == shape[i] && view->strides[i] % 4 == 0;
+    if (good) return view;
+    PyErr_SetString(PyExc_ValueError, "[kernel] shapes must fit together, and steps the elements");
+    a->wrong = 1;
+    return NULL;
 }
 
-/* A matrix (rows, n) of float32 with steps. */
+/* (B, H, rows, n), n without gaps. */
+static Heads heads(Arrays *a, PyObject *array, long B, long H, long rows, long n, int flags) {
+    Py_buffer *view = with_steps(a, array, 4, (long[]){B, H, rows, n}, flags);
+    if (!view) return (Heads){0};
+    const Py_ssize_t *strides = view->strides;
+    if (n > 1 && strides[3] != 4) PyErr_SetString(PyExc_ValueError, "[kernel] rows must be dense");
+    return (Heads){view->buf, strides[0] / 4, strides[1] / 4, strides[2] / 4};
+}
+
+/* (rows, n) */
 static Matrix matrix(Arrays *a, PyObject *array, long rows, long n, int flags) {
-    Matrix found = {0};
-    if (a->wrong || PyErr_Occurred()) return found;
-    Py_buffer *view = &a->views[a->count];
-    if (PyObject_GetBuffer(array, view, PyBUF_STRIDES | flags)) {
-        a->wrong = 1;
-        return found;
-    }
-    a->count++;
-    const Py_ssize_t *shape = view->shape, *strides = view->strides;
-    if (view->ndim != 2 || view->itemsize != 4 || shape[0] != rows || shape[1] != n ||
-        (strides[0] | strides[1]) % 4) {
-        PyErr_SetString(PyExc_ValueError, "[matmul] matrices must fit together");
-        a->wrong = 1;
-        return found;
-    }
-    found.at = view->buf;
-    found.row = strides[0] / 4, found.column = strides[1] / 4;
-    return found;
+    Py_buffer *view = with_steps(a, array, 2, (long[]){rows, n}, flags);
+    if (!view) return (Matrix){0};
+    return (Matrix){view->buf, view->strides[0] / 4, view->strides[1] / 4};
 }
 
 /* Run without Python's lock. */
@@ -329,7 +318,7 @@ static PyObject *matmul(ARGUMENTS) {
     w.c = matrix(&a, args[next++], m, n, PyBUF_WRITABLE);
     int done = 1;
     if (READY && (m < 1 || n < 1 || k < 1 || threads < 1 || (n > 1 && w.c.column != 1)))
-        PyErr_SetString(PyExc_ValueError, "[matmul] no size may be 0, and c must have dense rows");
+        PyErr_SetString(PyExc_ValueError, "[kernel] no size may be 0, and c must have dense rows");
     if (READY) {
         Py_BEGIN_ALLOW_THREADS;
         done = multiply_matrices(&w, m * n * k < 1 << 19 ? 1 : threads);

@@ -8,12 +8,14 @@ from ...backend import get_num_threads
 from ...ops import fused
 from ...registry import kernel
 from .loaded import fast
+from .rows import whole_steps
 
 SMALL = 1 << 20  # multiplications
 
 
 def product(a, b, bias=None, sums=None):
     """a @ b + bias; `sums`, where given, becomes the sums of the rows of a."""
+    a, b = (x if whole_steps(x) else numpy.ascontiguousarray(x) for x in (a, b))
     out = numpy.empty((len(a), b.shape[1]), numpy.float32)
     fast.matmul(*out.shape, len(b), get_num_threads(), a, b, bias, sums, out)
     return out

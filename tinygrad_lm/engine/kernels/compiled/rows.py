@@ -21,6 +21,11 @@ def dense(*arrays):
     return [x if x is None or x.flags.c_contiguous else numpy.ascontiguousarray(x) for x in arrays]
 
 
+def whole_steps(x):
+    """Whether steps in memory are whole elements; in a field of a packed record they are not."""
+    return not any(step % x.itemsize for step in x.strides)
+
+
 @kernel(fused.layer_norm, numpy.ndarray)
 def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
     """x (..., C), weight and bias (C,), where C stands for the last `axes` axes."""
