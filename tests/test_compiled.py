@@ -2,6 +2,7 @@
 them too. Sizes that do not fit, NaN, threads, a fork, and the same bits where NumPy's are promised.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -47,6 +48,8 @@ CALLS = {
     "gelu": lambda: [6, 2, real(6), None, np.empty(6, "f4"), False],
     "softmax": lambda: [2, 3, 2, real(2, 3), np.empty((2, 3), "f4"), None],
     "scale": lambda: [6, 2, real(6), 0.5],
+    "tanh_slopes": lambda: [6, 2, real(6), real(6), np.empty(6, "f4")],
+    "sum_rows": lambda: [2, 3, 2, real(2, 3), np.empty(3, "f4")],
     "dropout": lambda: [6, 2, real(6), np.ones(6, bool), 2.0, np.empty(6, "f4")],
     "attention": attention_arguments,
 }
@@ -70,6 +73,27 @@ def test_an_array_of_another_size_or_kind_of_memory_is_refused(name):
             call(*arguments)
     with pytest.raises(TypeError, match="arguments"):
         call(*arguments[:-1])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", [(32, 200), (1, 7), (2000, 3, 17), (5, 40, 1000), (3, 0), (0, 4)])
+def test_a_broadcast_gradient_is_summed_as_numpy_sums_it(shape, threads, monkeypatch):
+    """Row after row: to the bit, also where g has gaps."""
+    tanh = OPS["tanh"].kernels[np.ndarray][0]  # of the same module
+    monkeypatch.setattr(f"{tanh.__module__}.get_num_threads", lambda: threads)
+    dense = real(*shape)
+    for g in (dense, np.repeat(dense, 2, axis=-1)[..., ::2]):
+        leaf = wrap(np.zeros(shape[-1], "f4")).requires_grad_()
+        (leaf + wrap(np.zeros(shape, "f4"))).backward(wrap(g))
+        flat = dense.reshape(math.prod(shape[:-1]), shape[-1])
+        assert leaf.grad.array.tobytes() == flat.sum(0, dtype="f4").tobytes()
+
+
+def test_the_slope_of_tanh_has_the_bits_of_the_formula():
+    x, g = (wrap(real(37, 5)) for _ in range(2))
+    x.requires_grad_().tanh().backward(g)
+    out = np.tanh(x.array)
+    assert x.grad.array.tobytes() == (g.array * (1 - out * out)).tobytes()
 
 
 def test_ids_beyond_the_table_are_refused():
@@ -291,6 +315,7 @@ def test_attention_of_unaligned_rows_copies_them():
 def test_scratch_goes_with_its_thread():
     """Each thread that ran attention keeps memory for it, until it ends."""
     code = """
+import math
 import threading
 import numpy as np
 from tinygrad_lm.engine.registry import OPS

@@ -14,12 +14,12 @@ import pytest
 import tinygrad_lm as torch
 from tinygrad_lm.engine import autograd, registry, writes
 from tinygrad_lm.engine.compiled import recorder
-from tinygrad_lm.engine.functions import products
+from tinygrad_lm.engine.functions import shapes
 
 PACKAGE = str(Path(torch.__file__).parent)
 INLINED = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 # (forward, backward, update) of the step below; 9 ops are recorded and 4 parameters moved.
-IN_PYTHON, IN_C = (66, 50, 56), (33, 43, 20)
+IN_PYTHON, IN_C = (66, 49, 52), (28, 41, 8)
 MOST = IN_PYTHON if recorder is None else IN_C
 
 
@@ -79,7 +79,7 @@ def test_a_step_takes_few_calls():
         (writes, "mark_written", 2),
     ]
     if recorder is None
-    else [(products, "named", 0)],
+    else [(shapes, "sizes", 0)],
 )
 def test_one_more_call_per_op_is_noticed(monkeypatch, module, name, phase):
     detour = compile("lambda *args: straight(*args)", PACKAGE, "eval")  # a file of the package

@@ -26,19 +26,19 @@ PACKAGE = "tinygrad_lm"
 # a fiftieth what hands arrays to the compiled loops, which have a budget of their own.
 AFTERNOON_LINES = 3400
 # Of C: nobody needs them to understand an op, so they must not grow. The product of matrices is a
-# seventh of the kernels: two thirds of a step of a GPT are spent in it.
-COMPILED_LINES = {"engine/kernels/": 1410, "engine/recorder.c": 470}
+# seventh of the kernels: two thirds of a step of a GPT are spent in it, a fifth of a small MLP's.
+COMPILED_LINES = {"engine/kernels/": 1490, "engine/recorder.c": 520}
 AFTERNOON = re.compile(
     r"engine/(autograd|backend|backprop|dtypes|interop|modes|parts|registry|tensor|writes)\.py"
     r"|engine/ops/.*|models/gpt\.py"
 )
-TOTAL_LINES = 15690
+TOTAL_LINES = 15790
 FILE_LINES = 400
 FUNCTION_LINES = 59
 # What is read first has to be short: path, most lines. In three of them 10 to 25 lines name what
 # the same in C (`engine/recorder.c`) replaces and what it calls.
 CORE_LINES = {
-    "engine/autograd.py": 275,
+    "engine/autograd.py": 285,
     "engine/registry.py": 310,
     "engine/tensor.py": 270,
     "engine/backend.py": 250,

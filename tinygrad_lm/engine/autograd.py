@@ -99,12 +99,19 @@ def grad_fn_name(op: str) -> str:
     return op if op[:1].isupper() else "".join(w.title() for w in op.split("_")) + "Backward0"
 
 
+FASTER: dict[type, Callable] = {}  # array type -> f(g, columns): the sum of g's rows, or None
+
+
 def sum_to(g: Any, shape: tuple) -> Any:
     """Undo broadcasting: sum g over every axis that was stretched from `shape`."""
     if tuple(g.shape) == tuple(shape):
         return g
     lead = g.ndim - len(shape)
     if lead and shape and tuple(g.shape[lead:]) == tuple(shape):
+        faster = FASTER.get(type(g))
+        found = faster and faster(g, shape)
+        if found is not None:
+            return found
         return g.sum(axis=0 if lead == 1 else tuple(range(lead)))
     stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
     try:
@@ -155,7 +162,7 @@ def _fit(g: Any, like: Any, tensors: bool) -> Any:
     """One contribution in its target's shape and dtype, whatever was broadcast or cast before."""
     if type(g) is Part:
         return g
-    g = g if tensors else as_array(g)
+    g = g if tensors or type(g) in LIBRARIES else as_array(g)
     if g.shape != like.shape:
         g = sum_to(g, like.shape)
     if tensors:
@@ -246,6 +253,8 @@ def walk(
 
     descend(sums, roots, retain_graph, tensor_of, None if wanted is None else note)
     for leaf in sums:
+        if sums[leaf] is None:  # `recorder.c` has given it to the leaf
+            continue
         if type(sums[leaf]) is list:
             sums[leaf] = whole(sums[leaf])
         if leaf.hooks:
@@ -269,5 +278,5 @@ descend = _descend
 if recorder is not None:
     recorder.know(Node=Node, Part=Part, clock=clock, last_write=_last_write)
     recorder.know(fit=_fit, add=_add, whole=whole, hooked=_hooked, pull=pull, spent=_spent)
-    recorder.know(mark_written=mark_written, libraries=LIBRARIES)
+    recorder.know(mark_written=mark_written, writes=_writes, libraries=LIBRARIES)
     descend = recorder.descend

@@ -169,7 +169,7 @@ def _operator(op: Any) -> tuple[Any, Any]:
     def reflected(self: Tensor, other: Any) -> Any:
         return call(other, self) if isinstance(other, USUAL) or _fits(other) else NotImplemented
 
-    if recorder is not None and not isinstance(op, FunctionType):
+    if recorder is not None:
         made = recorder.operator
         return made(op, forward, False), made(op, reflected, True)
     return forward, reflected

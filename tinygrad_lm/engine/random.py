@@ -158,8 +158,10 @@ class Generator:
             drawn = self._words(n, word) % word(width)
             return drawn.astype(np.int64) + low if low else drawn  # may wrap around
 
-        if math.prod(shape) < 1000:
-            return draw(math.prod(shape)).astype(kind).reshape(shape)
+        if word is np.uint32 and math.prod(shape) < 1000:  # the same, and starts sooner
+            drawn: Any = self._bits.random_raw(math.prod(shape)) % width
+            drawn = drawn.astype(np.int64) + low if low else drawn
+            return drawn.astype(kind).reshape(shape)
         return fill(np.empty(shape, kind), draw)
 
     def permutation(self, n: int) -> np.ndarray:

@@ -11,9 +11,9 @@
 
 /* What Python tells by know(...), the attributes that are looked up, the slots of a Node. */
 #define THINGS(X) \
-    X(Tensor) X(Node) X(Part) X(ndarray) X(mode) X(switches) X(clock) X(last_write) X(floating) \
-    X(libraries) X(look_into) X(as_array) X(mark_written) X(fit) X(add) X(whole) X(hooked) X(pull) \
-    X(spent)
+    X(Tensor) X(Node) X(Part) X(ndarray) X(mode) X(switches) X(clock) X(last_write) X(writes) \
+    X(floating) X(libraries) X(look_into) X(as_array) X(mark_written) X(fit) X(add) X(whole) \
+    X(hooked) X(pull) X(spent)
 #define NAMES(X) \
     X(__dict__) X(autocast) X(recording) X(differentiable_pullbacks) X(quiet) X(kernels) X(other) \
     X(record) X(compose) X(fail) X(keep_wanted) X(dtype) X(shape) X(base)
@@ -96,6 +96,12 @@ static PyObject *wrap(PyObject *module, PyObject *array) {
     PyObject *made = ((PyTypeObject *)the_Tensor)->tp_alloc((PyTypeObject *)the_Tensor, 0);
     if (made) KEPT(made, ARRAY) = Py_NewRef(array);
     return (void)module, made;
+}
+
+/* A Tensor outside the graph with the memory of another. */
+static PyObject *alias(PyObject *module, PyObject *tensor) {
+    if (IS_TENSOR(tensor) && KEPT(tensor, ARRAY)) return wrap(module, KEPT(tensor, ARRAY));
+    return PyErr_SetString(PyExc_TypeError, "[data] must be asked of a Tensor"), NULL;
 }
 
 /* ---------------------------------------------------------------- calling an op */
@@ -181,12 +187,15 @@ static PyObject *result_of(PyObject *op, PyObject *found, PyObject *first, PyObj
     Py_XDECREF(out);
     if (result && FLAG(op, VIEW) && IS_TENSOR(first)) {
         PyObject *base = PyObject_GetAttr(KEPT(result, ARRAY), s_base);
-        if (base == KEPT(first, ARRAY) && ABSENT(KEPT(first, BASE))) {
+        PyObject *its = PyObject_GetAttr(KEPT(first, ARRAY), s_base);
+        if (base && ABSENT(KEPT(first, BASE)) && (base == KEPT(first, ARRAY) ||
+                                                  (base == its && IS_ARRAY(base)))) {
             KEPT(result, BASE) = Py_NewRef(first);
             NUMBER(result, SEEN) = NUMBER(first, WRITES);
         } else if (base != Py_None && done(CALL(the_look_into, result, first)))
             Py_CLEAR(result);
         Py_XDECREF(base);
+        Py_XDECREF(its);
     }
     return result;
 }
@@ -211,10 +220,12 @@ static PyObject *record(PyObject *op, PyObject *const *given, Py_ssize_t n, PyOb
         goto unusual;
     memcpy(inputs, given, n * sizeof(*given));
     Py_ssize_t all = n, casts = !ABSENT(KEPT(op, CAST));
-    if (FLAG(op, FUSED)) {
+    if (PyDict_GET_SIZE(KEPT(op, KERNELS)) || FLAG(op, FUSED)) {
         PyObject *first = IS_TENSOR(given[0]) ? KEPT(given[0], ARRAY) : NULL;
         if (!first || twice || !IS_ON(the_switches, s_kernels)) goto unusual;
         ways = Py_XNewRef(PyDict_GetItemWithError(KEPT(op, KERNELS), (PyObject *)Py_TYPE(first)));
+    }
+    if (FLAG(op, FUSED)) {
         if (!ways || !PyList_GET_SIZE(ways)) goto unusual;
         for (; all < NUMBER(op, ARITY); all++) inputs[all] = Py_None;
     }
@@ -239,11 +250,11 @@ static PyObject *record(PyObject *op, PyObject *const *given, Py_ssize_t n, PyOb
     }
     if (casts && (!kind || mixed || PySequence_Contains(the_floating, kind) != 1)) goto unusual;
     if (wanted && twice) goto unusual;
-    if (!ways) found = quietly(now, KEPT(op, FUNCTION), arrays, count, settings);
-    for (Py_ssize_t i = 0; ways && i < PyList_GET_SIZE(ways); i++) {
-        Py_XSETREF(found, quietly(now, PyList_GET_ITEM(ways, i), arrays, count, settings));
-        if (found != Py_NotImplemented) break;
-    }
+    found = Py_NewRef(Py_NotImplemented);
+    for (Py_ssize_t i = 0; ways && i < PyList_GET_SIZE(ways) && found == Py_NotImplemented; i++)
+        Py_SETREF(found, quietly(now, PyList_GET_ITEM(ways, i), arrays, count, settings));
+    if (found == Py_NotImplemented && !FLAG(op, FUSED))
+        Py_SETREF(found, quietly(now, KEPT(op, FUNCTION), arrays, count, settings));
     result = !found                      ? explained(op, inputs, count)
              : found == Py_NotImplemented ? leave(op, s_compose, inputs, count, settings)
                                           : result_of(op, found, given[0], parents, count, wanted);
@@ -266,9 +277,20 @@ static PyObject *call_op(PyObject *op, PyObject *inputs, PyObject *settings) {
     return record(op, &PyTuple_GET_ITEM(inputs, 0), PyTuple_GET_SIZE(inputs), settings);
 }
 
+/* mark_written(array), where the array was written before. */
+static int mark(PyObject *array) {
+    PyObject *base = PyObject_GetAttr(array, s_base), *key = PyLong_FromVoidPtr(array);
+    PyObject *entry = base == Py_None && key ? PyDict_GetItemWithError(the_writes, key) : NULL;
+    PyObject *time = entry ? PyIter_Next(the_clock) : NULL;
+    int failed = !time || PyList_SetItem(entry, 1, Py_NewRef(time)) ||
+                 PyList_SetItem(the_last_write, 0, Py_NewRef(time));
+    Py_XDECREF(base), Py_XDECREF(key), Py_XDECREF(time);
+    return !failed ? 0 : PyErr_Occurred() ? -1 : done(CALL(the_mark_written, array));
+}
+
 typedef struct {
     PyObject_HEAD
-    PyObject *does, *slow; /* an op or a ufunc; the same as a method in Python */
+    PyObject *does, *slow; /* an op, a function or a ufunc; the same as a method in Python */
     int reflected;
     vectorcallfunc call;
 } Operator;
@@ -288,7 +310,7 @@ static int write_to(PyObject *x, PyObject *ufunc, PyObject *y) {
     if (plain) {
         Py_INCREF(given[0]), Py_INCREF(given[1]);
         PyObject *found = quietly(now, ufunc, given, 3, NULL);
-        plain = found && !done(CALL(the_mark_written, given[0]));
+        plain = found && !mark(given[0]);
         if (!found && PyErr_ExceptionMatches(PyExc_ValueError)) PyErr_Clear(); /* nothing written */
         Py_XDECREF(found), Py_DECREF(given[0]), Py_DECREF(given[1]);
     }
@@ -304,6 +326,7 @@ static PyObject *operate(PyObject *self, PyObject *const *args, size_t flags, Py
     if (two && IS_TENSOR(x) && (IS_TENSOR(y) || PyFloat_CheckExact(y) || PyLong_CheckExact(y))) {
         PyObject *pair[2] = {o->reflected ? y : x, o->reflected ? x : y};
         if (PyObject_TypeCheck(o->does, &OpFields)) return record(o->does, pair, 2, NULL);
+        if (PyFunction_Check(o->does)) return PyObject_Vectorcall(o->does, pair, 2, NULL);
         int written = write_to(x, o->does, y);
         if (written) return written < 0 ? NULL : Py_NewRef(x);
     }
@@ -327,6 +350,14 @@ static PyObject *operator(PyObject *module, PyObject *args) {
 }
 
 /* ---------------------------------------------------------------- the walk back */
+
+/* named(out, name): the name that PyTorch prints for a recorded op. */
+static PyObject *named(PyObject *module, PyObject *const *args, Py_ssize_t n) {
+    if (n != 2 || !IS_TENSOR(args[0])) return PyErr_BadArgument(), NULL;
+    PyObject *node = KEPT(args[0], NODE);
+    if (!ABSENT(node) && IS_NODE(node)) Py_XSETREF(SLOT(node, name), Py_NewRef(args[1]));
+    return (void)module, Py_NewRef(args[0]);
+}
 
 /* Whether g has the shape and dtype of what it is added to; -1 for an error. */
 static int fits(PyObject *g, PyObject *like) {
@@ -416,6 +447,25 @@ static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *ten
     return done(grads) || failed ? -1 : 0;
 }
 
+/* A leaf without a gradient takes the array that arrived, if nobody else holds it; in `sums` None
+   stands for it then. The others are left to the walk in Python. */
+static int settle(PyObject *sums) {
+    PyObject *leaf, *g;
+    for (Py_ssize_t at = 0; PyDict_Next(sums, &at, &leaf, &g);) {
+        if (!IS_TENSOR(leaf) || !ABSENT(KEPT(leaf, HOOKS)) || !ABSENT(KEPT(leaf, GRAD))) continue;
+        PyObject *sum = PyList_CheckExact(g) ? CALL(the_whole, g) : Py_NewRef(g);
+        PyObject *base = sum && IS_ARRAY(sum) ? PyObject_GetAttr(sum, s_base) : NULL;
+        int ours = base == Py_None && Py_REFCNT(sum) == 1 + (sum == g);
+        PyObject *grad = ours ? wrap(NULL, sum) : NULL;
+        if (grad) Py_XSETREF(KEPT(leaf, GRAD), grad);
+        int failed = !sum || (ours && !grad) || PyDict_SetItem(sums, leaf, ours ? Py_None : sum);
+        Py_XDECREF(base);
+        Py_XDECREF(sum);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
 /* descend(sums, roots, retain_graph, tensor_of, note), as in Python. */
 static PyObject *descend(PyObject *module, PyObject *args) {
     PyObject *sums, *roots, *retain, *tensor_of, *note, *target, *g, *nodes = PyList_New(0);
@@ -425,6 +475,7 @@ static PyObject *descend(PyObject *module, PyObject *args) {
         failed = !PyArg_ParseTuple(PyList_GET_ITEM(roots, i), "OO", &target, &g) ||
                  arrive(sums, nodes, target, g, NULL);
     while (!failed && PyList_GET_SIZE(nodes)) failed = step(sums, nodes, retain, tensor_of, note);
+    if (!failed && note == Py_None) failed = settle(sums);
     Py_XDECREF(nodes);
     return (void)module, failed ? NULL : Py_NewRef(Py_None);
 }
@@ -446,6 +497,8 @@ static PyObject *know(PyObject *module, PyObject *args, PyObject *things) {
 static PyMethodDef functions[] = {
     {"know", (PyCFunction)(void (*)(void))know, METH_VARARGS | METH_KEYWORDS, NULL},
     {"wrap", wrap, METH_O, NULL},
+    {"alias", alias, METH_O, NULL},
+    {"named", (PyCFunction)(void (*)(void))named, METH_FASTCALL, NULL},
     {"operator", operator, METH_VARARGS, NULL},
     {"descend", descend, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};

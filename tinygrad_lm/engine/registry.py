@@ -2,7 +2,7 @@
 
 An op is a plain function of arrays that returns its value and its pullbacks. `@primitive` enters it
 in the table OPS that the tests walk; `@fused` enters a composition of other ops; `@kernel` adds a
-faster way to a fused op for one array type. This file knows no particular op.
+faster way to an op for one array type. This file knows no particular op.
 
 `recorder.c` does the usual case of `Op.__call__` where it was compiled; to follow or change the one
 here, run with TINYGRAD_LM_COMPILED=0 in the environment.
@@ -29,7 +29,7 @@ _switches = {"kernels": True}
 
 
 class reference_only:
-    """Inside, every fused op runs as its composition and no kernel is used."""
+    """Inside, no kernel is used: every op runs as it is defined."""
 
     def __enter__(self) -> None:
         self.before, _switches["kernels"] = _switches["kernels"], False
@@ -70,12 +70,15 @@ class Op(OpFields):
         now = mode.__dict__  # this thread's switches, looked up once
         if now["autocast"] is not None:
             inputs = now["autocast"](self.name, inputs)
-        ways: Any = (self.function,)
-        recording = now["recording"]
-        if self.fused:
-            ways = _switches["kernels"] and self.kernels.get(type(_first_array(inputs)))
-            if not ways or now["differentiable_pullbacks"]:
-                return self.compose(*inputs, **settings)
+        recording, twice = now["recording"], now["differentiable_pullbacks"]
+        ways: Any = ()
+        if self.kernels and _switches["kernels"] and not twice:
+            ways = self.kernels.get(type(_first_array(inputs)), ())
+        if not self.fused:
+            ways = (*ways, self.function)
+        elif not ways:
+            return self.compose(*inputs, **settings)
+        else:
             inputs += (None,) * (self.arity - len(inputs))
         arrays: list[Any] = []
         parents: list[Any] = []
@@ -99,7 +102,7 @@ class Op(OpFields):
             parents.append(parent)
         if self.cast is not None and not (kind and kind.kind == "f"):
             self._cast(arrays)  # else a Python number takes part in the arrays' own type
-        if wanted and now["differentiable_pullbacks"]:
+        if wanted and twice:
             return self._record_twice(inputs, settings, parents)
         found: Any = NotImplemented
         try:
@@ -278,11 +281,11 @@ def fused(function: Callable) -> Op:
 
 
 def kernel(op: Op, array_type: type) -> Callable:
-    """Register a faster way to a fused op for one array type.
+    """Register a faster way to an op for one array type.
 
-    It gets the same inputs as arrays, None for those that were left out, and returns
+    It gets the same inputs as arrays, None for those that a fused op was not given, and returns
     (value, pullbacks) like a primitive, or NotImplemented to leave the work to the kernel that was
-    registered before it, at last to the composition.
+    registered before it, at last to the op's own function.
     """
 
     def register(f: Callable) -> Callable:
@@ -302,6 +305,6 @@ def _enter(op: Op) -> Op:
 
 if recorder is not None:  # the same in C, which leaves what is unusual to this one as `record`
     recorder.know(mode=mode, switches=_switches, look_into=_look_into, as_array=as_array)
-    recorder.know(ndarray=numpy.ndarray, floating=tuple(map(numpy.dtype, "efd")))
+    recorder.know(ndarray=numpy.ndarray, floating=tuple(map(numpy.dtype, "fde")))
     Op.record = Op.__call__
     del Op.__call__, Op.__get__

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -169,12 +170,7 @@ class Tensor(Fields, Interop):
     def grad_fn(self) -> Node | None:
         return self.node if self.requires_grad else None
 
-    @property
-    def grad(self) -> Tensor | None:
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
+    def _set_grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(f"[grad] must be a Tensor or None, got {type(value).__name__}")
@@ -185,12 +181,9 @@ class Tensor(Fields, Interop):
                 )
         self._grad = value
 
-    @property
-    def data(self) -> Tensor:
-        return wrap(self.array)
+    grad = property(attrgetter("_grad"), _set_grad)
 
-    @data.setter
-    def data(self, value: Tensor) -> None:
+    def _set_data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"[data] must be a Tensor, got {type(value).__name__}")
         self.array = value.array
@@ -198,6 +191,8 @@ class Tensor(Fields, Interop):
     def detach(self) -> Tensor:
         """The same memory outside the graph."""
         return wrap(self.array)
+
+    data = property(detach, _set_data)
 
     def detach_(self) -> Tensor:
         self.node, self.needs_grad = None, False
@@ -267,4 +262,5 @@ def wrap(array: Any) -> Tensor:
 
 if recorder is not None:
     recorder.know(Tensor=Tensor)
+    Tensor.data = property(recorder.alias, Tensor._set_data)
     wrap = recorder.wrap

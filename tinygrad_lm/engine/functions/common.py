@@ -12,6 +12,7 @@ import numpy
 
 from .. import backend
 from ..backend import LIBRARIES
+from ..compiled import recorder
 from ..tensor import Tensor, wrap
 
 
@@ -142,6 +143,10 @@ def named(out: Tensor, name: str) -> Tensor:
     if out.node is not None:
         out.node.name = name
     return out
+
+
+if recorder is not None:
+    named = recorder.named
 
 
 def sizes(given: tuple, by_name: Any = None) -> tuple:

@@ -10,11 +10,15 @@ from ...engine.tensor import Tensor
 UNSIGNED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
 
 
-def checked_ids(name: str, ids: Tensor, like: Tensor, size: int, ignore: int | None = None) -> Any:
-    """The array of `ids`, all of which are in 0 ... size - 1 or equal to `ignore`.
+def checked_ids(name: str, ids: Tensor, like: Tensor, size: int) -> Any:
+    """The array of `ids`, which are in 0 ... size - 1."""
+    array = whole_ids(name, ids, like)
+    check_range(name, array, size)
+    return array
 
-    Raises IndexError that names the first one that is not.
-    """
+
+def whole_ids(name: str, ids: Tensor, like: Tensor) -> Any:
+    """The array of `ids`: integers on the device of `like`."""
     array = ids.array
     if array.dtype.kind not in "iu":
         raise RuntimeError(f"[{name}] ids must be integers, got {ids.dtype}; use long()")
@@ -22,6 +26,11 @@ def checked_ids(name: str, ids: Tensor, like: Tensor, size: int, ignore: int | N
         raise RuntimeError(
             f"[{name}] ids must be on {like.device}, got them on {ids.device}; move with .to()"
         )
+    return array
+
+
+def check_range(name: str, array: Any, size: int, ignore: int | None = None) -> None:
+    """An IndexError that names the first id that is not in 0 ... size - 1 nor equal to `ignore`."""
     # as unsigned numbers the negative ones are the largest: one maximum tells all
     if array.size and int(array.view(UNSIGNED[array.itemsize]).max()) >= size:
         wrong = (array < 0) | (array >= size)
@@ -32,4 +41,3 @@ def checked_ids(name: str, ids: Tensor, like: Tensor, size: int, ignore: int | N
                 f"[{name}] ids must be in 0 ... {size - 1}, got {int(array[wrong].reshape(-1)[0])} "
                 "(out of range)"
             )
-    return array

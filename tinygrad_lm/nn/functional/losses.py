@@ -13,7 +13,7 @@ from ...engine.ops import elementwise, fused
 from ...engine.registry import primitive
 from ...engine.tensor import Tensor
 from .activations import softplus
-from .ids import checked_ids
+from .ids import check_range, whole_ids
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -95,13 +95,17 @@ def _by_ids(
         )
     classes = shape[n > 1]
     _check_weight(op.name, weight, classes)
-    ids = checked_ids(op.name, target, input, classes, ignore)
+    array = ids = whole_ids(op.name, target, input)
     if n == 1:
         input, ids = input.reshape(1, -1), ids.reshape(1)
     elif n > 2:
         input = input.movedim(1, -1).reshape(-1, classes)
     settings = {"targets": ids.reshape(-1), "ignore_index": ignore, "reduction": reduction}
-    out = op(input, weight, **settings, **rest)
+    try:
+        out = op(input, weight, **settings, **rest)  # checks the ids, as `gather` does
+    except IndexError:
+        check_range(op.name, array, classes, ignore)  # by the name that the user knows
+        raise
     if n != 2 and reduction == "none":
         out = out.reshape(target.shape)
     name = "AddBackward0" if rest.get("label_smoothing") else "NllLossBackward0"

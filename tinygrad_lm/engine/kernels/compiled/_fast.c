@@ -175,6 +175,26 @@ static PyObject *softmax(ARGUMENTS) {
     return end(&a);
 }
 
+/* tanh_slopes(n, threads, result, g, dx) */
+static PyObject *tanh_slopes(ARGUMENTS) {
+    EXPECT(5);
+    long n = INT, threads = INT;
+    Softmax w = {0};
+    w.x = IN(n), w.g = IN(n), w.out = OUT(n);
+    if (READY) run(tanh_backward, &w, n, 16384, threads_for(n, threads));
+    return end(&a);
+}
+
+/* sum_rows(rows, n, threads, x, out): out (n,) = the sum of x's rows, in order */
+static PyObject *sum_rows(ARGUMENTS) {
+    EXPECT(5);
+    long rows = INT, n = INT, threads = INT;
+    Softmax w = {.n = rows, .columns = n};
+    w.x = IN(rows * n), w.out = OUT(n);
+    if (READY) run(add_columns, &w, n, rows * n < 65536 ? n : grain_of(rows), threads);
+    return end(&a);
+}
+
 /* Whether all ids are in least ... n - 1, or the ignored one. */
 static int ids_fit(const int64_t *ids, long rows, long least, long n, int64_t ignored) {
     int good = 1;
@@ -319,9 +339,13 @@ static PyObject *matmul(ARGUMENTS) {
     int done = 1;
     if (READY && (m < 1 || n < 1 || k < 1 || threads < 1 || (n > 1 && w.c.column != 1)))
         PyErr_SetString(PyExc_ValueError, "[kernel] no size may be 0, and c must have dense rows");
+    if (m * n * k < 1 << 19) threads = 1;
     if (READY) {
         Py_BEGIN_ALLOW_THREADS;
-        done = multiply_matrices(&w, m * n * k < 1 << 19 ? 1 : threads);
+        if (m * n * k < SMALL && k <= SHALLOW && !w.sums)
+            parallel(small_columns, &w, pieces_of(n, LANES), 1, threads);
+        else
+            done = multiply_matrices(&w, threads);
         Py_END_ALLOW_THREADS;
     }
     if (!done) PyErr_NoMemory();
@@ -353,6 +377,8 @@ static PyMethodDef KERNELS[] = {
     KERNEL("norm_slopes", norm_slopes),
     KERNEL("gelu", gelu),
     KERNEL("softmax", softmax),
+    KERNEL("tanh_slopes", tanh_slopes),
+    KERNEL("sum_rows", sum_rows),
     KERNEL("cross_entropy", cross_entropy),
     KERNEL("cross_entropy_slopes", cross_entropy_slopes),
     KERNEL("dropout", drop_elements),

@@ -8,6 +8,8 @@
 #define BLOCK 64              /* most rows of a, or columns of b, that one piece of work packs */
 #define STRIPE (4 * PANEL)    /* and of the operand packed for all */
 #define DEEP 4096             /* most steps of k packed for all at a time */
+#define SMALL (1 << 22)       /* fewer multiplications go without packing, where k is */
+#define SHALLOW 512           /* not more than this */
 #define MOST_PACKED (1 << 22) /* and most numbers, for the third cache */
 
 INLINE long least(long n, long m) { return n < m ? n : m; }
@@ -23,17 +25,23 @@ typedef struct { /* steps in elements */
    next row; its n rows or columns fill several panels, and what the last has beyond them is 0. */
 INLINE void arrange(float *to, const long width, const float *x, long across, long along, long n,
                     long depth) {
-    long size = width * depth, copied = across == 1 ? n / width * width : 0;
-    long turned = along == 1 && !copied ? n / 8 * 8 : 0, deep = depth / 8 * 8;
+    long size = width * depth, done = across == 1 ? n / width * width : 0;
     if (n % width) memset(to + n / width * size, 0, 4 * size);
     for (long p = 0; p < depth; p++)
-        for (long i = 0; i < copied; i += width)
+        for (long i = 0; i < done; i += width)
             memcpy(to + i * depth + p * width, x + i + p * along, 4 * width);
-    for (long i = 0; i < turned; i += 8)
-        for (long p = 0; p < deep; p += 8)
-            turn(to + i / width * size + p * width + i % width, width, x + i * across + p, across);
+    for (long i = done; along == 1 && depth >= 8 && i < n; i = done) {
+        long from = least(i, n - 8); /* the last block, of p too, takes some once more */
+        if (from < i / width * width) break;
+        float *panel = to + from / width * size + from % width;
+        for (long p = 0; p < depth; p += 8) {
+            long at = least(p, depth - 8);
+            turn(panel + at * width, width, x + from * across + at, across);
+        }
+        done = from + 8;
+    }
     for (long p = 0; p < depth; p++) /* what is left */
-        for (long i = copied ? copied : p < deep ? turned : 0; i < n; i++)
+        for (long i = done; i < n; i++)
             to[i / width * size + p * width + i % width] = x[i * across + p * along];
 }
 
@@ -189,4 +197,36 @@ static int multiply_matrices(Product *w, int threads) {
         parallel(product_pieces, w, chunks * (pieces + pieces_of(others, w->block)), 1, threads);
     free(w->counts);
     return ready;
+}
+
+/* ---------------------------------------------------------------- small products */
+
+/* TALL rows of c, or what is left of them, by up to LANES columns, straight from where a lies; the
+   rows of b are `next` apart. Rows beyond the last are the last one again. */
+static void small_tile(const Product *w, const float *b, long next, long top, long left) {
+    long m = least(TALL, w->m - top), n = least(LANES, w->n - left), along = w->a.column;
+    const float *a[TALL];
+    vec total[TALL];
+    for (int i = 0; i < TALL; i++) {
+        a[i] = w->a.at + (top + least(i, m - 1)) * w->a.row;
+        total[i] = w->bias ? load_part(w->bias + left, n, 0) : all(0);
+    }
+    for (long p = 0; p < w->k; p++, b += next) {
+        vec row = load_part(b, n, 0);
+        for (int i = 0; i < TALL; i++) total[i] += all(a[i][p * along]) * row;
+    }
+    float *c = w->c.at + top * w->c.row + left;
+    for (int i = 0; i < TALL && i < m; i++, c += w->c.row) store_part(c, total[i], n);
+}
+
+/* Columns of c in units of LANES. Where b has no dense rows, a copy of its columns has. */
+static void small_columns(void *job, long from, long to) {
+    Product *w = job;
+    for (; from < to; from++) {
+        float turned[SHALLOW * LANES], *b = w->b.at + from * LANES * w->b.column;
+        long n = least(LANES, w->n - from * LANES), dense = w->b.column == 1 || n == 1;
+        if (!dense) arrange(turned, LANES, b, w->b.column, w->b.row, n, w->k);
+        for (long top = 0; top < w->m; top += TALL)
+            small_tile(w, dense ? b : turned, dense ? w->b.row : LANES, top, from * LANES);
+    }
 }

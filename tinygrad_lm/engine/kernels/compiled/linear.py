@@ -1,30 +1,52 @@
-"""x W^T + b by the product of matrices in `gemm.h`, which adds the bias as it writes and sums up
-the bias's gradient as it reads. Small products are left to NumPy's BLAS, which starts sooner.
+"""Products of matrices by the loops of `gemm.h`, which add a layer's bias as they write and, for
+large layers, sum up its gradient as they read. It knows no layer and no optimiser.
 """
 
 import numpy
 
 from ...backend import get_num_threads
 from ...ops import fused
+from ...ops import linear as ops
 from ...registry import kernel
 from .loaded import fast
-from .rows import whole_steps
+from .rows import sum_rows
 
-SMALL = 1 << 20  # multiplications
+LARGE = 1 << 22  # multiplications
 
 
 def product(a, b, bias=None, sums=None):
-    """a @ b + bias; `sums`, where given, becomes the sums of the rows of a."""
-    a, b = (x if whole_steps(x) else numpy.ascontiguousarray(x) for x in (a, b))
-    out = numpy.empty((len(a), b.shape[1]), numpy.float32)
-    fast.matmul(*out.shape, len(b), get_num_threads(), a, b, bias, sums, out)
+    """a (m, k) @ b (k, n) + bias; `sums`, where given, becomes the sums of the rows of a."""
+    if not (a.flags.aligned and b.flags.aligned):
+        a, b = a.copy(), b.copy()
+    (m, k), n = a.shape, b.shape[1]
+    out = numpy.empty((m, n), numpy.float32)
+    fast.matmul(m, n, k, get_num_threads(), a, b, bias, sums, out)
     return out
+
+
+@kernel(ops.matmul, numpy.ndarray)
+def matmul(x, y):
+    """x (..., m, k) @ y (k, n). Few rows or columns are left to NumPy's BLAS, which has loops of
+    their own for them."""
+    if x.ndim < 2 or y.ndim != 2 or x.dtype.char != "f" or y.dtype.char != "f":
+        return NotImplemented
+    if x.shape[-1] != len(y) or min(x.shape + y.shape) < 4:
+        return NotImplemented
+    if x.ndim == 2:
+        return product(x, y), (lambda g: product(g, y.T), lambda g: product(x.T, g))
+    shape, rows = x.shape, x.reshape(-1, len(y))
+    out = product(rows, y)
+    outputs = out.shape
+    return out.reshape(*shape[:-1], -1), (
+        lambda g: product(g.reshape(outputs), y.T).reshape(shape),
+        lambda g: product(rows.T, g.reshape(outputs)),
+    )
 
 
 @kernel(fused.linear, numpy.ndarray)
 def linear(x, weight, bias=None):
     """x (..., C) @ weight (D, C).T + bias (D,)."""
-    if weight.ndim != 2 or x.size * len(weight) < SMALL or x.shape[-1:] != weight.shape[1:]:
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:] or min(weight.shape) < 4:
         return NotImplemented
     if x.dtype.char != "f" or weight.dtype.char != "f" or x.size < 4 * x.shape[-1]:
         return NotImplemented
@@ -40,7 +62,9 @@ def linear(x, weight, bias=None):
         return product(g.reshape(outputs), weight).reshape(shape)
 
     def dweight(g):
-        found = None if bias is None else numpy.empty_like(bias)
+        if bias is None or x.size * len(weight) < LARGE:
+            return product(g.reshape(outputs).T, rows)
+        found = numpy.empty(bias.shape, bias.dtype)
         slope = product(g.reshape(outputs).T, rows, sums=found)
         sums.clear()
         sums[id(g)] = found
@@ -48,6 +72,6 @@ def linear(x, weight, bias=None):
 
     def dbias(g):  # which `dweight` has found on its way, if it was called for this g just before
         found = sums.pop(id(g), None)
-        return numpy.ones(outputs[0], g.dtype) @ g.reshape(outputs) if found is None else found
+        return sum_rows(numpy.ascontiguousarray(g), bias.shape) if found is None else found
 
     return out.reshape(*shape[:-1], len(weight)), (dx, dweight, dbias)

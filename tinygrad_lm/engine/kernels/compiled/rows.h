@@ -144,7 +144,7 @@ static void gelu_backward(void *job, long from, long to) {
 typedef struct {
     const float *x, *g;
     float *out;
-    long n;
+    long n, columns;
 } Softmax;
 
 INLINE float top_of(const float *x, long n) {
@@ -182,6 +182,33 @@ static void softmax_backward(void *job, long from, long to) { /* x is the forwar
         float mean = sum(along);
         EACH(i, n) put(w->out + r * n, get(y, i, n, 0) * (get(g, i, n, 0) - mean), i, n);
     }
+}
+
+/* Rounded after each operation, as NumPy does: the same bits. */
+#if defined(__clang__)
+#define ROUNDED
+#define ROUND _Pragma("clang fp contract(off)")
+#else
+#define ROUNDED __attribute__((optimize("fp-contract=off")))
+#define ROUND
+#endif
+
+ROUNDED static void tanh_backward(void *job, long from, long to) { /* of elements; x: tanh's */
+    ROUND
+    Softmax *w = job;
+    EACH(i, to - from) {
+        vec y = get(w->x + from, i, to - from, 0), g = get(w->g + from, i, to - from, 0);
+        put(w->out + from, g * (1 - y * y), i, to - from);
+    }
+}
+
+static void add_columns(void *job, long from, long to) { /* out = the sum of n rows, in order */
+    Softmax *w = job;
+    const float *x = w->x + from;
+    float *restrict out = w->out;
+    memset(out + from, 0, 4 * (to - from));
+    for (long r = 0; r < w->n; r++, x += w->columns)
+        for (long i = from; i < to; i++) out[i] += x[i - from];
 }
 
 typedef struct {
@@ -255,14 +282,8 @@ typedef struct { /* see optim/adam.py for the rule */
     float shrink, pull, sign, b1, c1, b2, c2, rate, eps;
 } Adam;
 
-/* Rounded after each operation, as NumPy does: the same bits. */
-#if !defined(__clang__)
-__attribute__((optimize("fp-contract=off")))
-#endif
-static void adam(void *job, long from, long to) {
-#if defined(__clang__)
-#pragma clang fp contract(off)
-#endif
+ROUNDED static void adam(void *job, long from, long to) {
+    ROUND
     Adam w = *(Adam *)job;
     float *restrict p = w.p, *restrict m = w.m, *restrict v = w.v, *restrict most = w.most;
     const float *restrict g = w.g;

@@ -6,8 +6,9 @@ import math
 
 import numpy
 
+from ... import autograd
 from ...backend import get_num_threads
-from ...ops import fused
+from ...ops import elementwise, fused
 from ...parts import Part
 from ...registry import kernel
 from .loaded import fast
@@ -15,10 +16,15 @@ from .loaded import fast
 
 def dense(*arrays):
     """The arrays without gaps in memory, or None where one is not float32."""
+    found = []
     for x in arrays:
-        if x is not None and x.dtype.char != "f":
-            return None
-    return [x if x is None or x.flags.c_contiguous else numpy.ascontiguousarray(x) for x in arrays]
+        if x is not None:
+            if x.dtype.char != "f":
+                return None
+            if not x.flags.c_contiguous:
+                x = numpy.ascontiguousarray(x)
+        found.append(x)
+    return found
 
 
 def whole_steps(x):
@@ -51,14 +57,16 @@ def _norm(x, weight, bias, axes, eps, centred):
     x, weight, bias = arrays
     n = math.prod(x.shape[-axes:])
     rows, threads = x.size // n, get_num_threads()
-    out, scale = numpy.empty_like(x), numpy.empty(rows, x.dtype)
+    out, scale = numpy.empty(x.shape, x.dtype), numpy.empty(rows, x.dtype)
     mean = numpy.empty(rows, x.dtype) if centred else None
     fast.norm(rows, n, threads, x, weight, bias, out, mean, scale, eps)
 
     def pullback(g):
         (g,) = dense(g)
-        dx = numpy.empty_like(x)
-        dweight, dbias = (None if p is None else numpy.empty_like(p) for p in (weight, bias))
+        dx = numpy.empty(x.shape, x.dtype)
+        dweight, dbias = (
+            None if p is None else numpy.empty(p.shape, p.dtype) for p in (weight, bias)
+        )
         fast.norm_slopes(rows, n, threads, x, g, weight, mean, scale, dx, dweight, dbias)
         return dx, dweight, dbias
 
@@ -73,12 +81,12 @@ def gelu(x, *, approximate="none"):
     if arrays is None or approximate not in ("none", "tanh"):
         return NotImplemented
     (x,), tanh, threads = arrays, approximate == "tanh", get_num_threads()
-    out = numpy.empty_like(x)
+    out = numpy.empty(x.shape, x.dtype)
     fast.gelu(x.size, threads, x, None, out, tanh)
 
     def pullback(g):
         (g,) = dense(g)
-        dx = numpy.empty_like(x)
+        dx = numpy.empty(x.shape, x.dtype)
         fast.gelu(x.size, threads, x, g, dx, tanh)
         return dx
 
@@ -92,16 +100,46 @@ def softmax(x, *, axis=-1):
     if arrays is None or not x.ndim or not x.size or axis not in (-1, x.ndim - 1):
         return NotImplemented
     (x,), n, threads = arrays, x.shape[-1], get_num_threads()
-    out = numpy.empty_like(x)
+    out = numpy.empty(x.shape, x.dtype)
     fast.softmax(x.size // n, n, threads, x, out, None)
 
     def pullback(g):
         (g,) = dense(g)
-        dx = numpy.empty_like(out)
+        dx = numpy.empty(out.shape, out.dtype)
         fast.softmax(out.size // n, n, threads, out, dx, g)
         return dx
 
     return out, (pullback,)
+
+
+@kernel(elementwise.tanh, numpy.ndarray)
+def tanh(x):
+    """NumPy's, and its slope in one pass."""
+    arrays = dense(x)
+    if arrays is None:
+        return NotImplemented
+    out, threads = numpy.tanh(arrays[0]), get_num_threads()
+
+    def dx(g):
+        (g,) = dense(g)
+        slope = numpy.empty(out.shape, out.dtype)
+        fast.tanh_slopes(out.size, threads, out, g, slope)
+        return slope
+
+    return out, (dx,)
+
+
+def sum_rows(g, columns):
+    """The sum of g (..., *columns) over the leading axes, in order; None for what is left to
+    NumPy."""
+    if g.dtype.char != "f" or not g.flags.c_contiguous or not g.size:
+        return None
+    out = numpy.empty(columns, g.dtype)
+    fast.sum_rows(g.size // out.size, out.size, get_num_threads(), g, out)
+    return out
+
+
+autograd.FASTER[numpy.ndarray] = sum_rows
 
 
 @kernel(fused.cross_entropy, numpy.ndarray)
@@ -129,7 +167,7 @@ def cross_entropy(
     value = numpy.asarray(total / count if count else math.nan, x.dtype)
 
     def pullback(g):
-        dx = numpy.empty_like(x)
+        dx = numpy.empty(x.shape, x.dtype)
         factor = float(g) / count if count else math.nan
         fast.cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, factor, dx)
         return dx
@@ -148,7 +186,7 @@ def dropout(x, *, keep, p):
     scale, threads = 1 / (1 - p) if p < 1 else 0.0, get_num_threads()
 
     def apply(x):
-        out = numpy.empty_like(x)
+        out = numpy.empty(x.shape, x.dtype)
         fast.dropout(x.size, threads, x, keep, scale, out)
         return out
 

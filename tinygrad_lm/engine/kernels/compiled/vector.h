@@ -5,6 +5,7 @@
 #include <string.h>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define LANES 16
 #define WIDE 4 /* vectors side by side in a tile of a product: 6 x 4 sums fill the registers */
 #else
@@ -23,12 +24,21 @@ INLINE void store(float *p, vec x) { *(vec_anywhere *)p = x; }
 INLINE vec all(float x) { return x - (vec){0}; }
 
 /* The first n < LANES numbers at p; the other lanes hold `rest`. */
+#if defined(__AVX512F__)
+INLINE vec load_part(const float *p, long n, float rest) {
+    return (vec)_mm512_mask_loadu_ps((__m512)all(rest), (1 << n) - 1, p);
+}
+INLINE void store_part(float *p, vec x, long n) {
+    _mm512_mask_storeu_ps(p, (1 << n) - 1, (__m512)x);
+}
+#else
 INLINE vec load_part(const float *p, long n, float rest) {
     vec x = all(rest);
     memcpy(&x, p, 4 * n);
     return x;
 }
 INLINE void store_part(float *p, vec x, long n) { memcpy(p, &x, 4 * n); }
+#endif
 
 /* mask ? x : y, lane by lane; a comparison gives -1 or 0. */
 INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((ints)y & ~mask)); }
