@@ -78,6 +78,40 @@ def test_both_say_the_same_of_wrong_input(name):
         assert said[0] == said[1]
 
 
+def test_both_know_a_view_from_a_look_elsewhere():
+    """A result remembers the input whose memory it looks into, through that input's owner too."""
+
+    @primitive(view=True)
+    def part(x):
+        return x[1:], (lambda g: g,)
+
+    @primitive(view=True)
+    def part_of_a_copy(x):
+        return x.copy()[1:], (lambda g: g,)
+
+    owner = np.zeros((4, 3), "f4")
+    whole, rows = tg.from_numpy(owner), tg.from_numpy(owner[1:])
+    seen = rows.view(-1)
+    for x, base in ((whole, whole), (rows, rows), (seen, rows)):
+        for way in (lambda op: op, in_python):
+            assert way(part)(x).base is base and way(part_of_a_copy)(x).base is None
+
+
+def test_neither_uses_a_kernel_where_pullbacks_are_recorded(monkeypatch):
+    """Also without a history: what C leaves to Python must not depend on it."""
+
+    def kernel(*inputs, **settings):
+        raise AssertionError("a kernel ran")
+
+    for name in ("tanh", "gelu"):
+        monkeypatch.setitem(OPS[name].kernels, np.ndarray, [kernel])
+        with tg.autograd.higher_order():
+            for op in (OPS[name], in_python(OPS[name])):
+                assert op(tg.ones(3)).array.shape == (3,)
+        with pytest.raises(AssertionError, match="a kernel ran"):
+            OPS[name](tg.ones(3))
+
+
 def graph(x, w):
     """Sums, a diamond, a parent twice, a view, a part of a table, a hook, a second root."""
     h = (x @ w + 1.0).tanh()

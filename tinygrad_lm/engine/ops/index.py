@@ -111,7 +111,7 @@ def grids_along(indices, axis):
 def getitem(x, *, key):
     """x[key]: integers, slices, None, ..., integer arrays and boolean masks in any mixture."""
     shape, first = x.shape, key[0] if len(key) == 1 else None
-    if type(first) is type(x) and first.dtype.kind == "i" and first.ndim and x.flags.c_contiguous:
+    if type(first) is type(x) and first.dtype.kind == "i" and x.flags.c_contiguous:
         return x.take(first, axis=0), (lambda g: placed(g, shape, key),)  # several times faster
     out = x[key]
     if type(out) not in LIBRARIES:  # NumPy hands out a scalar where a 0-d view is meant
