@@ -95,6 +95,17 @@ def cuda_is_available() -> bool:
 ON_CUDA: list[Any] = []  # called once when CuPy is first loaded: that is how its kernels register
 
 
+def broadcast_to(x: Any, shape: tuple) -> Any:
+    """x, of as many axes as `shape`, stretched along those where it has size 1; not to be written.
+    NumPy's own takes four times as long to start."""
+    if type(x) is not numpy.ndarray or not x.flags.c_contiguous:
+        return library(x).broadcast_to(x, shape)
+    steps = [0 if n == 1 else step for n, step in zip(x.shape, x.strides, strict=True)]
+    found = numpy.ndarray(shape, x.dtype, x, 0, steps)
+    found.flags.writeable = False
+    return found
+
+
 def widened(x: Any) -> Any:
     """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
     return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x

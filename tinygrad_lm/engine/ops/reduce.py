@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from ..backend import library
+from ..backend import broadcast_to, library
 from ..registry import primitive
 from .index import check_bounds, placed_along
 
@@ -19,7 +19,7 @@ def _spread(g, like, axis, keepdims):
         g = g.reshape([1 if i in axes else n for i, n in enumerate(like.shape)])
     elif axis is None:
         g = g.reshape((1,) * like.ndim)
-    return library(g).broadcast_to(g, like.shape)
+    return broadcast_to(g, like.shape)
 
 
 def count(x, axis):
