@@ -1,6 +1,7 @@
 /* c = a b + bias for matrices of float32 with any steps, by Goto's scheme (Goto and van de Geijn,
    2008): panels of b and blocks of a are copied into the order in which a tile of c, held in
-   registers, reads them. The sum over k goes in the same steps whatever the threads. */
+   registers, reads them; small ones go without. The sum over k goes in the same steps whatever the
+   threads. */
 
 #define TALL 8                /* rows of a tile of c */
 #define PANEL (2 * LANES)     /* its columns */
@@ -8,9 +9,9 @@
 #define BLOCK 64              /* most rows of a, or columns of b, that one piece of work packs */
 #define STRIPE (4 * PANEL)    /* and of the operand packed for all */
 #define DEEP 4096             /* most steps of k packed for all at a time */
-#define SMALL (1 << 22)       /* fewer multiplications go without packing, where k is */
-#define SHALLOW 512           /* not more than this */
 #define MOST_PACKED (1 << 22) /* and most numbers, for the third cache */
+#define SMALL (1 << 22)       /* fewer multiplications go without packing, in up to */
+#define SHALLOW 512           /* so many steps of k */
 
 INLINE long least(long n, long m) { return n < m ? n : m; }
 INLINE long pieces_of(long n, long size) { return (n + size - 1) / size; }
