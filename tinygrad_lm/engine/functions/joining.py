@@ -19,8 +19,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joined along an existing axis."""
     tensors = _some(tensors, "cat")
     kept = [x for x in tensors if x.array.shape != (0,)] or tensors[:1]  # torch skips empty ones
-    kind = backend.result_type(*[x.array for x in kept]).np
-    kept = [x if x.array.dtype == kind else x.to(backend.DTYPES[kind]) for x in kept]
+    if len({x.array.dtype for x in kept}) > 1:
+        kind = backend.result_type(*[x.array for x in kept])
+        kept = [x.to(kind) for x in kept]
     if any(x.array.ndim == 0 for x in kept):
         raise RuntimeError("[cat] 0-d tensors cannot be joined along an axis they lack; use stack")
     axis = axis_of(kept[0], dim, "cat")
