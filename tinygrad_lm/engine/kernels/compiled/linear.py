@@ -9,7 +9,6 @@ from ...ops import fused
 from ...ops import linear as ops
 from ...registry import kernel
 from .loaded import fast
-from .rows import sum_rows
 
 LARGE = 1 << 22  # multiplications
 
@@ -72,6 +71,6 @@ def linear(x, weight, bias=None):
 
     def dbias(g):  # which `dweight` has found on its way, if it was called for this g just before
         found = sums.pop(id(g), None)
-        return sum_rows(numpy.ascontiguousarray(g), bias.shape) if found is None else found
+        return g if found is None else found  # the walk sums it up
 
     return out.reshape(*shape[:-1], len(weight)), (dx, dweight, dbias)

@@ -129,10 +129,13 @@ def tanh(x):
     return out, (dx,)
 
 
+CACHED = 1 << 23  # numbers: more than the caches hold are summed as fast by NumPy
+
+
 def sum_rows(g, columns):
     """The sum of g (..., *columns) over the leading axes, in order; None for what is left to
     NumPy."""
-    if g.dtype.char != "f" or not g.flags.c_contiguous or not g.size:
+    if g.dtype.char != "f" or not g.flags.c_contiguous or not 0 < g.size <= CACHED:
         return None
     out = numpy.empty(columns, g.dtype)
     fast.sum_rows(g.size // out.size, out.size, get_num_threads(), g, out)
