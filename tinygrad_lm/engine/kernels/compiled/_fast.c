@@ -191,7 +191,7 @@ static PyObject *sum_rows(ARGUMENTS) {
     long rows = INT, n = INT, threads = INT;
     Softmax w = {.n = rows, .columns = n};
     w.x = IN(rows * n), w.out = OUT(n);
-    if (READY) run(add_columns, &w, n, rows * n < 65536 ? n : grain_of(rows), threads);
+    if (READY) run(add_columns, &w, n, 1024, threads_for(rows * n, threads)); /* 4 kB of a row */
     return end(&a);
 }
 
