@@ -76,9 +76,11 @@ def test_an_array_of_another_size_or_kind_of_memory_is_refused(name):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("shape", [(32, 200), (1, 7), (2000, 3, 17), (5, 40, 1000), (3, 0), (0, 4)])
+@pytest.mark.parametrize(
+    "shape", [(32, 200), (1, 7), (2000, 3, 17), (5, 40, 3000), (9999, 1), (3, 0), (0, 4)]
+)
 def test_a_broadcast_gradient_is_summed_as_numpy_sums_it(shape, threads, monkeypatch):
-    """Row after row: to the bit, also where g has gaps."""
+    """Row after row, and one column in pairs: to the bit, also where g has gaps."""
     tanh = OPS["tanh"].kernels[np.ndarray][0]  # of the same module
     monkeypatch.setattr(f"{tanh.__module__}.get_num_threads", lambda: threads)
     dense = real(*shape)

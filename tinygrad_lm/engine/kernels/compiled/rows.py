@@ -131,8 +131,8 @@ def tanh(x):
 
 def sum_rows(g, columns):
     """The sum of g (..., *columns) over the leading axes, in order; None for what is left to
-    NumPy."""
-    if g.dtype.char != "f" or not g.flags.c_contiguous or not g.size:
+    NumPy, as is one column: it sums in pairs, which rounds less."""
+    if g.dtype.char != "f" or not g.flags.c_contiguous or not g.size or math.prod(columns) == 1:
         return None
     out = numpy.empty(columns, g.dtype)
     fast.sum_rows(g.size // out.size, out.size, get_num_threads(), g, out)
