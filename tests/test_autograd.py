@@ -111,6 +111,20 @@ def test_the_upstream_gradient_is_left_alone():
     assert g.tolist() == [1.0, 1.0] and x.grad.tolist() == [3.0, 3.0]
 
 
+def test_an_upstream_gradient_may_want_one_itself():
+    """Without create_graph that means nothing."""
+    x, start = tg.randn(4, 5, requires_grad=True), tg.ones(4, 6, requires_grad=True)
+    w = tg.randn(6, 5)
+    for y in (x @ w.T, tg.nn.functional.linear(x, w), x[:, :1] + tg.zeros(4, 6)):
+        slopes = []
+        for g in (start, start.detach()):
+            x.grad = None
+            y.backward(g, retain_graph=True)
+            slopes.append(x.grad)
+        assert not slopes[0].requires_grad
+        assert (slopes[0] == slopes[1]).all()
+
+
 # ---------------------------------------------------------------- long chains and memory
 
 
