@@ -399,8 +399,9 @@ def test_second_and_mixed_derivatives():
     assert dx.item() == 36.0 and dxx.item() == 36.0 and dxy.item() == 12.0
 
 
-def test_a_gradient_penalty_trains_its_weights():
-    w, x = leaf(0.5), leaf(2.0)
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])  # there may be kernels for the first
+def test_a_gradient_penalty_trains_its_weights(dtype):
+    w, x = (tg.tensor(v, dtype=dtype, requires_grad=True) for v in (0.5, 2.0))
     with higher_order():
         (slope,) = grad((w * x).tanh(), [x], create_graph=True)
     (slope * slope).backward()
