@@ -456,7 +456,8 @@ static int settle(PyObject *sums) {
         if (!IS_TENSOR(leaf) || !ABSENT(KEPT(leaf, HOOKS)) || !ABSENT(KEPT(leaf, GRAD))) continue;
         PyObject *sum = PyList_CheckExact(g) ? CALL(the_whole, g) : Py_NewRef(g);
         PyObject *base = sum && IS_ARRAY(sum) ? PyObject_GetAttr(sum, s_base) : NULL;
-        int ours = base == Py_None && Py_REFCNT(sum) == 1 + (sum == g);
+        int ours = base == Py_None && Py_REFCNT(sum) == 1 + (sum == g) &&
+                   ABSENT(KEPT(leaf, GRAD)); /* another thread may have been here during `whole` */
         PyObject *grad = ours ? wrap(NULL, sum) : NULL;
         if (grad) Py_XSETREF(KEPT(leaf, GRAD), grad);
         int failed = !sum || (ours && !grad) || PyDict_SetItem(sums, leaf, ours ? Py_None : sum);
