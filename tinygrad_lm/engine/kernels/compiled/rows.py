@@ -114,16 +114,15 @@ def softmax(x, *, axis=-1):
 
 @kernel(elementwise.tanh, numpy.ndarray)
 def tanh(x):
-    """NumPy's, and its slope in one pass."""
-    arrays = dense(x)
-    if arrays is None:
+    """NumPy's, in the order of memory that it has, and its slope in one pass."""
+    if x.dtype.char != "f":
         return NotImplemented
-    out, threads = numpy.tanh(arrays[0]), get_num_threads()
+    out, threads = numpy.tanh(x), get_num_threads()
 
     def dx(g):
-        (g,) = dense(g)
-        slope = numpy.empty(out.shape, out.dtype)
-        fast.tanh_slopes(out.size, threads, out, g, slope)
+        y, g = dense(out, g)
+        slope = numpy.empty(y.shape, y.dtype)
+        fast.tanh_slopes(y.size, threads, y, g, slope)
         return slope
 
     return out, (dx,)
