@@ -111,6 +111,20 @@ def test_the_upstream_gradient_is_left_alone():
     assert g.tolist() == [1.0, 1.0] and x.grad.tolist() == [3.0, 3.0]
 
 
+def test_an_upstream_gradient_may_want_one_itself():
+    """Without create_graph that means nothing."""
+    x, start = tg.randn(4, 5, requires_grad=True), tg.ones(4, 6, requires_grad=True)
+    w = tg.randn(6, 5)
+    for y in (x @ w.T, tg.nn.functional.linear(x, w), x[:, :1] + tg.zeros(4, 6)):
+        slopes = []
+        for g in (start, start.detach()):
+            x.grad = None
+            y.backward(g, retain_graph=True)
+            slopes.append(x.grad)
+        assert not slopes[0].requires_grad
+        assert (slopes[0] == slopes[1]).all()
+
+
 # ---------------------------------------------------------------- long chains and memory
 
 
@@ -385,8 +399,9 @@ def test_second_and_mixed_derivatives():
     assert dx.item() == 36.0 and dxx.item() == 36.0 and dxy.item() == 12.0
 
 
-def test_a_gradient_penalty_trains_its_weights():
-    w, x = leaf(0.5), leaf(2.0)
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])  # there may be kernels for the first
+def test_a_gradient_penalty_trains_its_weights(dtype):
+    w, x = (tg.tensor(v, dtype=dtype, requires_grad=True) for v in (0.5, 2.0))
     with higher_order():
         (slope,) = grad((w * x).tanh(), [x], create_graph=True)
     (slope * slope).backward()

@@ -76,9 +76,11 @@ def test_an_array_of_another_size_or_kind_of_memory_is_refused(name):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("shape", [(32, 200), (1, 7), (2000, 3, 17), (5, 40, 1000), (3, 0), (0, 4)])
+@pytest.mark.parametrize(
+    "shape", [(32, 200), (1, 7), (2000, 3, 17), (5, 40, 3000), (9999, 1), (3, 0), (0, 4)]
+)
 def test_a_broadcast_gradient_is_summed_as_numpy_sums_it(shape, threads, monkeypatch):
-    """Row after row: to the bit, also where g has gaps."""
+    """Row after row, and one column in pairs: to the bit, also where g has gaps."""
     tanh = OPS["tanh"].kernels[np.ndarray][0]  # of the same module
     monkeypatch.setattr(f"{tanh.__module__}.get_num_threads", lambda: threads)
     dense = real(*shape)
@@ -89,9 +91,13 @@ def test_a_broadcast_gradient_is_summed_as_numpy_sums_it(shape, threads, monkeyp
         assert leaf.grad.array.tobytes() == flat.sum(0, dtype="f4").tobytes()
 
 
-def test_the_slope_of_tanh_has_the_bits_of_the_formula():
-    x, g = (wrap(real(37, 5)) for _ in range(2))
-    x.requires_grad_().tanh().backward(g)
+@pytest.mark.parametrize("lies", [lambda x: x, np.transpose])
+def test_the_slope_of_tanh_has_the_bits_of_the_formula(lies):
+    """And its value lies as the input does, as PyTorch's and NumPy's."""
+    x, g = wrap(lies(real(37, 5))), wrap(lies(real(37, 5)))
+    y = x.requires_grad_().tanh()
+    assert y.stride() == x.stride()
+    y.backward(g)
     out = np.tanh(x.array)
     assert x.grad.array.tobytes() == (g.array * (1 - out * out)).tobytes()
 

@@ -34,6 +34,7 @@ orders = st.sampled_from(list(ORDERS))
 @given(size, size, size, orders, orders, st.integers(1, 3), st.integers(0, 2**32 - 1))
 @example(70, 40, 9000, "rows", "rows", 2, 0)  # k in several parts
 @example(40, 70, 9000, "columns", "columns", 2, 1)
+@example(30, 20, 9000, "columns", "gaps", 2, 3)
 @example(2100, 2050, 2100, "rows", "columns", 2, 2)  # more than is packed at a time
 @example(2050, 2100, 2100, "columns", "rows", 3, 3)
 def test_whole_numbers_are_multiplied_exactly(m, n, k, of_a, of_b, threads, seed):
@@ -49,7 +50,9 @@ def test_whole_numbers_are_multiplied_exactly(m, n, k, of_a, of_b, threads, seed
     np.testing.assert_array_equal(product(ORDERS[of_a](a), ORDERS[of_b](b)), got - bias)
 
 
-@pytest.mark.parametrize("shape", [(96, 300, 700), (300, 96, 700), (33, 40, 9000), (90, 150, 200)])
+@pytest.mark.parametrize(
+    "shape", [(96, 300, 700), (300, 96, 700), (33, 40, 9000), (90, 150, 200), (32, 30, 9000)]
+)
 def test_threads_change_no_bit_and_rounding_stays_small(shape):
     m, n, k = shape
     rng = np.random.default_rng(5)

@@ -20,6 +20,7 @@ from tinygrad_lm.engine import autograd, writes
 from tinygrad_lm.engine.compiled import load, recorder
 from tinygrad_lm.engine.modes import mode
 from tinygrad_lm.engine.ops import elementwise
+from tinygrad_lm.engine.parts import Part
 from tinygrad_lm.engine.registry import OPS, primitive
 from tinygrad_lm.engine.tensor import Tensor
 
@@ -134,7 +135,7 @@ def test_both_walk_a_graph_the_same(monkeypatch):
             a.backward()
         found.append([x.grad.array.tobytes(), w.grad.array.tobytes(), str(caught.value)])
         with tg.autograd.higher_order():
-            (slope,) = tg.autograd.grad((x**3).sum(), x, create_graph=True)
+            (slope,) = tg.autograd.grad((x**3).tanh().sum(), x, create_graph=True)
             found[-1].append(tg.autograd.grad(slope.sum(), x)[0].array.tobytes())
     assert found[0] == found[1]
 
@@ -172,6 +173,27 @@ def test_a_pullback_may_replace_the_parents_it_is_called_for(descend, monkeypatc
     node.pullbacks = (replace, replace)
     y.sum().backward()
     assert x.grad.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("descend", ["in C", "in Python"])
+def test_a_leaf_may_get_a_gradient_while_its_parts_are_added_up(descend, monkeypatch):
+    """As by another thread's walk: neither is lost."""
+    monkeypatch.setattr(
+        autograd, "descend", recorder.descend if descend == "in C" else autograd._descend
+    )
+    x = tg.ones(2, requires_grad=True)
+    other = (x * 2.0).sum()
+
+    def add_to(total):
+        total += 1
+        other.backward()
+
+    @primitive
+    def apart(x):
+        return x.copy(), (lambda g: Part(g, g.shape, add_to),)
+
+    apart(x).sum().backward()
+    assert x.grad.tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("when", ["before", "by a hook"])

@@ -223,6 +223,8 @@ def _descend(sums: dict, roots: list, retain: Any, tensor_of: Any, note: Any) ->
             g = whole(g)
         if node.tensors and tensor_of is not None:
             g = tensor_of(g)
+        elif not node.tensors:
+            g = getattr(g, "array", g)  # of a Tensor, from a node with Tensors
         if node.hooks:
             g = _hooked(node, g)
         if note is not None:

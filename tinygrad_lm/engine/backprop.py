@@ -25,7 +25,7 @@ def backward_from(
     backward([self], [gradient], retain_graph, create_graph)
 
 
-def _roots(tensors: list, gradients: list) -> list[tuple[Any, Any]]:
+def _roots(tensors: list, gradients: list, create_graph: bool) -> list[tuple[Any, Any]]:
     """(node or leaf, starting gradient) for each tensor, with the starting gradient checked."""
     roots = []
     for tensor, gradient in zip(tensors, gradients, strict=True):
@@ -55,7 +55,7 @@ def _roots(tensors: list, gradients: list) -> list[tuple[Any, Any]]:
                 )
             if gradient.dtype is not tensor.dtype:
                 gradient = gradient.to(tensor.dtype)
-            start = gradient if gradient.needs_grad else gradient.array
+            start = gradient if create_graph and gradient.needs_grad else gradient.array
         roots.append((tensor.node or tensor, start))
     return roots
 
@@ -68,7 +68,7 @@ def backward(
     wanted: dict[int, Any] | None = None,
 ) -> dict[int, Any]:
     """Walk back from several tensors at once; see `Tensor.backward` and `autograd.grad`."""
-    roots = _roots(tensors, gradients or [None] * len(tensors))
+    roots = _roots(tensors, gradients or [None] * len(tensors), create_graph)
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         _check_differentiable(roots)

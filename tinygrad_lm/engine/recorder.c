@@ -426,6 +426,7 @@ static int step(PyObject *sums, PyObject *nodes, PyObject *retain, PyObject *ten
     int failed = !g || PyList_SetSlice(nodes, last, last + 1, NULL) || PyDict_DelItem(sums, node);
     if (g && PyList_CheckExact(g)) Py_SETREF(g, CALL(the_whole, g));
     if (g && HAS_TENSORS(node) && tensor_of != Py_None) Py_SETREF(g, CALL(tensor_of, g));
+    if (g && !HAS_TENSORS(node) && IS_TENSOR(g)) Py_SETREF(g, Py_XNewRef(KEPT(g, ARRAY)));
     if (g && !ABSENT(SLOT(node, hooks))) Py_SETREF(g, CALL(the_hooked, node, g));
     failed = failed || !g || (note != Py_None && done(CALL(note, node, g))) || !intact(node);
     parents = failed ? NULL : Py_NewRef(SLOT(node, parents)); /* a pullback may put in others */
@@ -455,7 +456,8 @@ static int settle(PyObject *sums) {
         if (!IS_TENSOR(leaf) || !ABSENT(KEPT(leaf, HOOKS)) || !ABSENT(KEPT(leaf, GRAD))) continue;
         PyObject *sum = PyList_CheckExact(g) ? CALL(the_whole, g) : Py_NewRef(g);
         PyObject *base = sum && IS_ARRAY(sum) ? PyObject_GetAttr(sum, s_base) : NULL;
-        int ours = base == Py_None && Py_REFCNT(sum) == 1 + (sum == g);
+        int ours = base == Py_None && Py_REFCNT(sum) == 1 + (sum == g) &&
+                   ABSENT(KEPT(leaf, GRAD)); /* another thread may have been here during `whole` */
         PyObject *grad = ours ? wrap(NULL, sum) : NULL;
         if (grad) Py_XSETREF(KEPT(leaf, GRAD), grad);
         int failed = !sum || (ours && !grad) || PyDict_SetItem(sums, leaf, ours ? Py_None : sum);

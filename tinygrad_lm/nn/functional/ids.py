@@ -40,4 +40,4 @@ def check_range(name: str, array: Any, size: int, ignore: int | None = None) -> 
             raise IndexError(
                 f"[{name}] ids must be in 0 ... {size - 1}, got {int(array[wrong].reshape(-1)[0])} "
                 "(out of range)"
-            )
+            ) from None  # what an op below said of the same ids

@@ -342,8 +342,8 @@ static PyObject *matmul(ARGUMENTS) {
     if (m * n * k < 1 << 19) threads = 1;
     if (READY) {
         Py_BEGIN_ALLOW_THREADS;
-        if (m * n * k < SMALL && k <= SHALLOW && !w.sums)
-            parallel(small_columns, &w, pieces_of(n, LANES), 1, threads);
+        if (!w.sums && (m * n * k < SMALL || (m <= NARROW && n <= NARROW)))
+            multiply_small(&w, threads);
         else
             done = multiply_matrices(&w, threads);
         Py_END_ALLOW_THREADS;

@@ -10,8 +10,9 @@
 #define STRIPE (4 * PANEL)    /* and of the operand packed for all */
 #define DEEP 4096             /* most steps of k packed for all at a time */
 #define MOST_PACKED (1 << 22) /* and most numbers, for the third cache */
-#define SMALL (1 << 22)       /* fewer multiplications go without packing, in up to */
-#define SHALLOW 512           /* so many steps of k */
+#define SMALL (1 << 22)       /* fewer multiplications go without packing, */
+#define NARROW 32             /* as do so few rows and columns */
+#define HIGH 256              /* most rows of a piece of these */
 
 INLINE long least(long n, long m) { return n < m ? n : m; }
 INLINE long pieces_of(long n, long size) { return (n + size - 1) / size; }
@@ -202,32 +203,40 @@ static int multiply_matrices(Product *w, int threads) {
 
 /* ---------------------------------------------------------------- small products */
 
-/* TALL rows of c, or what is left of them, by up to LANES columns, straight from where a lies; the
-   rows of b are `next` apart. Rows beyond the last are the last one again. */
-static void small_tile(const Product *w, const float *b, long next, long top, long left) {
+/* TALL rows of c, or what is left of them, by up to LANES columns, straight from where a lies, for
+   `depth` steps of k from p; the rows of b are `next` apart. Beyond the last row it comes again. */
+static void small_tile(const Product *w, const float *b, long next, long top, long left, long p,
+                       long depth) {
     long m = least(TALL, w->m - top), n = least(LANES, w->n - left), along = w->a.column;
-    const float *a[TALL];
-    vec total[TALL];
-    for (int i = 0; i < TALL; i++) {
-        a[i] = w->a.at + (top + least(i, m - 1)) * w->a.row;
-        total[i] = w->bias ? load_part(w->bias + left, n, 0) : all(0);
-    }
-    for (long p = 0; p < w->k; p++, b += next) {
+    const float *a[TALL], *bias = w->bias ? w->bias + left : NOTHING;
+    vec total[TALL] = {{0}};
+    for (int i = 0; i < TALL; i++)
+        a[i] = w->a.at + (top + least(i, m - 1)) * w->a.row + p * along;
+    for (long q = 0; q < depth; q++, b += next) {
         vec row = load_part(b, n, 0);
-        for (int i = 0; i < TALL; i++) total[i] += all(a[i][p * along]) * row;
+        for (int i = 0; i < TALL; i++) total[i] += all(a[i][q * along]) * row;
     }
     float *c = w->c.at + top * w->c.row + left;
-    for (int i = 0; i < TALL && i < m; i++, c += w->c.row) store_part(c, total[i], n);
+    for (int i = 0; i < TALL && i < m; i++, c += w->c.row)
+        store_part(c, total[i] + load_part(p ? c : bias, n, 0), n);
 }
 
-/* Columns of c in units of LANES. Where b has no dense rows, a copy of its columns has. */
-static void small_columns(void *job, long from, long to) {
+/* Pieces of c, LANES columns by up to HIGH rows. Where b has no dense rows, a copy has. */
+static void small_pieces(void *job, long from, long to) {
     Product *w = job;
-    for (; from < to; from++) {
-        float turned[SHALLOW * LANES], *b = w->b.at + from * LANES * w->b.column;
-        long n = least(LANES, w->n - from * LANES), dense = w->b.column == 1 || n == 1;
-        if (!dense) arrange(turned, LANES, b, w->b.column, w->b.row, n, w->k);
-        for (long top = 0; top < w->m; top += TALL)
-            small_tile(w, dense ? b : turned, dense ? w->b.row : LANES, top, from * LANES);
-    }
+    for (long high = pieces_of(w->m, HIGH); from < to; from++)
+        for (long p = 0, left = from / high * LANES; p < w->k; p += DEPTH) {
+            float turned[DEPTH * LANES], *b = w->b.at + left * w->b.column + p * w->b.row;
+            long n = least(LANES, w->n - left), depth = least(DEPTH, w->k - p), next = w->b.row;
+            if (w->b.column != 1 && n > 1) {
+                arrange(turned, LANES, b, w->b.column, next, n, depth);
+                b = turned, next = LANES;
+            }
+            long top = from % high * HIGH, end = least(w->m, top + HIGH);
+            for (; top < end; top += TALL) small_tile(w, b, next, top, left, p, depth);
+        }
+}
+
+static void multiply_small(Product *w, int threads) {
+    parallel(small_pieces, w, pieces_of(w->n, LANES) * pieces_of(w->m, HIGH), 1, threads);
 }

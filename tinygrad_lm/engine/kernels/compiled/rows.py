@@ -114,16 +114,15 @@ def softmax(x, *, axis=-1):
 
 @kernel(elementwise.tanh, numpy.ndarray)
 def tanh(x):
-    """NumPy's, and its slope in one pass."""
-    arrays = dense(x)
-    if arrays is None:
+    """NumPy's, in the order of memory that it has, and its slope in one pass."""
+    if x.dtype.char != "f":
         return NotImplemented
-    out, threads = numpy.tanh(arrays[0]), get_num_threads()
+    out, threads = numpy.tanh(x), get_num_threads()
 
     def dx(g):
-        (g,) = dense(g)
-        slope = numpy.empty(out.shape, out.dtype)
-        fast.tanh_slopes(out.size, threads, out, g, slope)
+        y, g = dense(out, g)
+        slope = numpy.empty(y.shape, y.dtype)
+        fast.tanh_slopes(y.size, threads, y, g, slope)
         return slope
 
     return out, (dx,)
@@ -134,8 +133,10 @@ CACHED = 1 << 23  # numbers: more than the caches hold are summed as fast by Num
 
 def sum_rows(g, columns):
     """The sum of g (..., *columns) over the leading axes, in order; None for what is left to
-    NumPy."""
+    NumPy, as is one column: it sums in pairs, which rounds less."""
     if g.dtype.char != "f" or not g.flags.c_contiguous or not 0 < g.size <= CACHED:
+        return None
+    if math.prod(columns) == 1:
         return None
     out = numpy.empty(columns, g.dtype)
     fast.sum_rows(g.size // out.size, out.size, get_num_threads(), g, out)
