@@ -26,7 +26,7 @@ PACKAGE = "tinygrad_lm"
 # a fiftieth what hands arrays to the compiled loops, which have a budget of their own.
 AFTERNOON_LINES = 3400
 # Of C: nobody needs them to understand an op, so they must not grow. The product of matrices is a
-# seventh of the kernels: two thirds of a step of a GPT are spent in it, a fifth of a small MLP's.
+# seventh of the kernels: two thirds of a step of a GPT are spent in it, a sixth of a small MLP's.
 COMPILED_LINES = {"engine/kernels/": 1500, "engine/recorder.c": 520}
 AFTERNOON = re.compile(
     r"engine/(autograd|backend|backprop|dtypes|interop|modes|parts|registry|tensor|writes)\.py"

@@ -20,5 +20,5 @@ def load(name: str, version: int) -> Any:
     return found if found.VERSION == version else None
 
 
-recorder = load("._recorder", version=1)  # the version stands in recorder.c too
+recorder = load("._recorder", version=2)  # the version stands in recorder.c too
 OpFields: Any = object if recorder is None else recorder.OpFields

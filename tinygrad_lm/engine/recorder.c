@@ -6,7 +6,7 @@
 #include <Python.h>
 #include <structmember.h>
 
-#define VERSION 1 /* of what Python and C expect of each other: raise it here and in compiled.py */
+#define VERSION 2 /* of what Python and C expect of each other: raise it here and in compiled.py */
 #define MOST 32   /* inputs of one op */
 
 /* What Python tells by know(...), the attributes that are looked up, the slots of a Node. */
@@ -102,6 +102,14 @@ static PyObject *wrap(PyObject *module, PyObject *array) {
 static PyObject *alias(PyObject *module, PyObject *tensor) {
     if (IS_TENSOR(tensor) && KEPT(tensor, ARRAY)) return wrap(module, KEPT(tensor, ARRAY));
     return PyErr_SetString(PyExc_TypeError, "[data] must be asked of a Tensor"), NULL;
+}
+
+/* named(out, name): the name that PyTorch prints for a recorded op. */
+static PyObject *named(PyObject *module, PyObject *const *args, Py_ssize_t n) {
+    if (n != 2 || !IS_TENSOR(args[0])) return PyErr_BadArgument(), NULL;
+    PyObject *node = KEPT(args[0], NODE);
+    if (!ABSENT(node) && IS_NODE(node)) Py_XSETREF(SLOT(node, name), Py_NewRef(args[1]));
+    return (void)module, Py_NewRef(args[0]);
 }
 
 /* ---------------------------------------------------------------- calling an op */
@@ -350,14 +358,6 @@ static PyObject *operator(PyObject *module, PyObject *args) {
 }
 
 /* ---------------------------------------------------------------- the walk back */
-
-/* named(out, name): the name that PyTorch prints for a recorded op. */
-static PyObject *named(PyObject *module, PyObject *const *args, Py_ssize_t n) {
-    if (n != 2 || !IS_TENSOR(args[0])) return PyErr_BadArgument(), NULL;
-    PyObject *node = KEPT(args[0], NODE);
-    if (!ABSENT(node) && IS_NODE(node)) Py_XSETREF(SLOT(node, name), Py_NewRef(args[1]));
-    return (void)module, Py_NewRef(args[0]);
-}
 
 /* Whether g has the shape and dtype of what it is added to; -1 for an error. */
 static int fits(PyObject *g, PyObject *like) {

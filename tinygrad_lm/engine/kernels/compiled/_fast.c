@@ -12,7 +12,7 @@
 #include "gemm.h"
 #include "mersenne.h"
 
-#define VERSION 2 /* of the calls' arguments: raise it here and in loaded.py when they change */
+#define VERSION 3 /* of the calls' arguments: raise it here and in loaded.py when they change */
 #define MOST 12   /* arrays of one call */
 
 typedef struct {
@@ -168,7 +168,7 @@ static PyObject *gelu(ARGUMENTS) {
 static PyObject *softmax(ARGUMENTS) {
     EXPECT(6);
     long rows = INT, n = INT, threads = INT;
-    Softmax w = {.n = n};
+    Rows w = {.n = n};
     w.x = IN(rows * n), w.out = OUT(rows * n), w.g = MAYBE_IN(rows * n);
     Work work = w.g ? softmax_backward : softmax_forward;
     if (READY) run(work, &w, rows, grain_of(n), threads_for(rows * n, threads));
@@ -179,7 +179,7 @@ static PyObject *softmax(ARGUMENTS) {
 static PyObject *tanh_slopes(ARGUMENTS) {
     EXPECT(5);
     long n = INT, threads = INT;
-    Softmax w = {0};
+    Rows w = {0};
     w.x = IN(n), w.g = IN(n), w.out = OUT(n);
     if (READY) run(tanh_backward, &w, n, 16384, threads_for(n, threads));
     return end(&a);
@@ -189,7 +189,7 @@ static PyObject *tanh_slopes(ARGUMENTS) {
 static PyObject *sum_rows(ARGUMENTS) {
     EXPECT(5);
     long rows = INT, n = INT, threads = INT;
-    Softmax w = {.n = rows, .columns = n};
+    Rows w = {.n = rows, .columns = n};
     w.x = IN(rows * n), w.out = OUT(n);
     if (READY) run(add_columns, &w, n, 256, threads_for(rows * n, threads));
     return end(&a);

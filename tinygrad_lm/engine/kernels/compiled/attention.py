@@ -10,7 +10,6 @@ from ...backend import get_num_threads
 from ...ops import fused
 from ...registry import kernel
 from .loaded import fast
-from .rows import whole_steps
 
 
 @kernel(fused.scaled_dot_product_attention, numpy.ndarray)
@@ -52,4 +51,5 @@ def _heads(B, T, H, D):
 def _dense_rows(x):
     """x itself where its last axis has no gaps and steps are whole numbers, else a copy."""
     dense = x.strides[3] == x.itemsize or x.shape[3] == 1
-    return x if dense and whole_steps(x) else numpy.ascontiguousarray(x)
+    whole = not any(step % x.itemsize for step in x.strides)
+    return x if dense and whole else numpy.ascontiguousarray(x)

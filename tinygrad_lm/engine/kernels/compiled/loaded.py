@@ -4,4 +4,4 @@ It knows no op and no array.
 
 from ...compiled import load
 
-fast = load(".kernels.compiled._fast", version=2)  # of the calls' arguments, as in _fast.c
+fast = load(".kernels.compiled._fast", version=3)  # of the calls' arguments, as in _fast.c

@@ -1,6 +1,6 @@
-/* The loops over rows and elements: norms, GELU, softmax, cross-entropy, dropout, Adam. Each job
-   is a struct of pointers and a function of a range of its rows; sums over rows are kept per range
-   and added up in order, so that they do not depend on threads. */
+/* The loops over rows and elements: norms, GELU, softmax, tanh, sums of rows, cross-entropy,
+   dropout, Adam. Each job is a struct of pointers and a function of a range of its rows; sums over
+   rows are kept per range and added up in order, so that they do not depend on threads. */
 
 #include <math.h>
 
@@ -145,7 +145,7 @@ typedef struct {
     const float *x, *g;
     float *out;
     long n, columns;
-} Softmax;
+} Rows;
 
 INLINE float top_of(const float *x, long n) {
     vec top = load_part(x, n < LANES ? n : LANES, -INFINITY);
@@ -156,7 +156,7 @@ INLINE float top_of(const float *x, long n) {
 }
 
 static void softmax_forward(void *job, long from, long to) {
-    Softmax *w = job;
+    Rows *w = job;
     long n = w->n;
     for (long r = from; r < to; r++) {
         const float *x = w->x + r * n;
@@ -173,7 +173,7 @@ static void softmax_forward(void *job, long from, long to) {
 }
 
 static void softmax_backward(void *job, long from, long to) { /* x is the forward's result */
-    Softmax *w = job;
+    Rows *w = job;
     long n = w->n;
     for (long r = from; r < to; r++) {
         const float *y = w->x + r * n, *g = w->g + r * n;
@@ -195,7 +195,7 @@ static void softmax_backward(void *job, long from, long to) { /* x is the forwar
 
 ROUNDED static void tanh_backward(void *job, long from, long to) { /* of elements; x: tanh's */
     ROUND
-    Softmax *w = job;
+    Rows *w = job;
     EACH(i, to - from) {
         vec y = get(w->x + from, i, to - from, 0), g = get(w->g + from, i, to - from, 0);
         put(w->out + from, g * (1 - y * y), i, to - from);
@@ -203,7 +203,7 @@ ROUNDED static void tanh_backward(void *job, long from, long to) { /* of element
 }
 
 static void add_columns(void *job, long from, long to) { /* out = the sum of n rows, in order */
-    Softmax *w = job;
+    Rows *w = job;
     const float *x = w->x + from;
     float *restrict out = w->out + from;
     long r = 0, n = to - from, next = w->columns;

@@ -1,5 +1,6 @@
-"""Norms, GELU, softmax, cross-entropy, dropout and the gradient of a table, by the loops of
-`rows.h`. What is not float32, or has a form these loops do not know, is left to the NumPy kernels.
+"""Norms, GELU, softmax, tanh, cross-entropy, dropout, sums of rows and the gradient of a table, by
+the loops of `rows.h`. What is not float32, or has a form these loops do not know, is left to the
+NumPy kernels.
 """
 
 import math
@@ -25,11 +26,6 @@ def dense(*arrays):
                 x = numpy.ascontiguousarray(x)
         found.append(x)
     return found
-
-
-def whole_steps(x):
-    """Whether steps in memory are whole elements; in a field of a packed record they are not."""
-    return not any(step % x.itemsize for step in x.strides)
 
 
 @kernel(fused.layer_norm, numpy.ndarray)

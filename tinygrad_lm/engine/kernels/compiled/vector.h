@@ -23,7 +23,7 @@ INLINE vec load(const float *p) { return *(const vec_anywhere *)p; }
 INLINE void store(float *p, vec x) { *(vec_anywhere *)p = x; }
 INLINE vec all(float x) { return x - (vec){0}; }
 
-/* The first n < LANES numbers at p; the other lanes hold `rest`. */
+/* The first n <= LANES numbers at p; the other lanes hold `rest`. */
 #if defined(__AVX512F__)
 INLINE vec load_part(const float *p, long n, float rest) {
     return (vec)_mm512_mask_loadu_ps((__m512)all(rest), (1 << n) - 1, p);
