@@ -7,15 +7,34 @@ nothing.
 import platform
 import sys
 import sysconfig
+import zlib
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, find_packages, setup
 
-compiled = Path("tinygrad_lm/engine/kernels/compiled")
-kernels = Extension(
-    "tinygrad_lm.engine.kernels.compiled._fast",
-    [str(compiled / "_fast.c")],
-    depends=[str(path) for path in sorted(compiled.glob("*.h"))],
+# The engine's kernels and its hot path. Both are made of what is in one folder, and carry a name
+# for it: `kernels/c/__init__.py` makes the same of the sources it finds, and leaves an old build
+# alone.
+folder = Path("tinygrad_lm/engine/kernels/c")
+sources = sorted(folder.glob("*.[ch]"))
+version = f"{zlib.crc32(b''.join(path.read_bytes() for path in sources)):08x}"
+
+
+def module(name: str, source: str, **options: Any) -> Extension:
+    return Extension(
+        f"tinygrad_lm.engine.kernels.c.{name}",
+        [str(folder / source)],
+        depends=[str(path) for path in sources],
+        define_macros=[("VERSION", f'"{version}"')],
+        optional=True,  # without a C compiler NumPy kernels and plain Python do the same work
+        **options,
+    )
+
+
+kernels = module(
+    "_fast",
+    "_fast.c",
     # For the processor at hand, so a wheel of this is for machines like it. No -ffast-math: NaN and
     # infinity keep their meaning.
     extra_compile_args=[
@@ -25,14 +44,9 @@ kernels = Extension(
         *(["-march=native"] if platform.machine() in ("x86_64", "AMD64") else []),
     ],
     libraries=[] if sys.platform == "win32" else ["m"],
-    optional=True,  # without a C compiler the NumPy kernels do the same work
 )
-# Only where CPython's lock and reference counts are.
-recorder = Extension(
-    "tinygrad_lm.engine._recorder",
-    ["tinygrad_lm/engine/recorder.c"],
-    optional=True,  # without it the same is done in Python
-)
+recorder = module("_recorder", "recorder.c")
+# It builds on CPython's lock and reference counts.
 locked = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 readme = Path(__file__).with_name("README.md")
 
@@ -46,7 +60,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["tinygrad_lm", "tinygrad_lm.*"]),
-    package_data={"tinygrad_lm": ["py.typed"]},
+    package_data={"tinygrad_lm": ["py.typed"], "tinygrad_lm.engine.kernels.c": ["*.c", "*.h"]},
     ext_modules=[kernels, recorder] if locked else [kernels],
     zip_safe=False,
     install_requires=["numpy>=2.1", "safetensors", "tqdm", "threadpoolctl"],

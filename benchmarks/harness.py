@@ -31,7 +31,7 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "67108864",
 }
-COMPILED = "tinygrad_lm.engine.kernels.compiled._fast"  # there where the C compiler made it
+COMPILED = "tinygrad_lm.engine.kernels.c._fast"  # there where the C compiler made it
 CODE = (".py", ".c", ".h")
 REPORTED_STEPS = (1, 10, 100, 1000)  # their losses are kept, beside the last one
 

@@ -13,7 +13,7 @@ import ops
 import scaling
 from works import WORKS
 
-from tinygrad_lm.viz import new_figure
+from tinygrad_lm.look.viz import new_figure
 
 FOUND, SETTINGS, OURS = "#4878a8", "#e08a3c", "#2f7d4f"
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import harness
 
+from tinygrad_lm.look.viz import save_loss_curve
 from tinygrad_lm.training import PRESETS, TrainConfig, train
-from tinygrad_lm.viz import save_loss_curve
 
 # What torch 2.13.0 prints at steps 0, 250, ..., 2000, on two different machines.
 REFERENCE = [4.1649, 2.4447, 2.3141, 2.1905, 2.0528, 2.0089, 1.9225, 1.8921, 1.8857]

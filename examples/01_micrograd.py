@@ -15,7 +15,7 @@ import random
 import common
 
 import tinygrad_lm as torch
-from tinygrad_lm import viz
+from tinygrad_lm.look import viz
 from tinygrad_lm.micrograd import MLP, Value, draw_dot
 
 

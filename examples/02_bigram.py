@@ -16,7 +16,7 @@ import common
 from common import Names, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import viz
+from tinygrad_lm.look import viz
 from tinygrad_lm.nn import functional as F
 
 

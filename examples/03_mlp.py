@@ -16,9 +16,9 @@ import common
 from common import Names, mean_loss, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import viz
+from tinygrad_lm.look import viz
+from tinygrad_lm.look.study import lr_finder
 from tinygrad_lm.nn import functional as F
-from tinygrad_lm.study import lr_finder
 
 BLOCK = 3
 SIZES = [(2, 100), (2, 300), (10, 200), (15, 300)]  # the lecture's, and one larger

@@ -16,10 +16,11 @@ import common
 from common import Names, mean_loss, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import nn, viz
+from tinygrad_lm import nn
+from tinygrad_lm.look import viz
+from tinygrad_lm.look.study import activation_stats, summary
 from tinygrad_lm.nn import functional as F
 from tinygrad_lm.optim import SGD
-from tinygrad_lm.study import activation_stats, summary
 
 BLOCK, EMBEDDING, HIDDEN = 3, 10, 200
 KAIMING = (5 / 3) / (BLOCK * EMBEDDING) ** 0.5  # keeps the variance of tanh's inputs at about 1

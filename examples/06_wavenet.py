@@ -12,10 +12,11 @@ import common
 from common import Names, mean_loss, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import nn, viz
+from tinygrad_lm import nn
+from tinygrad_lm.look import viz
+from tinygrad_lm.look.study import summary
 from tinygrad_lm.nn import functional as F
 from tinygrad_lm.optim import SGD
-from tinygrad_lm.study import summary
 
 BLOCK = 8
 # Name: channels of a character and of a hidden layer, how many neighbours are joined at a time.

@@ -13,7 +13,8 @@ import common
 from common import Names, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import nn, viz
+from tinygrad_lm import nn
+from tinygrad_lm.look import viz
 from tinygrad_lm.nn import functional as F
 from tinygrad_lm.nn.utils import clip_grad_norm_
 from tinygrad_lm.optim import AdamW

@@ -15,7 +15,8 @@ import common
 from common import Text, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import nn, viz
+from tinygrad_lm import nn
+from tinygrad_lm.look import viz
 from tinygrad_lm.nn import functional as F
 from tinygrad_lm.optim import AdamW
 

@@ -17,10 +17,11 @@ import common
 from common import Text, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import nn, viz
-from tinygrad_lm.generation import generate
+from tinygrad_lm import nn
+from tinygrad_lm.look import viz
 from tinygrad_lm.nn import functional as F
 from tinygrad_lm.optim import AdamW
+from tinygrad_lm.text.generation import generate
 
 # Shapes: B batch, T time, C channels, H heads, D head size, V vocabulary.
 

@@ -14,10 +14,10 @@ import common
 from common import Text, progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import viz
-from tinygrad_lm.generation import generate_text
+from tinygrad_lm.look import viz
+from tinygrad_lm.look.study import attention_maps
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.study import attention_maps
+from tinygrad_lm.text.generation import generate_text
 from tinygrad_lm.training import PRESETS, TrainConfig, Trainer
 
 

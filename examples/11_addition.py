@@ -13,10 +13,10 @@ import common
 from common import progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import viz
-from tinygrad_lm.generation import generate
+from tinygrad_lm.look import viz
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.optim import AdamW
+from tinygrad_lm.text.generation import generate
 
 PLUS, EQUALS = 10, 11  # the ids of the digits are the digits
 BATCH = 64

@@ -14,11 +14,11 @@ import common
 from common import progress
 
 import tinygrad_lm as torch
-from tinygrad_lm import viz
 from tinygrad_lm.data import load_text
-from tinygrad_lm.generation import generate_text
+from tinygrad_lm.look import viz
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.tokenizers import CharTokenizer
+from tinygrad_lm.text.generation import generate_text
+from tinygrad_lm.text.tokenizers import CharTokenizer
 from tinygrad_lm.training import TrainConfig, Trainer
 
 SHORT, HELD_OUT = 20_000, 10_000  # characters of the second text: to learn from, to be judged by

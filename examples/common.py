@@ -16,7 +16,7 @@ from tqdm import tqdm
 import tinygrad_lm as torch
 from tinygrad_lm.data import load_text
 from tinygrad_lm.nn import functional as F
-from tinygrad_lm.tokenizers import CharTokenizer
+from tinygrad_lm.text.tokenizers import CharTokenizer
 
 SEED = 2147483647  # the seed of the lectures' notebooks
 

@@ -5,8 +5,8 @@ that `tinygrad-lm train` made will do, too.
 import argparse
 
 import tinygrad_lm as torch
-from tinygrad_lm.generation import generate_text
 from tinygrad_lm.models.checkpoints import load_gpt
+from tinygrad_lm.text.generation import generate_text
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--data", default="out-example", help="folder of the checkpoint")

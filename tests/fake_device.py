@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 
-from tinygrad_lm.engine import backend
+from tinygrad_lm.engine import arrays
 
 
 def root(array):
@@ -175,4 +175,4 @@ fake_numpy = FakeNumpy()
 
 def install():
     """Register the device "fake"; again and again does no harm."""
-    backend.register_library(FakeArray, fake_numpy, "fake")
+    arrays.register_library(FakeArray, fake_numpy, "fake")

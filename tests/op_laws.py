@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from op_specs import Pick
 
 from tinygrad_lm.autograd import grad
-from tinygrad_lm.engine import backend
-from tinygrad_lm.engine.tensor import Tensor, wrap
+from tinygrad_lm.engine import arrays
+from tinygrad_lm.engine.core.tensor import Tensor, wrap
 
 # What a kernel, or a smaller dtype, may differ from the float64 composition by: (rtol, atol).
 TOLERANCE = {"float64": (1e-9, 1e-11), "float32": (2e-4, 2e-5), "float16": (2e-2, 4e-3)}
@@ -41,7 +41,7 @@ def run(op, case, change=lambda array: array):
     """(out, leaves): the op called on Tensors; float arrays require a gradient."""
     inputs = [moved(x, change) for x in case.inputs]
     settings = {k: moved(v, change) for k, v in case.settings.items()}
-    tensors = [wrap(x) if type(x) in backend.LIBRARIES else x for x in inputs]
+    tensors = [wrap(x) if type(x) in arrays.LIBRARIES else x for x in inputs]
     leaves = [tensors[i].requires_grad_() for i in case.floats()]
     return op(*tensors, **settings), leaves
 
@@ -59,7 +59,7 @@ def upstream(out, seed=0):
 
 
 def numpy_of(array):
-    return backend.to_numpy(array)
+    return arrays.to_numpy(array)
 
 
 def assert_close(got, want, dtype="float64", what="value"):

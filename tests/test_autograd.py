@@ -14,8 +14,8 @@ import pytest
 import tinygrad_lm as tg
 from tinygrad_lm import autograd
 from tinygrad_lm.autograd import Function, grad, gradcheck, higher_order
-from tinygrad_lm.engine.registry import primitive
-from tinygrad_lm.engine.tensor import Tensor
+from tinygrad_lm.engine.core.op import primitive
+from tinygrad_lm.engine.core.tensor import Tensor
 
 
 def leaf(*values, dtype=tg.float64):

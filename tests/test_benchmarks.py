@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tl
-from tinygrad_lm.engine.registry import OPS
+from tinygrad_lm.engine.core.op import OPS
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_lm import saving
 from tinygrad_lm.cli import main, parser
+from tinygrad_lm.saving import checkpoint
 from tinygrad_lm.training import PRESETS, TrainConfig, run, saved_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ def start_train(out, *flags, **options):
 
 def result(folder):
     """All of a run but the clock, as comparable values."""
-    arrays, meta = saving.load_checkpoint(folder)
+    arrays, meta = checkpoint.load_checkpoint(folder)
     for name in ("seconds", "metrics", "config"):
         del meta[name]
     lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
@@ -224,8 +224,8 @@ def test_samples_that_are_refused(here, capsys, flags, words):
 def test_best_and_last_are_different_models(here, capsys):
     train(steps=20)
     capsys.readouterr()
-    arrays, meta = saving.load_checkpoint("run", "last")
-    saving.save_checkpoint("run", {k: a * 0 for k, a in arrays.items()}, meta, "last")
+    arrays, meta = checkpoint.load_checkpoint("run", "last")
+    checkpoint.save_checkpoint("run", {k: a * 0 for k, a in arrays.items()}, meta, "last")
     assert sample(capsys, "--which", "last") != sample(capsys) == sample(capsys, "--which", "best")
 
 
@@ -337,7 +337,7 @@ def test_ctrl_c_and_sigterm_save_and_say_so(here, whole, number, code):
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (code, "")
     step = int(re.search(r"saved step (\d+) in run; --resume continues$", out, re.M).group(1))
-    assert 37 <= step < 400 and saving.load_checkpoint("run")[1]["step"] == step
+    assert 37 <= step < 400 and checkpoint.load_checkpoint("run")[1]["step"] == step
     assert main(["train", "--out", "run", "--resume"]) == 0
     assert result("run") == whole
 
@@ -351,7 +351,7 @@ def test_ctrl_c_in_an_evaluation_does_not_wait_for_its_end(here, what):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
-    arrays, meta = saving.load_checkpoint("long")
+    arrays, meta = checkpoint.load_checkpoint("long")
     assert meta["trainer"]["evaluated"] == -1 and meta["step"] == 0
     assert Path("long/metrics.jsonl").read_text() == ""
 

@@ -8,16 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine import random
-from tinygrad_lm.engine.kernels.compiled.loaded import fast
-from tinygrad_lm.engine.random import Generator
-from tinygrad_lm.engine.registry import OPS
-from tinygrad_lm.engine.tensor import wrap
+from tinygrad_lm.engine.core.op import OPS
+from tinygrad_lm.engine.core.tensor import wrap
+from tinygrad_lm.engine.kernels import c
+from tinygrad_lm.engine.kernels.c import fast
+from tinygrad_lm.engine.random.generator import Generator, keep_below
 from tinygrad_lm.optim import Adam, AdamW
 
 if fast is None and os.environ.get("TINYGRAD_LM_REQUIRE_COMPILED") == "1":
@@ -194,8 +195,8 @@ def test_adam_gives_the_bits_of_the_numpy_rule(kind, settings, monkeypatch):
 @pytest.mark.parametrize("before", [0, 1, 2, 623, 624, 1300])
 def test_dropout_draws_the_words_of_the_stream(before, monkeypatch):
     found = []
-    for way in (random.FASTER, {}):
-        monkeypatch.setattr(random, "FASTER", way)
+    for ways in (keep_below.kernels, {}):
+        monkeypatch.setattr(keep_below, "kernels", ways)
         generator = Generator().manual_seed(11)
         generator.integers(0, 7, (before,))
         kept = [generator.bernoulli(p, (5001,)) for p in (0.8, 0.3, 1.0, 0.0)]
@@ -205,8 +206,8 @@ def test_dropout_draws_the_words_of_the_stream(before, monkeypatch):
 
 def test_draws_of_several_threads_are_one_stream(monkeypatch):
     """What one thread draws while another has the state out would be drawn twice."""
-    slow = lambda *a: (time.sleep(0.01), fast.keep_below(*a))[1]  # noqa: E731
-    monkeypatch.setitem(random.FASTER, "keep_below", slow)
+    slow = SimpleNamespace(keep_below=lambda *a: (time.sleep(0.01), fast.keep_below(*a))[1])
+    monkeypatch.setattr(c.random, "fast", slow)
     generator, masks = Generator().manual_seed(5), []
 
     def draw():
@@ -324,8 +325,8 @@ def test_scratch_goes_with_its_thread():
 import math
 import threading
 import numpy as np
-from tinygrad_lm.engine.registry import OPS
-from tinygrad_lm.engine.tensor import wrap
+from tinygrad_lm.engine.core.op import OPS
+from tinygrad_lm.engine.core.tensor import wrap
 import tinygrad_lm
 q = wrap(np.ones((1, 1, 2048, 64), "f4"))
 def rss():
@@ -386,7 +387,7 @@ def test_a_forked_child_starts_threads_of_its_own():
     code = """
 import os, warnings
 import numpy as np
-from tinygrad_lm.engine.kernels.compiled.loaded import fast
+from tinygrad_lm.engine.kernels.c import fast
 x = np.ones(10**6, "f4")
 fast.scale(x.size, 2, x, 2.0)          # the parent's worker starts here
 warnings.simplefilter("ignore")
@@ -402,7 +403,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_the_switch_leaves_only_the_numpy_kernels():
     code = """
 import tinygrad_lm as tg
-from tinygrad_lm.engine.registry import OPS
+from tinygrad_lm.engine.core.op import OPS
 kernels = [f for op in OPS.values() for several in op.kernels.values() for f in several]
 print(any("compiled" in f.__module__ for f in kernels))
 tg.manual_seed(1)

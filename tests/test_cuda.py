@@ -9,8 +9,8 @@ from op_specs import SPECS, Case
 from test_fake_device import INDEX
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine import backend
-from tinygrad_lm.engine.registry import OPS
+from tinygrad_lm.engine import arrays
+from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 
 pytestmark = pytest.mark.cuda
@@ -21,7 +21,7 @@ def gpu():
     cupy = pytest.importorskip("cupy")
     if not cupy.is_available():
         pytest.skip("CuPy finds no GPU")
-    return backend.cupy()
+    return arrays.cupy()
 
 
 @pytest.mark.parametrize("name", [name for name in OPS if name != "copy_to"])
@@ -34,10 +34,10 @@ def test_every_op_gives_what_numpy_gives(name, gpu):
         out, leaves = run(OPS[name], case, gpu.asarray)
         found = pull(out, leaves, gpu.asarray(g)) if want.requires_grad else []
         assert type(out.array) is gpu.ndarray
-        assert_close(backend.to_numpy(out.array), want.array)
+        assert_close(arrays.to_numpy(out.array), want.array)
         for got, known in zip(found, gradients):
             if np.isfinite(known).all():
-                assert_close(backend.to_numpy(got), known, what="gradient")
+                assert_close(arrays.to_numpy(got), known, what="gradient")
 
 
 @pytest.mark.parametrize("name", INDEX)

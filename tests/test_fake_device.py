@@ -9,8 +9,8 @@ from op_laws import assert_close, pull, run, some_cases, upstream
 from op_specs import SPECS, Case
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine.registry import OPS, primitive
-from tinygrad_lm.engine.tensor import wrap
+from tinygrad_lm.engine.core.op import OPS, primitive
+from tinygrad_lm.engine.core.tensor import wrap
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import tinygrad_lm as tg
 from tinygrad_lm import nn
-from tinygrad_lm.generation import _narrowed, generate, generate_text
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.tokenizers import CharTokenizer
+from tinygrad_lm.text.generation import _narrowed, generate, generate_text
+from tinygrad_lm.text.tokenizers import CharTokenizer
 
 
 class Chain(nn.Module):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tinygrad_lm.engine.kernels.cpu import blocks
-from tinygrad_lm.engine.registry import OPS, reference_only
-from tinygrad_lm.engine.tensor import wrap
+from tinygrad_lm.engine.arrays import reference_only
+from tinygrad_lm.engine.core.op import OPS
+from tinygrad_lm.engine.core.tensor import wrap
+from tinygrad_lm.engine.kernels.numpy import blocks
 
 
 def real(*shape, seed=0, kind="float32"):

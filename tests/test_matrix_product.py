@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine.kernels.compiled.loaded import fast
+from tinygrad_lm.engine.kernels.c import fast
 from tinygrad_lm.nn import functional as F
 
 pytestmark = pytest.mark.skipif(fast is None, reason="installed without a C compiler")
@@ -129,5 +129,5 @@ def test_a_layer_takes_rows_that_lie_unaligned():
     _, w, b, _ = large_layer()
     x = np.ndarray((300, 70), "f4", np.zeros((300, 282), "u1"), 0, (282, 4))
     x[...] = np.random.default_rng(2).standard_normal(x.shape)
-    got, want = (F.linear(tg.engine.tensor.wrap(rows), w, b).array for rows in (x, x.copy()))
+    got, want = (F.linear(tg.engine.core.tensor.wrap(rows), w, b).array for rows in (x, x.copy()))
     np.testing.assert_array_equal(got, want)

@@ -16,7 +16,8 @@ import pytest
 from op_laws import pull, reference, run, some_cases
 from op_specs import SPECS, Case
 
-from tinygrad_lm.engine.registry import OPS, reference_only
+from tinygrad_lm.engine.arrays import reference_only
+from tinygrad_lm.engine.core.op import OPS
 
 CASES = 14
 

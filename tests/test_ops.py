@@ -19,9 +19,10 @@ from op_specs import SPECS, Case
 
 import tinygrad_lm as tg
 from tinygrad_lm.autograd import grad, gradcheck, higher_order
-from tinygrad_lm.engine import backend
-from tinygrad_lm.engine.registry import OPS, reference_only
-from tinygrad_lm.engine.tensor import wrap
+from tinygrad_lm.engine import arrays
+from tinygrad_lm.engine.arrays import reference_only
+from tinygrad_lm.engine.core.op import OPS
+from tinygrad_lm.engine.core.tensor import wrap
 
 DIFFERENTIABLE = [name for name in OPS if name in SPECS and SPECS[name].differentiable]
 NAMES = [name for name in OPS if name in SPECS]
@@ -223,7 +224,7 @@ def test_what_has_no_second_derivative_says_so(name):
 @pytest.mark.parametrize(("name", "kind", "kernel"), WITH_KERNELS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_kernels_agree_with_the_composition(name, kind, kernel, dtype, monkeypatch):
-    if kind not in backend.LIBRARIES:
+    if kind not in arrays.LIBRARIES:
         pytest.skip("no such array library here")
     monkeypatch.setitem(OPS[name].kernels, kind, [kernel])
 
@@ -234,7 +235,7 @@ def test_kernels_agree_with_the_composition(name, kind, kernel, dtype, monkeypat
             want, leaves = run(OPS[name], case)
             g = upstream(want)
             gradients = pull(want, leaves, g)
-        library = backend.LIBRARIES[kind]
+        library = arrays.LIBRARIES[kind]
 
         def there(array):
             return library.asarray(array.astype(dtype) if array.dtype == np.float64 else array)

@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tinygrad_lm.engine.kernels.c.load import recorder
 
 import tinygrad_lm as torch
-from tinygrad_lm.engine import autograd, registry, writes
-from tinygrad_lm.engine.compiled import recorder
-from tinygrad_lm.engine.functions import shapes
+from tinygrad_lm.engine.pytorch import shapes
 
 PACKAGE = str(Path(torch.__file__).parent)
 INLINED = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from tinygrad_lm.engine import printing  # noqa: E402
+from tinygrad_lm.engine.pytorch import printing  # noqa: E402
 
 FLOATS = ["float32", "float64", "float16", "bfloat16"]
 INTEGERS = ["int64", "int32", "uint8", "bool"]

@@ -16,7 +16,7 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 import tinygrad_lm as tl  # noqa: E402
-from tinygrad_lm.engine import random as ours  # noqa: E402
+from tinygrad_lm.engine.random import generator as ours  # noqa: E402
 
 SIZES = [0, 1, 2, 15, 16, 17, 31, 32, 33, 100, 1000]
 DTYPES = {"float32": np.float32, "float64": np.float64, "float16": np.float16}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinygrad_lm.engine import printing
+from tinygrad_lm.engine.pytorch import printing
 
 
 @pytest.fixture(autouse=True)

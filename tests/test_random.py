@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tinygrad_lm.engine import random
-from tinygrad_lm.engine.random import Generator
+from tinygrad_lm.engine.random import generator
+from tinygrad_lm.engine.random.generator import Generator
 
 WEIGHTS = np.float32([0.1, 0.2, 0.7])
 # what PyTorch 2.13.0 draws first after manual_seed(1337)
@@ -130,11 +130,11 @@ def test_multinomial_never_takes_a_category_of_weight_zero():
 
 
 def test_the_module_has_a_default_generator():
-    assert random.manual_seed(3) is random.default_generator
-    assert random.initial_seed() == 3
-    first = random.default_generator.uniform((4,)).tolist()
-    assert random.manual_seed(3).uniform((4,)).tolist() == first
-    assert random.seed() == random.initial_seed() != 3
+    assert generator.manual_seed(3) is generator.default_generator
+    assert generator.initial_seed() == 3
+    first = generator.default_generator.uniform((4,)).tolist()
+    assert generator.manual_seed(3).uniform((4,)).tolist() == first
+    assert generator.seed() == generator.initial_seed() != 3
 
 
 ERRORS = {

@@ -14,15 +14,16 @@ import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from op_laws import pull, run, some_cases, upstream
 from op_specs import SPECS, Case
+from tinygrad_lm.engine.kernels.c.load import load, recorder
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine import autograd, writes
-from tinygrad_lm.engine.compiled import load, recorder
-from tinygrad_lm.engine.modes import mode
+from tinygrad_lm.engine import inplace
+from tinygrad_lm.engine.core import graph
+from tinygrad_lm.engine.core.op import OPS, primitive
+from tinygrad_lm.engine.core.recording import mode
+from tinygrad_lm.engine.core.tensor import Tensor
 from tinygrad_lm.engine.ops import elementwise
-from tinygrad_lm.engine.parts import Part
-from tinygrad_lm.engine.registry import OPS, primitive
-from tinygrad_lm.engine.tensor import Tensor
+from tinygrad_lm.engine.sparse import SparseGrad
 
 if recorder is None and os.environ.get("TINYGRAD_LM_REQUIRE_COMPILED") == "1":
     raise RuntimeError("[compiled] a C compiler is promised here, and the recorder is missing")
@@ -54,7 +55,7 @@ def test_both_record_the_same(name, monkeypatch):
         found = []
         for op, descend in (
             (OPS[name], recorder.descend),
-            (in_python(OPS[name]), autograd._descend),
+            (in_python(OPS[name]), graph._descend),
         ):
             monkeypatch.setattr(autograd, "descend", descend)
             out, leaves = run(op, case)
@@ -125,7 +126,7 @@ def test_both_walk_a_graph_the_same(monkeypatch):
     tg.manual_seed(3)
     x, w = tg.randn(4, 3, requires_grad=True), tg.randn(3, 3, requires_grad=True)
     found = []
-    for descend in (recorder.descend, autograd._descend):
+    for descend in (recorder.descend, graph._descend):
         monkeypatch.setattr(autograd, "descend", descend)
         x.grad = w.grad = None
         tg.autograd.backward(list(graph(x, w)), retain_graph=True)
@@ -160,7 +161,7 @@ def test_nodes_that_are_reached_in_any_order_are_left_newest_first():
 @pytest.mark.parametrize("descend", ["in C", "in Python"])
 def test_a_pullback_may_replace_the_parents_it_is_called_for(descend, monkeypatch):
     monkeypatch.setattr(
-        autograd, "descend", recorder.descend if descend == "in C" else autograd._descend
+        autograd, "descend", recorder.descend if descend == "in C" else graph._descend
     )
     x = tg.ones(2, requires_grad=True)
     y = x + x * 1.0
@@ -179,7 +180,7 @@ def test_a_pullback_may_replace_the_parents_it_is_called_for(descend, monkeypatc
 def test_a_leaf_may_get_a_gradient_while_its_parts_are_added_up(descend, monkeypatch):
     """As by another thread's walk: neither is lost."""
     monkeypatch.setattr(
-        autograd, "descend", recorder.descend if descend == "in C" else autograd._descend
+        autograd, "descend", recorder.descend if descend == "in C" else graph._descend
     )
     x = tg.ones(2, requires_grad=True)
     other = (x * 2.0).sum()
@@ -190,7 +191,7 @@ def test_a_leaf_may_get_a_gradient_while_its_parts_are_added_up(descend, monkeyp
 
     @primitive
     def apart(x):
-        return x.copy(), (lambda g: Part(g, g.shape, add_to),)
+        return x.copy(), (lambda g: SparseGrad(g, g.shape, add_to),)
 
     apart(x).sum().backward()
     assert x.grad.tolist() == [3, 3]
@@ -272,7 +273,7 @@ TARGETS = {
 def test_both_write_the_same(name, target, other):
     method = {"div": "__itruediv__"}.get(name, f"__i{name}__")
     found = []
-    for write in (getattr(Tensor, method), lambda x, y: writes.in_place(x, OPS[name], y)):
+    for write in (getattr(Tensor, method), lambda x, y: inplace.in_place(x, OPS[name], y)):
         x = TARGETS[target]()
         try:
             out = write(x, OTHERS[other]())
@@ -284,7 +285,7 @@ def test_both_write_the_same(name, target, other):
 
 
 def test_a_write_is_marked_whoever_makes_it():
-    for write in (lambda x: x.__iadd__(1.0), lambda x: writes.in_place(x, OPS["add"], 1.0)):
+    for write in (lambda x: x.__iadd__(1.0), lambda x: inplace.in_place(x, OPS["add"], 1.0)):
         w, x = tg.ones(3, requires_grad=True), tg.ones(3)
         for _ in range(2):  # the first write of a storage and the next
             y = (w * x).sum()
@@ -348,8 +349,8 @@ def test_nothing_leaks_and_nothing_is_freed_twice():
     """References of what all ops share stay as they are, and so does memory, without collecting."""
     tg.manual_seed(0)
     x, w = tg.randn(4, 3, requires_grad=True), tg.randn(3, 3, requires_grad=True)
-    shared = [x, w, x.array, OPS["add"], OPS["add"].function, x.array.dtype, autograd.Node, Tensor]
-    shared += [autograd._spent, autograd.clock, autograd._last_write, "add", mode.__dict__]
+    shared = [x, w, x.array, OPS["add"], OPS["add"].function, x.array.dtype, graph.Node, Tensor]
+    shared += [graph._spent, graph.clock, graph._last_write, "add", mode.__dict__]
 
     def counted():
         return np.array([sys.getrefcount(thing) for thing in shared])

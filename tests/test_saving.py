@@ -16,8 +16,8 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lm import files, saving
-from tinygrad_lm.saving import (
+from tinygrad_lm.saving import checkpoint, files
+from tinygrad_lm.saving.checkpoint import (
     check_writable,
     load_checkpoint,
     load_safetensors,
@@ -114,8 +114,8 @@ def test_meta_round_trip_through_strict_json(meta):
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
 
-    text = json.dumps(saving._to_json(meta, "meta"), allow_nan=False)
-    again = json.loads(text, object_hook=saving._from_json, parse_constant=refuse)
+    text = json.dumps(checkpoint._to_json(meta, "meta"), allow_nan=False)
+    again = json.loads(text, object_hook=checkpoint._from_json, parse_constant=refuse)
     assert repr(again) == repr(meta)  # repr tells 1 from True and 1.0, -0.0 from 0.0; shows NaN
 
 
@@ -188,7 +188,7 @@ STEPS = [
     (pathlib.Path, "chmod"),
     (pathlib.Path, "write_text"),
     (pathlib.Path, "unlink"),
-    (saving.shutil, "rmtree"),
+    (checkpoint.shutil, "rmtree"),
 ]
 
 
@@ -334,7 +334,7 @@ def test_loading_while_another_process_saves(tmp_path):
 
 def test_a_checkpoint_replaced_between_pointer_and_arrays_is_looked_up_again(tmp_path, monkeypatch):
     save_checkpoint(tmp_path, {}, {"step": 1})
-    monkeypatch.setattr(saving, "_read", read_after_a_save(saving._read, tmp_path))
+    monkeypatch.setattr(checkpoint, "_read", read_after_a_save(checkpoint._read, tmp_path))
     assert load_checkpoint(tmp_path)[1] == {"step": 2}
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lm as tl
 from tinygrad_lm import nn
-from tinygrad_lm.files import load_safetensors, save_safetensors
+from tinygrad_lm.saving.files import load_safetensors, save_safetensors
 
 
 def round_trip(value):

@@ -10,10 +10,10 @@ import pytest
 
 import tinygrad_lm as tl
 from tinygrad_lm import nn
+from tinygrad_lm.look.study import activation_stats, attention_maps, lr_finder, summary
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn import functional as F
 from tinygrad_lm.optim import SGD, AdamW
-from tinygrad_lm.study import activation_stats, attention_maps, lr_finder, summary
 
 X = tl.randn(64, 6, generator=tl.Generator().manual_seed(1))
 Y = tl.randint(0, 3, (64,), generator=tl.Generator().manual_seed(2))
@@ -100,7 +100,7 @@ def test_lr_finder_stops_where_a_quadratic_explodes():
 
 
 def test_lr_finder_averages_and_suggests_the_lowest():
-    from tinygrad_lm.study import LearningRates
+    from tinygrad_lm.look.study import LearningRates
 
     found = LearningRates([float(i) for i in range(40)], [abs(i - 25.0) for i in range(40)])
     rates, means = found.smoothed()

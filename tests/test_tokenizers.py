@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lm.tokenizers import CharTokenizer, load_tokenizer
+from tinygrad_lm.text.tokenizers import CharTokenizer, load_tokenizer
 
 ANY_TEXT = st.text(st.characters(), min_size=1)  # half surrogates and astral characters too
 

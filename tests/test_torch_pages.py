@@ -9,9 +9,9 @@ import pytest
 
 import tinygrad_lm as tl
 from tinygrad_lm import nn
-from tinygrad_lm.cuda.amp import GradScaler as OlderScaler
 from tinygrad_lm.nn.parallel import DataParallel, DistributedDataParallel
-from tinygrad_lm.utils.tensorboard import SummaryWriter
+from tinygrad_lm.pages.cuda.amp import GradScaler as OlderScaler
+from tinygrad_lm.pages.utils.tensorboard import SummaryWriter
 
 needs_no_gpu = pytest.mark.skipif(tl.cuda.is_available(), reason="what is said without a GPU")
 

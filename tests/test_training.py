@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tg
-from tinygrad_lm import saving, viz
-from tinygrad_lm.generation import generate_text
+from tinygrad_lm.look import viz
 from tinygrad_lm.models.checkpoints import load_gpt
 from tinygrad_lm.models.gpt import GPT, GPTConfig
+from tinygrad_lm.saving import checkpoint
+from tinygrad_lm.text.generation import generate_text
 from tinygrad_lm.training import (
     PRESETS,
     Interrupted,
@@ -95,7 +96,7 @@ def everything(folder):
     """All that the future depends on, as comparable values: both checkpoints and the metrics."""
     found = {"metrics": metrics(folder)}
     for name in ("last", "best"):
-        arrays, meta = saving.load_checkpoint(folder, name)
+        arrays, meta = checkpoint.load_checkpoint(folder, name)
         found[name] = {key: (a.dtype, a.shape, a.tobytes()) for key, a in arrays.items()}
         kept = ("seconds", "metrics", "config")
         found[name + " meta"] = {key: v for key, v in meta.items() if key not in kept}
@@ -419,8 +420,8 @@ def test_best_is_the_lowest_validation_loss(config, tmp_path, monkeypatch):
     means = lambda self, split, between: next(losses) if split == "val" else 0.0  # noqa: E731
     monkeypatch.setattr(Trainer, "_mean_loss", means)
     assert train(config()).best == 1.0
-    assert saving.load_checkpoint(tmp_path / "run", "best")[1]["step"] == 5
-    assert saving.load_checkpoint(tmp_path / "run", "last")[1]["step"] == 12
+    assert checkpoint.load_checkpoint(tmp_path / "run", "best")[1]["step"] == 5
+    assert checkpoint.load_checkpoint(tmp_path / "run", "last")[1]["step"] == 12
 
 
 def test_the_saved_model_writes_what_the_trained_one_writes(config, tmp_path):
@@ -538,7 +539,7 @@ def damage(folder, which):
     if which == "truncated":
         weights.write_bytes(weights.read_bytes()[:-100])
     elif which == "foreign":
-        saving.save_checkpoint(folder, {"w": np.ones(3)}, {"kind": "something else"})
+        checkpoint.save_checkpoint(folder, {"w": np.ones(3)}, {"kind": "something else"})
     elif which == "shape":
         meta.write_text(meta.read_text().replace('"n_embd": 16', '"n_embd": 32'))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tl
-from tinygrad_lm import viz
-from tinygrad_lm.study import LayerStats, LearningRates
+from tinygrad_lm.look import viz
+from tinygrad_lm.look.study import LayerStats, LearningRates
 
 pytest.importorskip("matplotlib")
 

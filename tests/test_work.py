@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine.kernels.compiled.loaded import fast
-from tinygrad_lm.engine.registry import OPS
+from tinygrad_lm.engine.core.op import OPS
+from tinygrad_lm.engine.kernels.c import fast
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn.utils import clip_grad_norm_
 

@@ -1,18 +1,13 @@
 """An autograd engine on plain arrays and a GPT that uses nothing but that engine, with PyTorch's
-names. This page only collects the public names; start reading in `engine/backend.py`."""
+names. This page only collects the public names; start reading in `engine/core/`."""
 
 import math as _math
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
-from . import amp, autograd, backends, compiler, cuda, distributed, nn, optim, utils
-from .amp import autocast, get_autocast_dtype, is_autocast_enabled
+from . import autograd, nn, optim
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .backends import get_float32_matmul_precision, set_float32_matmul_precision
-from .compiler import compile
-from .engine import backend as _backend
-from .engine import random as _random
-from .engine.backend import (
+from .engine.arrays import bfloat16 as _bfloat16
+from .engine.arrays import bool_ as bool
+from .engine.arrays import (
     device,
     dtype,
     float16,
@@ -23,27 +18,87 @@ from .engine.backend import (
     get_num_threads,
     int32,
     int64,
+    kernel,
     promote_types,
+    reference_only,
     set_default_device,
     set_default_dtype,
     set_num_threads,
     uint8,
 )
-from .engine.chance import (
-    bernoulli,
-    get_rng_state,
-    multinomial,
-    normal,
-    rand,
-    rand_like,
-    randint,
-    randint_like,
-    randn,
-    randn_like,
-    randperm,
-    set_rng_state,
+from .engine.arrays import keep_big_blocks as _keep_big_blocks
+from .engine.core.op import primitive
+from .engine.core.tensor import Tensor
+from .engine.drawing import draw_graph
+from .engine.gradcheck import gradcheck
+from .engine.ops.elementwise import (
+    abs,
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    ceil,
+    cos,
+    eq,
+    erf,
+    exp,
+    expm1,
+    floor,
+    ge,
+    gt,
+    isfinite,
+    isinf,
+    isnan,
+    le,
+    log,
+    log1p,
+    log2,
+    log10,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    lt,
+    maximum,
+    minimum,
+    mul,
+    ne,
+    neg,
+    reciprocal,
+    relu,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    tanh,
 )
-from .engine.creation import (
+from .engine.pytorch.arithmetic import (
+    add,
+    addcdiv,
+    addcmul,
+    allclose,
+    clamp,
+    clamp_max,
+    clamp_min,
+    div,
+    equal,
+    exp2,
+    floor_divide,
+    fmod,
+    frac,
+    isclose,
+    lerp,
+    masked_fill,
+    pow,
+    remainder,
+    round,
+    square,
+    sub,
+    trunc,
+    where,
+)
+from .engine.pytorch.creation import (
     arange,
     as_tensor,
     empty,
@@ -59,31 +114,123 @@ from .engine.creation import (
     zeros,
     zeros_like,
 )
-from .engine.drawing import draw_graph
-from .engine.gradcheck import gradcheck
-from .engine.kernels import compiled as _kernels
-from .engine.methods import FUNCTIONS as _FUNCTIONS
-from .engine.printing import set_printoptions
-from .engine.random import Generator, default_generator, initial_seed, manual_seed, seed
-from .engine.registry import kernel, primitive, reference_only
-from .engine.tensor import Size, Tensor
-from .serialization import load, save
+from .engine.pytorch.indexing import copy as clone
+from .engine.pytorch.indexing import (
+    from_dlpack,
+    gather,
+    index_add,
+    index_select,
+    masked_select,
+    scatter,
+    scatter_add,
+    take_along_dim,
+)
+from .engine.pytorch.joining import (
+    cat,
+    chunk,
+    flip,
+    hstack,
+    narrow,
+    repeat_interleave,
+    roll,
+    select,
+    split,
+    stack,
+    tile,
+    unbind,
+    vstack,
+)
+from .engine.pytorch.ordering import (
+    argsort,
+    bincount,
+    histogram,
+    median,
+    nonzero,
+    sort,
+    topk,
+    unique,
+)
+from .engine.pytorch.printing import set_printoptions
+from .engine.pytorch.products import addmm, bmm, dot, einsum, matmul, mm, mv, outer
+from .engine.pytorch.random import (
+    bernoulli,
+    get_rng_state,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    set_rng_state,
+)
+from .engine.pytorch.reductions import (
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    cumsum,
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    softmax,
+    std,
+    std_mean,
+    sum,
+    var,
+    var_mean,
+)
+from .engine.pytorch.shapes import (
+    broadcast_tensors,
+    broadcast_to,
+    diag,
+    diagonal,
+    flatten,
+    meshgrid,
+    movedim,
+    permute,
+    reshape,
+    squeeze,
+    t,
+    trace,
+    transpose,
+    tril,
+    triu,
+    unflatten,
+    unsqueeze,
+)
+from .engine.pytorch.tensor_extras import Size, is_floating_point, is_tensor, numel, result_type
+from .engine.random.generator import Generator, default_generator, initial_seed, manual_seed, seed
+from .pages import amp, backends, compiler, cuda, distributed, utils
+from .pages.amp import autocast, get_autocast_dtype, is_autocast_enabled
+from .pages.backends import get_float32_matmul_precision, set_float32_matmul_precision
+from .pages.compiler import compile
+from .saving.torch_save import load, save
 
 __version__ = "0.1.0"
 
-_backend.keep_big_blocks()
+_keep_big_blocks()
 
 float, double, half = float32, float64, float16
 long, int = int64, int32
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 
-# bool and bfloat16 (where ml_dtypes is installed), and the functions that are also methods
-globals().update({"bool": _backend.bool_, **_FUNCTIONS})
-if _backend.bfloat16 is not None:
-    bfloat16 = _backend.bfloat16
-if _TYPE_CHECKING:  # what globals() got: functions that return Tensors, and dtypes
+# Other names for the same.
+multiply, divide, true_divide, subtract, negative, absolute = mul, div, div, sub, neg, abs
+clip, greater, less, greater_equal, less_equal = clamp, gt, lt, ge, le
+not_equal, swapaxes, swapdims, ravel = ne, transpose, transpose, flatten
+concat = concatenate = cat
 
-    def __getattr__(name: str) -> _Any: ...
-
+if _bfloat16 is not None:  # where ml_dtypes is installed
+    bfloat16 = _bfloat16
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -24,13 +24,33 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = __name__.rpartition(".")[0]
-# Every one stands at the same place in this package.
-SUBMODULES = (
-    "amp autograd backends backends.cuda backends.cudnn backends.mps compiler cuda cuda.amp "
-    "distributed nn nn.functional nn.init nn.parallel nn.utils optim optim.lr_scheduler utils "
-    "utils.data utils.data.dataloader utils.data.dataset utils.data.distributed "
-    "utils.data.sampler utils.tensorboard"
-).split()
+# torch.X -> the module of this package that answers for it.
+SUBMODULES = {
+    "amp": "pages.amp",
+    "autograd": "autograd",
+    "backends": "pages.backends",
+    "backends.cuda": "pages.backends.cuda",
+    "backends.cudnn": "pages.backends.cudnn",
+    "backends.mps": "pages.backends.mps",
+    "compiler": "pages.compiler",
+    "cuda": "pages.cuda",
+    "cuda.amp": "pages.cuda.amp",
+    "distributed": "pages.distributed",
+    "nn": "nn",
+    "nn.functional": "nn.functional",
+    "nn.init": "nn.init",
+    "nn.parallel": "nn.parallel",
+    "nn.utils": "nn.utils",
+    "optim": "optim",
+    "optim.lr_scheduler": "optim.lr_scheduler",
+    "utils": "pages.utils",
+    "utils.data": "pages.utils.data",
+    "utils.data.dataloader": "pages.utils.data.dataloader",
+    "utils.data.dataset": "pages.utils.data.dataset",
+    "utils.data.distributed": "pages.utils.data.distributed",
+    "utils.data.sampler": "pages.utils.data.sampler",
+    "utils.tensorboard": "pages.utils.tensorboard",
+}
 NEED_TORCH = {
     "transformers": "load its weights with load_safetensors into models.gpt",
     "torchvision": "read the data with NumPy",
@@ -70,8 +90,8 @@ def install() -> ModuleType:
             f"{getattr(found, '__file__', 'another torch')} is loaded; move it to the first line?"
         )
     modules = {"torch": package}
-    for part in SUBMODULES:
-        modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{part}")
+    for part, ours in SUBMODULES.items():
+        modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{ours}")
     for name, module in modules.items():
         if not hasattr(module, "__getattr__"):
             module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
@@ -182,7 +202,8 @@ def _find(name: str) -> Any:
     found: Any = importlib.import_module(PACKAGE)
     for i, part in enumerate(parts):
         if ".".join(parts[: i + 1]) in SUBMODULES:
-            found = importlib.import_module(f"{PACKAGE}.{'.'.join(parts[: i + 1])}")
+            ours = SUBMODULES[".".join(parts[: i + 1])]
+            found = importlib.import_module(f"{PACKAGE}.{ours}")
         else:
             found = getattr(found, part)
     return found

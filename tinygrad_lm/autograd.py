@@ -1,10 +1,10 @@
 """The public door to the graph, under PyTorch's path: whether to record, gradients on request,
-one's own ops and their check. The machinery is in `engine/autograd.py`; nothing computes here."""
+one's own ops and their check. The machinery is in `engine/core/`; nothing computes here."""
 
-from .engine.backprop import backward, grad
-from .engine.function import Function
 from .engine.gradcheck import gradcheck
-from .engine.modes import (
+from .engine.pytorch.custom_function import Function
+from .engine.pytorch.grad import backward, grad
+from .engine.pytorch.grad_mode import (
     enable_grad,
     higher_order,
     inference_mode,

@@ -110,9 +110,9 @@ def _train(given: dict[str, Any]) -> int:
 
 
 def _sample(given: dict[str, Any]) -> int:
-    from .engine.random import Generator
-    from .generation import generate_text
+    from .engine.random.generator import Generator
     from .models.checkpoints import load_gpt
+    from .text.generation import generate_text
 
     model, tokenizer = load_gpt(given["checkpoint"], given["which"], given["device"])
     generator = Generator().manual_seed(given["seed"])

@@ -9,12 +9,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from .engine.autograd import pull
-from .engine.backend import float64
-from .engine.backprop import backward
-from .engine.creation import tensor
+from .engine.arrays import float64
+from .engine.core.graph import pull
+from .engine.core.tensor import Tensor, gradients
 from .engine.drawing import LIMIT, dot_text, svg_text
-from .engine.tensor import Tensor
+from .engine.pytorch.creation import tensor
 
 
 class Value:
@@ -96,20 +95,20 @@ class Value:
     def backward(self) -> None:
         """d self / d v is added to the grad of every v this was made from; self.grad becomes 1."""
         values = _reached(self)
-        wanted = {id(v.tensor.node or v.tensor): v for v in values}
-        found = backward([self.tensor], retain_graph=True, wanted=wanted)
+        wanted = {v.tensor.node or v.tensor: v for v in values}
+        found = gradients([self.tensor], [None], retain_graph=True, wanted=wanted)
         self.grad = 0.0
-        for key, value in wanted.items():
-            value.grad += float(found.get(key, 0.0))
+        for target, value in wanted.items():
+            value.grad += float(found.get(target, 0.0))
 
     def _backward(self) -> None:
         node = self.tensor.node
         if node is None:
             return
-        values = {id(v.tensor.node or v.tensor): v for v in self._prev}
+        values = {v.tensor.node or v.tensor: v for v in self._prev}
         for parent, g in zip(node.parents, pull(node, tensor(self.grad, dtype=float64).array)):
             if parent is not None:
-                values[id(parent)].grad += float(g)
+                values[parent].grad += float(g)
 
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad})"

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import StrPath, replacing
+from ..saving.files import StrPath, replacing
 
 
 class Corpus(NamedTuple):

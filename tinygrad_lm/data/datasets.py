@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ..engine.random import Generator, default_generator
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
+from ..engine.random.generator import Generator, default_generator
 
 
 class Dataset:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine.creation import as_tensor, tensor
-from ..engine.functions.joining import stack
-from ..engine.random import Generator, default_generator
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch.creation import as_tensor, tensor
+from ..engine.pytorch.joining import stack
+from ..engine.random.generator import Generator, default_generator
 from .datasets import IterableDataset
 from .samplers import BatchSampler, RandomSampler, SequentialSampler, draw_seed
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.random import Generator, default_generator
+from ..engine.random.generator import Generator, default_generator
 
 
 class Sampler:

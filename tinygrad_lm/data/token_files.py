@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import StrPath, replacing
+from ..saving.files import StrPath, replacing
 
 FORMAT, FORMAT_VERSION = "tinygrad_lm tokens", 1
 HEADER_BYTES = 256

@@ -8,9 +8,9 @@ from pathlib import Path
 from re import sub
 from typing import Any
 
-from .autograd import Node
-from .backend import DTYPES
-from .tensor import Tensor
+from .arrays import DTYPES
+from .core.graph import Node
+from .core.tensor import Tensor
 
 # Sizes in SVG units: a box's line of text, its padding, and the gaps between boxes.
 LETTER, LINE, GAP_X, GAP_Y = 7.2, 15, 24, 36

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy
 
-from .backend import float64, to_device, to_numpy
-from .backprop import grad
-from .modes import enable_grad
-from .tensor import Tensor, wrap
+from .arrays import float64, to_device, to_numpy
+from .core.tensor import Tensor, wrap
+from .pytorch.grad import grad
+from .pytorch.grad_mode import enable_grad
 
 EVERY_ELEMENT = 32  # larger inputs are checked along random directions instead
 DIRECTIONS = 4

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..engine import creation
-from ..files import Arrays, StrPath
-from ..saving import load_checkpoint
-from ..tokenizers import CharTokenizer, load_tokenizer
+from ..engine.pytorch import creation
+from ..saving.checkpoint import load_checkpoint
+from ..saving.files import Arrays, StrPath
+from ..text.tokenizers import CharTokenizer, load_tokenizer
 from .gpt import GPT, GPTConfig
 
 PREFIX = "model."

@@ -11,11 +11,11 @@ import math
 from typing import Any
 
 from .. import nn
-from ..engine import creation
-from ..engine.tensor import Tensor
-from ..generation import generate
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch import creation
 from ..nn import functional as F
 from ..optim import AdamW
+from ..text.generation import generate
 
 # Shapes: B batch, T time, C channels (n_embd), H heads, D head size, V vocabulary.
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
 from . import functional as F
 from .module import Module
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..engine.creation import zeros
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch.creation import zeros
 from . import functional as F
 from . import init
 from .layers import Linear, new

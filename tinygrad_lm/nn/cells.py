@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..engine import creation
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch import creation
 from . import functional as F
 from . import init
 from .layers import new

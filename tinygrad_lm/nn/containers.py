@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
 from .module import Module, bracketed
 from .parameter import Parameter
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy
 
-from ..engine import backend, random
-from ..engine.creation import empty_like
-from ..engine.functions.arithmetic import where
-from ..engine.modes import no_grad
-from ..engine.tensor import Tensor, wrap
+from ..engine import arrays
+from ..engine.core.tensor import Tensor, wrap
+from ..engine.pytorch.arithmetic import where
+from ..engine.pytorch.creation import empty_like
+from ..engine.pytorch.grad_mode import no_grad
+from ..engine.random.generator import default_generator
 
 
 @no_grad()
@@ -157,8 +158,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     rows, columns = tensor.shape[0], tensor.array.size // tensor.shape[0]
     if tensor.ndim < 2:
         raise ValueError(f"[orthogonal_] needs at least 2 dims, got shape {tuple(tensor.shape)}")
-    made = (generator or random.default_generator).normal((rows, columns), dtype=tensor.array.dtype)
+    made = (generator or default_generator).normal((rows, columns), dtype=tensor.array.dtype)
     q, r = numpy.linalg.qr(made.T if rows < columns else made)
     q = q * numpy.sign(numpy.diagonal(r))
     q = (q.T if rows < columns else q).reshape(tensor.shape) * gain
-    return tensor.copy_(wrap(backend.to_device(q.astype(tensor.array.dtype), tensor.device)))
+    return tensor.copy_(wrap(arrays.to_device(q.astype(tensor.array.dtype), tensor.device)))

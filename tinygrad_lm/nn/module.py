@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from ..engine import backend
-from ..engine.functions.arithmetic import TO_OPTIONS
-from ..engine.functions.common import as_tensor
-from ..engine.modes import no_grad
-from ..engine.tensor import Tensor
+from ..engine import arrays
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch.common import as_tensor
+from ..engine.pytorch.conversions import TO_OPTIONS
+from ..engine.pytorch.grad_mode import no_grad
 from .tree import Tree
 
 M = TypeVar("M", bound="Module")
@@ -201,9 +201,9 @@ class Module(Tree):
         for arg in args:
             if isinstance(arg, Tensor):
                 device, dtype = arg.device, arg.dtype
-            elif isinstance(arg, (str, int, backend.device)) and not isinstance(arg, bool):
+            elif isinstance(arg, (str, int, arrays.device)) and not isinstance(arg, bool):
                 device = f"cuda:{arg}" if isinstance(arg, int) else arg
-            elif isinstance(arg, backend.dtype):
+            elif isinstance(arg, arrays.dtype):
                 dtype = arg
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(f"[to] a module's dtype must be floating-point, got {dtype}")
@@ -214,16 +214,16 @@ class Module(Tree):
         return self._convert(convert)
 
     def float(self: M) -> M:
-        return self.to(backend.float32)
+        return self.to(arrays.float32)
 
     def double(self: M) -> M:
-        return self.to(backend.float64)
+        return self.to(arrays.float64)
 
     def half(self: M) -> M:
-        return self.to(backend.float16)
+        return self.to(arrays.float16)
 
     def bfloat16(self: M) -> M:
-        return self.to(backend.as_dtype("bfloat16"))
+        return self.to(arrays.as_dtype("bfloat16"))
 
     def cpu(self: M) -> M:
         return self.to("cpu")

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine import creation
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch import creation
 from . import functional as F
 from . import init
 from .layers import new

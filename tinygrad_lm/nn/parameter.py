@@ -3,7 +3,7 @@ plain Tensor."""
 
 from __future__ import annotations
 
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor, become
 
 
 class Parameter(Tensor):
@@ -16,7 +16,7 @@ class Parameter(Tensor):
                 f"[Parameter] data must be a Tensor, got {type(data).__name__}; "
                 "make one with tensor(...)"
             )
-        self.array = data.array
+        become(self, data.array)
         self.requires_grad_(requires_grad)
 
     def __repr__(self) -> str:

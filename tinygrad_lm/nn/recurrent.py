@@ -6,8 +6,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ..engine.functions.joining import cat, stack
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch.joining import cat, stack
 from . import functional as F
 from .cells import Recurrent, State, gru, lstm
 

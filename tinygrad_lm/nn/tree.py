@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
 from .parameter import Parameter
 
 KINDS = ("_parameters", "_buffers", "_modules")

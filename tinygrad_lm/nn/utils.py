@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy
 
-from ..engine.autograd import mark_written
-from ..engine.backend import get_num_threads, library, quietly
-from ..engine.creation import tensor
-from ..engine.functions.joining import cat
-from ..engine.kernels.compiled.loaded import fast
-from ..engine.modes import no_grad
-from ..engine.tensor import Tensor, wrap
+from ..engine.arrays import get_num_threads, library, mark_written, quietly
+from ..engine.core.tensor import Tensor, wrap
+from ..engine.kernels.c import fast
+from ..engine.pytorch.creation import tensor
+from ..engine.pytorch.grad_mode import no_grad
+from ..engine.pytorch.joining import cat
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Any]:

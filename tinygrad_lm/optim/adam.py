@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine.backend import get_num_threads
-from ..engine.kernels.compiled.loaded import fast
+from ..engine.arrays import get_num_threads
+from ..engine.kernels.c import fast
 from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 

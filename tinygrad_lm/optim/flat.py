@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy
 
-from ..engine.autograd import mark_written, storage
-from ..engine.backend import device_of, library, quietly, to_device
-from ..engine.tensor import Tensor, wrap
+from ..engine.arrays import device_of, library, mark_written, quietly, to_device
+from ..engine.arrays import owner_of as storage
+from ..engine.core.tensor import Tensor, wrap
 
 # (library, parameter, gradient, kept arrays, scratch arrays): 1-D blocks of one length. The rule
 # writes parameter, kept and scratch; never the gradient, which may be the user's own.

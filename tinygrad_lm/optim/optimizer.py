@@ -9,10 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..engine.autograd import mark_written
-from ..engine.backend import to_device
-from ..engine.modes import enable_grad, no_grad
-from ..engine.tensor import Tensor, wrap
+from ..engine.arrays import mark_written, to_device
+from ..engine.core.tensor import Tensor, wrap
+from ..engine.pytorch.grad_mode import enable_grad, no_grad
 from .flat import Number, Plan, Update
 
 

@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 
 from ..data import load_text
-from ..engine import backend, random
-from ..files import StrPath, check_writable
-from ..generation import generate_text
+from ..engine.arrays import library_on, set_num_threads
+from ..engine.random.generator import Generator, manual_seed
+from ..look.viz import save_loss_curve
 from ..models.checkpoints import load_gpt, model_state, rebuild
 from ..models.gpt import GPT, GPTConfig
-from ..saving import load_checkpoint, save_checkpoint
-from ..tokenizers import CharTokenizer
-from ..viz import save_loss_curve
+from ..saving.checkpoint import load_checkpoint, save_checkpoint
+from ..saving.files import StrPath, check_writable
+from ..text.generation import generate_text
+from ..text.tokenizers import CharTokenizer
 from .config import MODEL_FIELDS, TrainConfig
 from .console import Interrupted, Metrics, Progress, Signals
 from .trainer import Trainer, split_tokens
@@ -105,13 +106,13 @@ class Run:
     ) -> None:
         self.config, self.signals, self.out = config, signals, Path(config.out)
         _check_folder(self.out, resume, overwrite)
-        backend.library_on(config.device)
+        library_on(config.device)
         if config.threads is not None:
-            backend.set_num_threads(config.threads)
+            set_num_threads(config.threads)
         text = load_text(config.data)
         self.sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         arrays, meta = self._saved() if resume else ({}, {})
-        random.manual_seed(config.seed)
+        manual_seed(config.seed)
         model, self.tokenizer = self._model(text, arrays, meta)
         self.prompt = config.sample_prompt or ("\n" if "\n" in text else text[0])
         self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
@@ -213,7 +214,7 @@ class Run:
                 self.prompt,
                 config.sample_tokens,
                 temperature=SAMPLE_TEMPERATURE,
-                generator=random.Generator().manual_seed(config.seed),
+                generator=Generator().manual_seed(config.seed),
             )
         finally:
             checking.remove()

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import chance, creation
-from ..engine.modes import no_grad
-from ..engine.random import default_generator
-from ..engine.tensor import Tensor
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch import creation, random
+from ..engine.pytorch.grad_mode import no_grad
+from ..engine.random.generator import default_generator
 from ..models.gpt import GPT
 from ..nn.utils import clip_grad_norm_
 from .config import TrainConfig
@@ -44,7 +44,7 @@ def split_tokens(tokens: np.ndarray, config: TrainConfig) -> dict[str, np.ndarra
 
 def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.ndarray:
     """Where a batch's sequences begin, int64 (B,), from the global stream."""
-    return chance.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
+    return random.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
 
 
 def batch_at(

@@ -1,2 +1,6 @@
-"""Faster ways to the fused ops, one folder per kind of device. Kernels know raw arrays only,
-neither Tensor nor layers; no op asks for them, they register themselves."""
+"""Faster ways to ops, one folder per kind of machine. Kernels know raw arrays, no Tensor and no
+layer; no op asks for them, they register themselves."""
+
+# In this order: the kernel of an op that was registered last is tried first.
+from . import numpy  # isort: skip
+from . import c  # isort: skip

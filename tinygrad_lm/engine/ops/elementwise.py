@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from ..backend import library
-from ..registry import primitive
+from ..arrays import library
+from ..core.op import primitive
 
 # ---------------------------------------------------------------- arithmetic
 

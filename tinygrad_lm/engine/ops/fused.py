@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ..registry import fused
+from ..core.op import fused
 from .elementwise import softplus
 
 # Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 
-from ..backend import LIBRARIES, library
-from ..parts import Part
-from ..registry import primitive
+from ..arrays import LIBRARIES, library
+from ..core.op import primitive
+from ..sparse import SparseGrad
 
 
 def is_basic(key):
@@ -77,7 +77,7 @@ def placed(g, shape, key):
     if type(g) not in LIBRARIES:
         return place(g, shape=shape, key=key)
     cut = key if all(type(k) is slice and k.step in (None, 1) for k in key) else ()
-    return Part(g, shape, lambda total: add_at(total, key, g), cut, g)
+    return SparseGrad(g, shape, lambda total: add_at(total, key, g), cut, g)
 
 
 @primitive

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 
-from ..backend import library, widened
-from ..registry import primitive
+from ..arrays import library, widened
+from ..core.op import primitive
 
 
 def _rounded(out, dtype):

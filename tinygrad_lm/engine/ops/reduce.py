@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 
-from ..backend import broadcast_to, library
-from ..registry import primitive
+from ..arrays import broadcast_to, library
+from ..core.op import primitive
 from .index import check_bounds, placed_along
 
 

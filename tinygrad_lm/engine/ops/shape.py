@@ -1,12 +1,12 @@
 """Ops that move elements without changing them: reshape, reorder, join, repeat, cut off.
-Those that can return a view of their input's memory do."""
+Those that can return a view of their input's memory do. `copy_to` moves them to another device."""
 
 from __future__ import annotations
 
 import itertools
 
-from ..backend import library
-from ..registry import primitive
+from ..arrays import device_of, library, to_device
+from ..core.op import primitive
 
 
 @primitive(view=True)
@@ -180,3 +180,10 @@ def _diagonal(lib, x, offset, axis1, axis2):
         (*x.strides[:-2], x.strides[-2] + x.strides[-1]),
     )
     return lib.lib.stride_tricks.as_strided(x, shape, strides)
+
+
+@primitive
+def copy_to(x, *, device):
+    """The same values on another device; the gradient comes back to x's."""
+    home = device_of(x)
+    return to_device(x, device), (lambda g: to_device(g, home),)

@@ -1,8 +1,8 @@
 """What layers compute, as functions that take the parameters as arguments: PyTorch's names and
 signatures over the engine's ops. Drawing for dropout and checking of ids happen here."""
 
-from ...engine.functions.indexing import one_hot
-from ...engine.functions.shapes import pad
+from ...engine.pytorch.indexing import one_hot
+from ...engine.pytorch.shapes import pad
 from .activations import (
     elu,
     gelu,

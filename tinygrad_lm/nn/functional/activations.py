@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...engine.functions import arithmetic, reductions
-from ...engine.functions.common import named
+from ...engine.core.tensor import Tensor
+from ...engine.inplace import in_place
 from ...engine.ops import elementwise, fused
-from ...engine.tensor import Tensor
-from ...engine.writes import in_place
+from ...engine.pytorch import reductions
+from ...engine.pytorch.common import named
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -40,12 +40,12 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     if inplace:
         return in_place(input, leaky_relu, negative_slope)
-    return arithmetic.leaky_relu(input, negative_slope)
+    return elementwise.leaky_relu(input, negative_slope=negative_slope)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold."""
-    return arithmetic.softplus(input, beta, threshold)
+    return elementwise.softplus(input, beta=beta, threshold=threshold)
 
 
 def logsigmoid(input: Tensor) -> Tensor:

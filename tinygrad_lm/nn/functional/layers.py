@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy
 
-from ...engine import random
-from ...engine.autograd import mark_written
-from ...engine.backend import library
-from ...engine.functions.common import named
-from ...engine.functions.reductions import norm
+from ...engine.arrays import library, mark_written
+from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
-from ...engine.tensor import Tensor
+from ...engine.pytorch.common import named
+from ...engine.pytorch.reductions import norm
+from ...engine.random import generator
 from .ids import checked_ids
 
 # Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
@@ -146,7 +145,7 @@ def kept(p: float, like: Any, shape: tuple) -> Any:
     default generator, onto the device of the array `like`."""
     if p == 1:
         return library(like).zeros(shape, bool)
-    return library(like).asarray(random.default_generator.bernoulli(1 - p, shape))
+    return library(like).asarray(generator.default_generator.bernoulli(1 - p, shape))
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

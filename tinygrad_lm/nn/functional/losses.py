@@ -6,12 +6,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ...engine.backend import library
-from ...engine.functions.common import named
-from ...engine.functions.reductions import log_softmax
+from ...engine.arrays import library
+from ...engine.core.op import primitive
+from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
-from ...engine.registry import primitive
-from ...engine.tensor import Tensor
+from ...engine.pytorch.common import named
+from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
 from .ids import check_range, whole_ids
 

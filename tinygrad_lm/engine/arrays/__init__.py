@@ -1,0 +1,52 @@
+"""Facts about arrays, behind one door: libraries, devices, dtypes, what is process-wide, and which
+memory was written when. Gradients begin one floor up, in `core/`."""
+
+from .broadcasting import fit, sum_rows, sum_to
+from .devices import (
+    CPU,
+    device,
+    device_of,
+    get_default_device,
+    library_on,
+    set_default_device,
+    to_device,
+)
+from .dispatch import kernel, kernels_on, reference_only, with_kernels
+from .dtypes import (
+    DTYPES,
+    as_dtype,
+    bfloat16,
+    bool_,
+    dtype,
+    dtype_named,
+    dtype_of,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int32,
+    int64,
+    promote,
+    promote_types,
+    result_type,
+    set_default_dtype,
+    uint8,
+)
+from .inputs import explained, plain, upstream_gradient
+from .libraries import (
+    DEVICE_TYPES,
+    LIBRARIES,
+    ON_CUDA,
+    Array,
+    as_array,
+    broadcast_to,
+    cuda_is_available,
+    cupy,
+    library,
+    owner_of,
+    register_library,
+    to_numpy,
+    widened,
+)
+from .process import get_num_threads, keep_big_blocks, quietly, set_num_threads
+from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

@@ -1,0 +1,88 @@
+"""Where arrays live: devices by PyTorch's names, the default one, and moving arrays between them.
+Which library makes arrays there is asked of `libraries.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .libraries import DEVICE_TYPES, LIBRARIES, cupy, library, to_numpy
+
+
+class device:
+    """Where an array lives: `device("cpu")`, `device("cuda")`, `device("cuda", 1)`."""
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: str | device, index: int | None = None):
+        name = str(type)
+        kind, _, number = name.partition(":")
+        if kind not in ("cpu", "cuda", *DEVICE_TYPES.values()) or (number and not number.isdigit()):
+            raise RuntimeError(f"[device] must be 'cpu', 'cuda' or 'cuda:N', got {name!r}")
+        self.type = kind
+        self.index = int(number) if number else index
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index={self.index}"
+        return f"device(type='{self.type}'{index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            other = device(other)
+        return isinstance(other, device) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+CPU = device("cpu")
+
+
+class _State:
+    """Process-wide: where new tensors are made. From the environment at first: CuPy loads, or is
+    found missing, when the first tensor is made."""
+
+    default = device(os.environ.get("TINYGRAD_LM_DEVICE") or CPU)
+
+
+def device_of(array: Any) -> device:
+    kind = DEVICE_TYPES[type(array)]
+    return CPU if kind == "cpu" else device(kind, getattr(array.device, "id", 0))
+
+
+def get_default_device() -> device:
+    return _State.default
+
+
+def set_default_device(where: str | device) -> None:
+    """New tensors are made there. 'cuda' without a GPU is an error, never a silent fall-back."""
+    where = device(where)
+    library_on(where)
+    _State.default = where
+
+
+def library_on(where: device | str | None) -> Any:
+    """The array library that makes arrays on a device (None: the default device)."""
+    where = get_default_device() if where is None else device(where)
+    if where.type == "cuda":
+        cp = cupy()
+        cp.cuda.Device(where.index or 0).use()
+        return cp
+    for array_type, kind in DEVICE_TYPES.items():
+        if kind == where.type:
+            return LIBRARIES[array_type]
+    raise RuntimeError(f"[device] no array library is registered for {where}")
+
+
+def to_device(array: Any, where: device | str | None) -> Any:
+    """The same values as an array of that device's library; the array itself when it is there."""
+    if where is None and DEVICE_TYPES.get(type(array)) == _State.default.type == "cpu":
+        return array
+    target = library_on(where)
+    if library(array) is target:
+        return array
+    return target.asarray(to_numpy(array))

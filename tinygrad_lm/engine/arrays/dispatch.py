@@ -1,0 +1,61 @@
+"""`@kernel`: a faster way to a function of arrays, for one array type. Whoever can be made faster
+has a dict `kernels`; kernels register from outside, and nothing here imports one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+
+class _State:
+    """Process-wide."""
+
+    kernels_on = True
+
+
+def kernels_on() -> bool:
+    return _State.kernels_on
+
+
+class reference_only:
+    """Inside, no kernel is used, in any thread: every op runs as it is defined."""
+
+    def __enter__(self) -> None:
+        self.before, _State.kernels_on = _State.kernels_on, False
+
+    def __exit__(self, *exc: Any) -> None:
+        _State.kernels_on = self.before
+
+
+def kernel(target: Any, array_type: type) -> Callable:
+    """Register a faster way to an op, or to a function made by `with_kernels`, for one array type.
+
+    It gets the same inputs as arrays, None for those that a fused op was not given, and returns
+    what its target returns, or NotImplemented to leave the work to the kernel that was registered
+    before it, at last to the target's own function.
+    """
+
+    def register(f: Callable) -> Callable:
+        target.kernels.setdefault(array_type, []).insert(0, f)
+        return f
+
+    return register
+
+
+class with_kernels:
+    """A function of arrays that kernels may be faster at; the type of the first array decides."""
+
+    def __init__(self, function: Callable):
+        update_wrapper(self, function)
+        self.function = function
+        self.kernels: dict[type, list[Callable]] = {}
+
+    def __call__(self, array: Any, *rest: Any) -> Any:
+        if _State.kernels_on:
+            for way in self.kernels.get(type(array), ()):
+                found = way(array, *rest)
+                if found is not NotImplemented:
+                    return found
+        return self.function(array, *rest)

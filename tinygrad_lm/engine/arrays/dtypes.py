@@ -1,0 +1,140 @@
+"""Element types under PyTorch's names, and what comes out when they meet: PyTorch's promotion, not
+NumPy's. Arrays are known here by their dtype and number of axes only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+
+class dtype:
+    """An element type under PyTorch's name; `.np` is NumPy's. Category: 0 bool, 1 int, 2 float."""
+
+    __slots__ = ("category", "itemsize", "name", "np", "rank")
+
+    def __init__(self, name: str, np: Any, category: int, rank: int):
+        self.name, self.np, self.category, self.rank = name, numpy.dtype(np), category, rank
+        self.itemsize = self.np.itemsize
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == 2
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter, so that an op may ask a Tensor's dtype what it asks an array's."""
+        return self.np.kind
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> tuple:
+        return dtype_named, (self.name,)
+
+
+bool_ = dtype("bool", numpy.bool_, 0, 0)
+uint8 = dtype("uint8", numpy.uint8, 1, 1)
+int32 = dtype("int32", numpy.int32, 1, 2)
+int64 = dtype("int64", numpy.int64, 1, 3)
+float16 = dtype("float16", numpy.float16, 2, 4)
+float32 = dtype("float32", numpy.float32, 2, 6)
+float64 = dtype("float64", numpy.float64, 2, 7)
+DTYPES: dict[Any, dtype] = {
+    d.np: d for d in (bool_, uint8, int32, int64, float16, float32, float64)
+}
+try:  # the only bfloat16 NumPy has comes from ml_dtypes
+    import ml_dtypes
+
+    bfloat16: Any = dtype("bfloat16", ml_dtypes.bfloat16, 2, 5)
+    DTYPES[bfloat16.np] = bfloat16
+except ImportError:
+    bfloat16 = None
+
+
+class _State:
+    """Process-wide."""
+
+    default = float32
+
+
+def dtype_named(name: str) -> dtype:
+    return next(d for d in DTYPES.values() if d.name == name)
+
+
+def dtype_of(array: Any) -> dtype:
+    found = DTYPES.get(array.dtype)
+    if found is None:
+        names = ", ".join(d.name for d in DTYPES.values())
+        raise TypeError(f"[dtype] must be one of {names}, got NumPy's {array.dtype}; cast it first")
+    return found
+
+
+def as_dtype(kind: Any) -> dtype:
+    """One of our dtypes from itself, Python's float/int/bool, or anything NumPy accepts."""
+    if isinstance(kind, dtype):
+        return kind
+    try:
+        return DTYPES[numpy.dtype(kind)]
+    except (KeyError, TypeError):
+        names = ", ".join(d.name for d in DTYPES.values())
+        raise TypeError(f"[dtype] must be one of {names}, got {kind!r}") from None
+
+
+def get_default_dtype() -> dtype:
+    return _State.default
+
+
+def set_default_dtype(kind: dtype) -> None:
+    if not as_dtype(kind).is_floating_point:
+        raise TypeError(f"[set_default_dtype] must be a floating-point dtype, got {kind!r}")
+    _State.default = as_dtype(kind)
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest type that holds both: category first, then width (PyTorch's table)."""
+    if {a, b} == {float16, bfloat16}:
+        return float32
+    return max(a, b, key=lambda d: d.rank)
+
+
+def result_type(*operands: Any) -> dtype:
+    """PyTorch's rule: arrays decide; 0-d arrays and Python numbers only lift the category."""
+    levels: list[dtype | None] = [None, None, None]  # arrays, 0-d arrays, Python numbers
+    for x in operands:
+        if hasattr(x, "dtype"):
+            level, kind = (0 if x.ndim else 1), dtype_of(x)
+        else:
+            level, kind = 2, bool_ if isinstance(x, bool) else int64
+            if isinstance(x, float):
+                kind = get_default_dtype()
+        best = levels[level]
+        levels[level] = kind if best is None else promote_types(best, kind)
+    result: dtype | None = None
+    for found in levels:
+        if found is not None and (result is None or found.category > result.category):
+            result = found
+    if result is None:
+        raise TypeError("[result_type] needs a Tensor, an array or a number, got nothing")
+    return result
+
+
+def promote(name: str, arrays: list, to_float: bool) -> None:
+    """Bring arrays and Python numbers, in place in their list, to the one dtype that PyTorch would
+    compute in; with `to_float` integers become the default float. None is no operand."""
+    kinds = {x.dtype for x in arrays if hasattr(x, "dtype")}
+    numbers = any(type(x) in (bool, int, float) for x in arrays)
+    if len(kinds) == 1:
+        letter = next(iter(kinds)).kind
+        if letter == "f" or not (numbers or to_float):
+            return  # a Python number takes part in the arrays' own type
+    if any(x is None for x in arrays):
+        raise TypeError(f"[{name}] inputs must be Tensors, arrays or numbers, got None")
+    target = result_type(*arrays)
+    if to_float and not target.is_floating_point:
+        target = get_default_dtype()
+    for i, x in enumerate(arrays):
+        if type(x) in (bool, int, float):
+            arrays[i] = numpy.asarray(x).astype(target.np)[()]
+        elif x.dtype != target.np:
+            arrays[i] = x.astype(target.np)

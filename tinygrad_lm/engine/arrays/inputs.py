@@ -1,0 +1,72 @@
+"""What an op may be given beside Tensors, what a walk back may start with, and what an error inside
+an op means in terms of its inputs. No op is known here by more than its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from .devices import device_of
+from .dtypes import dtype_of
+from .libraries import LIBRARIES, library
+
+
+def plain(name: str, x: Any) -> Any:
+    """An input that is neither a Tensor nor None, as an array or a Python number."""
+    if type(x) in LIBRARIES:
+        dtype_of(x)  # an error for a dtype that is none of ours
+        return x
+    if isinstance(x, numpy.generic):
+        return x.item()
+    if isinstance(x, (bool, int, float)):
+        return x
+    if isinstance(x, numpy.ndarray):
+        return numpy.asarray(x)
+    raise TypeError(
+        f"[{name}] inputs must be Tensors, arrays or numbers, got {type(x).__name__}; "
+        "make a Tensor of it with tensor(...)"
+    )
+
+
+def explained(name: str, error: Exception, inputs: tuple) -> Exception:
+    """The error that NumPy or CuPy raised inside an op, as one that says what must hold and what
+    came. inputs: arrays, numbers and None."""
+    arrays = [x for x in inputs if type(x) in LIBRARIES]
+    if len({type(x) for x in arrays}) > 1:
+        where = " and ".join(dict.fromkeys(str(device_of(x)) for x in arrays))
+        return RuntimeError(
+            f"[{name}] all inputs must be on the same device, got {where}; move with .to()"
+        )
+    if str(error).startswith("["):
+        return error
+    if isinstance(error, TypeError):
+        found = [dtype_of(x) if type(x) in LIBRARIES else type(x).__name__ for x in inputs]
+        kind = RuntimeError if arrays and all(x.dtype == bool for x in arrays) else TypeError
+        return kind(
+            f"[{name}] inputs must have types it is defined for, "
+            f"got {' and '.join(map(str, found))}: {error}"
+        )
+    shapes = " and ".join(str(tuple(x.shape)) for x in arrays)
+    if isinstance(error, IndexError):
+        return IndexError(f"[{name}] positions must exist, got {shapes}: {error}")
+    return RuntimeError(f"[{name}] shapes must fit together, got {shapes}: {error}")
+
+
+def upstream_gradient(value: Any, g: Any) -> Any:
+    """The gradient to start from at `value`: g in its dtype, or 1 for a single element."""
+    if g is None:
+        if value.size != 1:
+            raise RuntimeError(
+                "[backward] without a gradient the tensor must be a scalar (grad can be "
+                f"implicitly created only for scalar outputs), got shape {tuple(value.shape)}; "
+                "pass gradient= or reduce it with sum() or mean()"
+            )
+        return library(value).ones(value.shape, value.dtype)
+    if tuple(g.shape) != tuple(value.shape):
+        raise RuntimeError(
+            f"[backward] gradient must have the tensor's shape {tuple(value.shape)}, "
+            f"got {tuple(g.shape)}"
+        )
+    return g if getattr(g, "array", g).dtype == value.dtype else g.astype(value.dtype)

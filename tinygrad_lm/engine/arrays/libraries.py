@@ -1,0 +1,97 @@
+"""Array libraries: the one place that tells NumPy from CuPy. Everything above asks `library(x)` for
+the module that made the array x and calls NumPy's names on it; nothing here knows a gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy
+
+# NumPy's array, or CuPy's, which has the same methods.
+Array: TypeAlias = numpy.ndarray
+
+# array type -> (library, device type). CuPy adds its line when it is first asked for.
+LIBRARIES: dict[type, Any] = {numpy.ndarray: numpy}
+DEVICE_TYPES: dict[type, str] = {numpy.ndarray: "cpu"}
+
+
+def register_library(array_type: type, library: Any, device_type: str) -> None:
+    """Teach the engine one more array type: its NumPy-like module and its device name."""
+    LIBRARIES[array_type] = library
+    DEVICE_TYPES[array_type] = device_type
+
+
+def library(x: Any) -> Any:
+    """The array library of x, found by its type; of a Tensor, NumPy's names over recorded ops."""
+    found = LIBRARIES.get(type(x))
+    if found is None:  # NumPy's arithmetic turns 0-d arrays into scalars
+        found = numpy if isinstance(x, numpy.generic) else x.library
+    return found
+
+
+def as_array(value: Any) -> Array:
+    """NumPy turns 0-d results into scalars; this turns them back into arrays."""
+    return value if type(value) in LIBRARIES else numpy.asarray(value)
+
+
+def owner_of(array: Array) -> Any:
+    """The array that owns the memory this array looks at."""
+    base = array.base
+    while base is not None:
+        if type(base) in LIBRARIES:
+            array = base
+        base = getattr(base, "base", None)  # NumPy's as_strided puts a dummy in between
+    return array
+
+
+def to_numpy(array: Any) -> numpy.ndarray:
+    if type(array) is numpy.ndarray:
+        return array
+    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+
+
+def cupy() -> Any:
+    """CuPy, imported on first use, or one clear error that names what to install."""
+    try:
+        import cupy as cp
+    except ImportError as error:
+        raise RuntimeError(
+            "[device] 'cuda' needs CuPy, which is not installed; "
+            "try: pip install 'tinygrad_lm[cuda12]' (or [cuda13], by your CUDA version)"
+        ) from error
+    if not cp.is_available():
+        raise RuntimeError("[device] 'cuda' needs a GPU and its driver, and CuPy found none")
+    if cp.ndarray not in LIBRARIES:
+        register_library(cp.ndarray, cp, "cuda")
+        for hook in ON_CUDA:
+            hook()
+    return cp
+
+
+def cuda_is_available() -> bool:
+    """Whether `cupy()` would give one."""
+    try:
+        cupy()
+    except RuntimeError:
+        return False
+    return True
+
+
+ON_CUDA: list[Any] = []  # called once when CuPy is first loaded: that is how its kernels register
+
+
+def broadcast_to(x: Any, shape: tuple) -> Any:
+    """x, of as many axes as `shape`, stretched along those where it has size 1; not to be written.
+    NumPy's own takes four times as long to start."""
+    if type(x) is not numpy.ndarray or not x.flags.c_contiguous:
+        return library(x).broadcast_to(x, shape)
+    steps = [0 if n == 1 else step for n, step in zip(x.shape, x.strides, strict=True)]
+    found = numpy.ndarray(shape, x.dtype, x, 0, steps)
+    found.flags.writeable = False
+    return found
+
+
+def widened(x: Any) -> Any:
+    """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
+    return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x

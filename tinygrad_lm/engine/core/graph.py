@@ -1,0 +1,173 @@
+"""The graph of a computation and the walk back through it: what micrograd's `backward` is, for
+arrays. No op is known here, and no mathematics beyond adding.
+
+A node keeps no value, only the pullbacks that turn its gradient into those of its parents. Nodes
+are numbered at birth, and a parent is older than its children. So taking the newest of the nodes
+that were reached is the reverse topological order, with no recursion and no separate sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from sys import getrefcount
+from typing import Any
+
+from ..arrays import LIBRARIES, Array, as_array, check_unwritten, clock, fit, writes
+
+
+class Node:
+    """One recorded op: who its parents are, and how a gradient is pulled back to each of them.
+
+    A parent is a Node, or a Tensor where the graph ends in a leaf, or None where no gradient is
+    wanted. `pullbacks` is a tuple with one function per parent, or one function for all of them.
+    `twice`: its pullbacks, and those of all nodes before it, are recorded ops themselves.
+    """
+
+    __slots__ = ("birth", "dtype", "hooks", "name", "parents", "pullbacks", "shape", "twice")
+
+    def __init__(self, name: str, out: Array, parents: tuple, pullbacks: Any, twice=False):
+        self.name, self.shape, self.dtype = name, out.shape, out.dtype
+        self.parents, self.pullbacks, self.twice = parents, pullbacks, twice
+        self.birth = next(clock)
+        self.hooks: list[Callable] | None = None
+
+
+def walk(
+    roots: Iterable[tuple[Any, Any]], retain_graph: bool = False, wanted: Any = None
+) -> dict[Any, Any]:
+    """Carry gradients from the roots to the leaves, the newest node first.
+
+    roots: pairs (node or leaf, gradient). Returned is the gradient of each leaf that was reached;
+    with `wanted`, of those nodes and leaves only. The arrays are the caller's to keep.
+    """
+    arrived: dict[Any, Sum] = {}  # node or leaf -> what its children have sent so far
+    newest: list[tuple[int, Node]] = []  # a heap of the nodes among them
+    found: dict[Any, Any] = {}
+
+    def deliver(target: Any, g: Any) -> None:
+        if target is None or g is None:
+            return
+        if target not in arrived:
+            arrived[target] = Sum(target)
+            if type(target) is Node:
+                heappush(newest, (-target.birth, target))
+        arrived[target].add(g)
+
+    for root, g in roots:
+        deliver(root, g)
+    while newest:
+        node = heappop(newest)[1]  # all its children are newer: they have sent what they have
+        g = hooked(node, arrived.pop(node).total())
+        if wanted is not None and node in wanted:
+            found[node] = g.copy() if type(g) in LIBRARIES else g
+        parents = node.parents
+        for parent, contribution in zip(parents, pull(node, g)):
+            deliver(parent, contribution)
+        if not retain_graph:
+            node.pullbacks = spent
+    g = contribution = None  # who still holds an array keeps it from being a leaf's own
+    for leaf, sum_at_leaf in arrived.items():
+        if wanted is None or leaf in wanted:
+            found[leaf] = sum_at_leaf.own(leaf)
+    return found
+
+
+def pull(node: Node, g: Any) -> Any:
+    """The gradients of node's parents, one each."""
+    if node.birth < writes.last:
+        check_unwritten(node.pullbacks, node.birth, node)
+    if type(g) not in LIBRARIES and not node.twice:
+        g = g.array  # of a Tensor, from a node whose pullbacks are recorded
+    pullbacks = node.pullbacks
+    if type(pullbacks) is tuple:
+        return [None if p is None else p(g) for p in pullbacks]
+    found = pullbacks(g)
+    found = found if isinstance(found, (tuple, list)) else (found,)
+    if len(found) != len(node.parents):
+        raise RuntimeError(
+            f"[{node.name}] a pullback must return one gradient per input: "
+            f"{len(node.parents)} inputs, {len(found)} gradients"
+        )
+    return found
+
+
+def hooked(target: Any, g: Any) -> Any:
+    """g after the hooks of a node or a leaf have seen it, and perhaps replaced it."""
+    for hook in target.hooks or ():
+        replaced = hook(g)
+        g = g if replaced is None else replaced
+    return g
+
+
+def spent(g: Any) -> Any:
+    """What stands in for the pullbacks of a node that was walked: they, and what they kept, go."""
+    raise RuntimeError(
+        "[backward] the graph must not have been freed: this part of it was already walked, and "
+        "what it kept is gone; pass retain_graph=True to the earlier backward to walk it twice"
+    )
+
+
+class Sparse:
+    """A gradient that is zero outside a region (`sparse.py` has such a class)."""
+
+    add_to: Callable[[Any], None]  # adds it, in place, to a whole array
+    total_of: Callable[[list], Any]  # the whole array that a list of such adds up to
+
+
+class Sum:
+    """What has arrived at a node or a leaf so far.
+
+    The first contribution is only borrowed: `add` hands one g to both its parents, and a pullback
+    may return what it keeps. So nothing is added in place into an array that somebody else holds.
+    """
+
+    __slots__ = ("like", "parts", "value")
+
+    def __init__(self, target: Any):
+        self.like = target if type(target) is Node else target.array
+        self.value: Any = None
+        self.parts: list[Sparse] = []  # collected until a dense one comes
+
+    def add(self, g: Any) -> None:
+        if isinstance(g, Sparse):
+            self.add_sparse(g)
+            return
+        if type(g) not in LIBRARIES or g.shape != self.like.shape or g.dtype is not self.like.dtype:
+            g = fit(g, self.like)
+        if self.total() is None:
+            self.value = g
+        elif type(g) not in LIBRARIES or type(self.value) not in LIBRARIES:
+            self.value = self.value + g  # a Tensor, which may be recorded: never changed in place
+        elif self.is_ours():
+            self.value += g
+        else:
+            self.value = as_array(self.value + g)
+
+    def add_sparse(self, g: Sparse) -> None:
+        if self.value is None:
+            self.parts.append(g)
+        else:
+            self.make_ours()
+            g.add_to(self.value)
+
+    def is_ours(self) -> bool:
+        """Nobody else holds the array (one reference is the slot's, one the question's) or looks
+        into it (a view holds what it is a view of)."""
+        return getrefcount(self.value) == 2 and self.value.base is None
+
+    def make_ours(self) -> None:
+        if type(self.value) in LIBRARIES and not self.is_ours():
+            self.value = self.value.copy()
+
+    def total(self) -> Any:
+        """The sum as one array; None if nothing has arrived."""
+        if self.parts:
+            self.value, self.parts = self.parts[0].total_of(self.parts), []
+        return self.value
+
+    def own(self, leaf: Any) -> Any:
+        """The total after the leaf's hooks, in memory that nobody else looks at."""
+        self.value = hooked(leaf, self.total())
+        self.make_ours()
+        return self.value

@@ -1,0 +1,130 @@
+"""Tensor: an array, a node in the graph, and a gradient. Entering the graph, leaving it and walking
+back are here. What else a Tensor can do is in `pytorch/`, and bound to this class from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..arrays import Array, mark_written, quietly, upstream_gradient
+from . import graph
+from .graph import Node
+from .recording import switched
+
+if TYPE_CHECKING:  # the methods, for type checkers and editors; at run time `methods.py` binds them
+    from ..pytorch.methods import Methods
+else:
+    Methods = object
+
+
+class Tensor(Methods):
+    """An array that may remember where it came from.
+
+    `array` is NumPy's or CuPy's. `node` is what computed it, None for a leaf; `needs_grad` says
+    whether a gradient is wanted, and `_grad` is what has arrived at a leaf. A view has the tensor
+    it looks into as its `base`, and has `seen` so many of the recorded writes, `version`, of it.
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "_grad", "array", "base", "hooks", "needs_grad", "node", "seen",
+        "version",
+    )  # fmt: skip
+    array: Array
+    node: Node | None
+    hooks: list[Callable] | None
+    _grad: Tensor | None
+    base: Tensor | None
+    library: Any  # NumPy's names over recorded ops: see `ops/over_tensors.py`
+    # What a view is a view of, and its new history after a write to that: see `inplace.py`.
+    look_into: Callable
+    refresh: Callable
+
+    @property
+    def requires_grad(self) -> bool:
+        if self.base is not None and self.seen != self.base.version:
+            self.refresh()
+        return self.needs_grad
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        self.requires_grad_(flag)
+
+    def detach(self) -> Tensor:
+        """The same memory outside the graph."""
+        return wrap(self.array)
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+    ) -> None:
+        """Add d self / d leaf into `.grad` of every leaf that requires it.
+
+        gradient: of self's shape; may be left out for one element (it is 1).
+        """
+        for leaf, g in gradients([self], [gradient], retain_graph, create_graph).items():
+            leaf.accumulate(g)
+
+    def accumulate(self, g: Any) -> None:
+        """Add an arriving gradient, which nobody else holds, to `.grad`."""
+        if isinstance(g, Tensor):
+            self._grad = g if self._grad is None else self._grad + g
+        elif self._grad is None:
+            self._grad = wrap(g)
+        else:
+            self._grad.array += g
+            mark_written(self._grad.array)
+
+
+def wrap(array: Array, kind: type[Tensor] = Tensor) -> Any:
+    """A Tensor around an array, outside the graph, sharing its memory."""
+    tensor = object.__new__(kind)
+    become(tensor, array)
+    return tensor
+
+
+def become(tensor: Tensor, array: Array) -> None:
+    tensor.array, tensor.needs_grad = array, False
+    tensor.node = tensor.hooks = tensor._grad = tensor.base = None
+    tensor.version = tensor.seen = 0
+
+
+def gradients(
+    tensors: list[Tensor],
+    upstream: list[Tensor | None],
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    wanted: Any = None,
+) -> dict[Any, Any]:
+    """The gradients that `graph.walk` finds, by node or leaf: arrays, with create_graph Tensors."""
+    roots = [
+        (t.node or t, start(t, g, create_graph)) for t, g in zip(tensors, upstream, strict=True)
+    ]
+    retain = create_graph if retain_graph is None else retain_graph
+    if create_graph:
+        return graph.walk(roots, retain, wanted)
+    with switched(recording=False):
+        found = quietly(graph.walk, roots, retain, wanted)
+    return {target: getattr(g, "array", g) for target, g in found.items()}
+
+
+def start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
+    """The gradient that a walk starts with at this tensor: an array, with create_graph a Tensor."""
+    if not tensor.requires_grad:
+        raise RuntimeError(
+            "[backward] the tensor must require a gradient, this one does not; was it computed "
+            "under no_grad, or from tensors without requires_grad=True?"
+        )
+    if create_graph and tensor.node is not None and not tensor.node.twice:
+        raise RuntimeError(
+            f"[create_graph] the forward pass must be recorded for it, but that of {tensor.node!r} "
+            "was not; compute it inside `with autograd.higher_order():`"
+        )
+    if gradient is not None and not isinstance(gradient, Tensor):
+        raise TypeError(f"[backward] gradient must be a Tensor, got {type(gradient).__name__}")
+    g = upstream_gradient(
+        tensor.array, gradient if create_graph else getattr(gradient, "array", None)
+    )
+    return wrap(g) if create_graph and not isinstance(g, Tensor) else g

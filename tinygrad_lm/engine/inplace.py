@@ -1,0 +1,214 @@
+"""Writing into tensors in place. A write changes memory that views share, so it gives the written
+tensor, and the tensor it looks into, a new history. A write must not make a gradient wrong: the
+walk checks that (`arrays/versions.py`), and writes into leaves are refused here.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+from .arrays import LIBRARIES, dtype_of, kept_arrays, library, mark_written, owner_of, quietly
+from .core.graph import Node
+from .core.recording import mode
+from .core.tensor import Tensor, wrap
+
+# Ops that NumPy and CuPy can write straight into their first input.
+IN_PLACE_UFUNCS = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide"}
+
+
+def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
+    """x becomes op(x, ...), in x's own memory, shape and dtype."""
+    recorded = _recorded(x, *others)
+    name = IN_PLACE_UFUNCS.get(op.__name__)
+    if name and not recorded and not settings and x.array.dtype.kind in "fV":
+        other = others[0].array if isinstance(others[0], Tensor) else others[0]
+        if type(other) in (type(x.array), float, int):
+            try:
+                quietly(getattr(library(x.array), name), x.array, other, x.array)
+            except ValueError as error:
+                raise _misfit(op.__name__, x, other) from error
+            mark_written(x.array)
+            return x
+    _check_leaf(x)
+    composed = recorded and isinstance(op, FunctionType)  # whose inner nodes may keep x
+    out = None if composed else op(x, *others, **settings)
+    if out is None or (out.node is not None and _keeps(out.node, x.array)):
+        # A pullback needs what is about to be overwritten: let it keep a copy.
+        others = tuple(_copy(o) if _shares(o, x) else o for o in others)
+        out = op(_copy(x), *others, **settings)
+    if out.array.shape != x.array.shape or not _writable(x):
+        raise _misfit(op.__name__, x, out.array)
+    if dtype_of(out.array).category > x.dtype.category:
+        raise RuntimeError(
+            f"[{op.__name__}_] the result is {out.dtype} and cannot be kept in {x.dtype}"
+        )
+    x.array[...] = out.array
+    _commit(x, out.node, recorded)
+    return x
+
+
+def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
+    """x[key] = value, recorded under a name."""
+    recorded = _recorded(x, value) and x.is_floating_point()
+    _check_leaf(x)
+    source = value.array if isinstance(value, Tensor) else value
+    if recorded and isinstance(value, Tensor) and _shares(value, x):
+        source = source.copy()
+    try:
+        x.array[key] = source
+    except IndexError as error:
+        raise IndexError(f"[setitem] the position must exist: {error}") from error
+    except (ValueError, TypeError) as error:
+        if not _writable(x):
+            raise _misfit("setitem", x, source) from error
+        shape = getattr(source, "shape", "a number")
+        raise RuntimeError(
+            f"[setitem] the value must fit the region {tuple(x.array[key].shape)}, got {shape}: "
+            f"{error}"
+        ) from error
+    node = None
+    if recorded:
+
+        def outside(g: Any) -> Any:
+            g = g.copy()
+            g[key] = 0
+            return g
+
+        parents = tuple(_parent(t) for t in (x, value))
+        node = Node(name, x.array, parents, (outside, lambda g: g[key]))
+        node.pullbacks = tuple(
+            None if p is None else f for p, f in zip(parents, node.pullbacks, strict=True)
+        )
+    _commit(x, node, recorded)
+
+
+def look_into(view: Tensor, other: Tensor) -> None:
+    """A view remembers the tensor whose memory it shares, if it does."""
+    if owner_of(view.array) is owner_of(other.array):
+        view.base = other if other.base is None else other.base
+        view.seen = view.base.version
+
+
+def regain_history(view: Tensor) -> None:
+    """Record a view anew from its base, after the base was written through another tensor."""
+    base = view.base
+    assert base is not None
+    view.seen = base.version
+    view.needs_grad = base.needs_grad
+    view.node = None
+    if base.needs_grad:
+        shape, strides, offset = view.array.shape, view.array.strides, _offset(view, base)
+        whole_shape, order = base.array.shape, _order(base)
+
+        def back(g: Any) -> Any:
+            whole = library(g).zeros(whole_shape, g.dtype, order=order)
+            _region(whole, shape, strides, offset)[...] += g
+            return whole
+
+        view.node = Node("AsStridedBackward0", view.array, (_parent(base),), (back,))
+
+
+def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
+    mark_written(x.array)
+    if not mode.recording:
+        return
+    if x.base is None:
+        if recorded:
+            x.node, x.needs_grad = node, node is not None
+            x.version += 1
+        return
+    base = x.base
+    if not (recorded or base.needs_grad):
+        return
+    # The pullbacks know the base's layout, not its memory: later writes to it do not concern them.
+    shape, strides, offset, order = x.array.shape, x.array.strides, _offset(x, base), _order(base)
+
+    def outside(g: Any) -> Any:
+        whole = g.copy(order=order)
+        _region(whole, shape, strides, offset)[...] = 0
+        return whole
+
+    def inside(g: Any) -> Any:
+        return _region(g.copy(order=order), shape, strides, offset)
+
+    pullbacks = (outside if base.needs_grad else None, inside if node is not None else None)
+    base.node = Node("CopySlices", base.array, (_parent(base), node), pullbacks)
+    base.needs_grad = True
+    base.version += 1
+    x.node, x.needs_grad, x.seen = node, node is not None, base.version
+
+
+def _region(whole: Any, shape: tuple, strides: tuple, offset: int) -> Any:
+    """The part of a buffer laid out like the base that a view of these strides looks at."""
+    lib = library(whole)
+    flat = lib.lib.stride_tricks.as_strided(whole, (whole.size,), (whole.itemsize,))
+    return lib.lib.stride_tricks.as_strided(flat[offset:], shape, strides)
+
+
+def _offset(view: Tensor, base: Tensor) -> int:
+    flags = base.array.flags
+    if not (flags.c_contiguous or flags.f_contiguous):
+        raise RuntimeError(
+            "[in-place] a recorded write through a view needs a base whose memory has no gaps; "
+            "write into the base itself, or clone() it first"
+        )
+    return (view.data_ptr() - base.data_ptr()) // view.array.itemsize
+
+
+def _order(base: Tensor) -> str:
+    return "C" if base.array.flags.c_contiguous else "F"
+
+
+def _parent(x: Any) -> Any:
+    return (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None
+
+
+def _recorded(*tensors: Any) -> bool:
+    if mode.recording:
+        for t in tensors:
+            if isinstance(t, Tensor) and (t.needs_grad if t.base is None else t.requires_grad):
+                return True
+    return False
+
+
+def _keeps(node: Node, array: Any) -> bool:
+    pullbacks = node.pullbacks if isinstance(node.pullbacks, tuple) else (node.pullbacks,)
+    owner = owner_of(array)
+    return any(owner_of(kept) is owner for p in pullbacks for kept in kept_arrays(p))
+
+
+def _shares(other: Any, x: Tensor) -> bool:
+    return isinstance(other, Tensor) and owner_of(other.array) is owner_of(x.array)
+
+
+def _copy(x: Tensor) -> Tensor:
+    copy = wrap(x.array.copy())
+    copy.node, copy.needs_grad = x.node, x.needs_grad
+    return copy
+
+
+def _check_leaf(x: Tensor) -> None:
+    if mode.recording:
+        for tensor, what in ((x, "a leaf"), (x.base, "a view of a leaf")):
+            if tensor is not None and tensor.requires_grad and tensor.node is None:
+                raise RuntimeError(
+                    f"[in-place] {what} Variable that requires grad must not be written in place "
+                    "while recording; do it under no_grad(), or through .data"
+                )
+
+
+def _writable(x: Tensor) -> bool:
+    return getattr(x.array.flags, "writeable", True)
+
+
+def _misfit(name: str, x: Tensor, other: Any) -> Exception:
+    if not _writable(x):
+        return RuntimeError(
+            f"[{name}] each element must have memory of its own, got an expanded tensor (or a "
+            f"read-only array) of shape {tuple(x.shape)}; clone() it first"
+        )
+    shape = tuple(other.shape) if type(other) in LIBRARIES else type(other).__name__
+    return RuntimeError(
+        f"[{name}_] the result must have the tensor's own shape {tuple(x.shape)}, got {shape}"
+    )

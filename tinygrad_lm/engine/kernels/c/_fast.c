@@ -1,0 +1,442 @@
+/* The compiled kernels as a Python module: what the loops of rows.h, attention.h and gemm.h do, on
+   float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
+   Whoever calls has checked meanings and lets nobody write meanwhile; here sizes are checked. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "vector.h"
+#include "pool.h"
+#include "rows.h"
+#include "attention.h"
+#include "gemm.h"
+#include "mersenne.h"
+
+#define MOST 12   /* arrays of one call */
+
+typedef struct {
+    Py_buffer views[MOST];
+    int count, wrong;
+} Arrays;
+
+static void release(Arrays *a) {
+    while (a->count) PyBuffer_Release(&a->views[--a->count]);
+}
+
+/* The memory of a contiguous array of `count` items of `size` bytes; NULL for an error. */
+static void *memory(Arrays *a, PyObject *array, Py_ssize_t count, int size, int flags) {
+    if (a->wrong || PyErr_Occurred()) return NULL;
+    Py_buffer *view = &a->views[a->count];
+    if (PyObject_GetBuffer(array, view, flags)) {
+        a->wrong = 1;
+        return NULL;
+    }
+    a->count++;
+    if (view->len == count * size) return view->buf;
+    PyErr_Format(PyExc_ValueError, "[kernel] an array must have %zd bytes, got %zd", count * size,
+                 view->len);
+    a->wrong = 1;
+    return NULL;
+}
+
+/* None where that may be, as NULL. */
+static void *optional(Arrays *a, PyObject *array, Py_ssize_t count, int size, int flags) {
+    return array == Py_None ? NULL : memory(a, array, count, size, flags);
+}
+
+static const float *in(Arrays *a, PyObject *array, Py_ssize_t count) {
+    return memory(a, array, count, 4, PyBUF_SIMPLE);
+}
+static float *out(Arrays *a, PyObject *array, Py_ssize_t count) {
+    return memory(a, array, count, 4, PyBUF_WRITABLE);
+}
+
+/* An array of float32 of this shape, with steps that are whole numbers of elements. */
+static Py_buffer *with_steps(Arrays *a, PyObject *array, int ndim, const long *shape, int flags) {
+    if (a->wrong || PyErr_Occurred()) return NULL;
+    Py_buffer *view = &a->views[a->count];
+    if (PyObject_GetBuffer(array, view, PyBUF_STRIDES | flags)) {
+        a->wrong = 1;
+        return NULL;
+    }
+    a->count++;
+    int good = view->ndim == ndim && view->itemsize == 4;
+    for (int i = 0; good && i < ndim; i++)
+        good = view->shape[i] == shape[i] && view->strides[i] % 4 == 0;
+    if (good) return view;
+    PyErr_SetString(PyExc_ValueError, "[kernel] shapes must fit together, and steps the elements");
+    a->wrong = 1;
+    return NULL;
+}
+
+/* (B, H, rows, n), n without gaps. */
+static Heads heads(Arrays *a, PyObject *array, long B, long H, long rows, long n, int flags) {
+    Py_buffer *view = with_steps(a, array, 4, (long[]){B, H, rows, n}, flags);
+    if (!view) return (Heads){0};
+    const Py_ssize_t *strides = view->strides;
+    if (n > 1 && strides[3] != 4) PyErr_SetString(PyExc_ValueError, "[kernel] rows must be dense");
+    return (Heads){view->buf, strides[0] / 4, strides[1] / 4, strides[2] / 4};
+}
+
+/* (rows, n) */
+static Matrix matrix(Arrays *a, PyObject *array, long rows, long n, int flags) {
+    Py_buffer *view = with_steps(a, array, 2, (long[]){rows, n}, flags);
+    if (!view) return (Matrix){0};
+    return (Matrix){view->buf, view->strides[0] / 4, view->strides[1] / 4};
+}
+
+/* Run without Python's lock. */
+static void run(Work work, void *job, long rows, long grain, int threads) {
+    Py_BEGIN_ALLOW_THREADS;
+    parallel(work, job, rows, grain, threads);
+    Py_END_ALLOW_THREADS;
+}
+
+/* Fewer numbers than this are done before a second thread has woken up. */
+static int threads_for(long numbers, int threads) { return numbers < 1 << 17 ? 1 : threads; }
+
+/* Of `rows` rows with n numbers each: how many make a range worth a thread's while. */
+static long grain_of(long n) { return n >= 8192 ? 1 : 8192 / (n ? n : 1); }
+
+static PyObject *end(Arrays *a) {
+    release(a);
+    if (a->wrong || PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
+#define ARGUMENTS PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count
+#define EXPECT(n)                                                                       \
+    Arrays a = {.count = 0};                                                            \
+    if (count != (n)) return PyErr_Format(PyExc_TypeError, "expected %d arguments", n); \
+    int next = 0;
+#define INT PyLong_AsLong(args[next++])
+#define FLOAT ((float)PyFloat_AsDouble(args[next++]))
+#define IN(n) in(&a, args[next++], n)
+#define OUT(n) out(&a, args[next++], n)
+#define MAYBE_IN(n) optional(&a, args[next++], n, 4, PyBUF_SIMPLE)
+#define MAYBE_OUT(n) optional(&a, args[next++], n, 4, PyBUF_WRITABLE)
+#define READY (!a.wrong && !PyErr_Occurred())
+
+/* norm(rows, n, threads, x, weight, bias, out, mean, scale, eps) */
+static PyObject *norm(ARGUMENTS) {
+    EXPECT(10);
+    long rows = INT, n = INT, threads = INT;
+    Norm w = {.n = n};
+    w.x = IN(rows * n), w.weight = MAYBE_IN(n), w.bias = MAYBE_IN(n), w.out = OUT(rows * n);
+    w.mean = MAYBE_OUT(rows), w.scale = OUT(rows), w.eps = FLOAT;
+    if (READY) run(norm_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
+/* norm_slopes(rows, n, threads, x, g, weight, mean, scale, dx, dweight, dbias) */
+static PyObject *norm_slopes(ARGUMENTS) {
+    EXPECT(11);
+    long rows = INT, n = INT, threads = INT, ranges = (rows + ROWS - 1) / ROWS;
+    Norm w = {.n = n};
+    w.x = IN(rows * n), w.g = IN(rows * n), w.weight = MAYBE_IN(n);
+    w.mean = MAYBE_IN(rows), w.scale = (float *)IN(rows), w.dx = OUT(rows * n);
+    float *dweight = MAYBE_OUT(n), *dbias = MAYBE_OUT(n), *parts = NULL;
+    if (READY && (dweight || dbias)) {
+        parts = malloc(8 * ranges * n);
+        if (!parts) PyErr_NoMemory();
+        w.dweight = dweight ? parts : NULL;
+        w.dbias = dbias ? parts + ranges * n : NULL;
+    }
+    if (READY) {
+        run(norm_backward, &w, rows, ROWS, threads_for(rows * n, threads));
+        if (dweight) add_up(dweight, w.dweight, ranges, n);
+        if (dbias) add_up(dbias, w.dbias, ranges, n);
+    }
+    free(parts);
+    return end(&a);
+}
+
+/* gelu(n, threads, x, g or None, out, tanh): the value, or with g the slope times g */
+static PyObject *gelu(ARGUMENTS) {
+    EXPECT(6);
+    long n = INT, threads = INT;
+    Gelu w = {0};
+    w.x = IN(n), w.g = MAYBE_IN(n), w.out = OUT(n);
+    int tanh_form = INT;
+    w.p = tanh_form ? TANH : NORMAL, w.powers = tanh_form ? 2 : sizeof NORMAL / sizeof *NORMAL;
+    if (READY) run(w.g ? gelu_backward : gelu_forward, &w, n, 8192, threads);
+    return end(&a);
+}
+
+/* softmax(rows, n, threads, x, out), and with g: softmax(rows, n, threads, result, out, g) */
+static PyObject *softmax(ARGUMENTS) {
+    EXPECT(6);
+    long rows = INT, n = INT, threads = INT;
+    Rows w = {.n = n};
+    w.x = IN(rows * n), w.out = OUT(rows * n), w.g = MAYBE_IN(rows * n);
+    Work work = w.g ? softmax_backward : softmax_forward;
+    if (READY) run(work, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
+/* tanh_slopes(n, threads, result, g, dx) */
+static PyObject *tanh_slopes(ARGUMENTS) {
+    EXPECT(5);
+    long n = INT, threads = INT;
+    Rows w = {0};
+    w.x = IN(n), w.g = IN(n), w.out = OUT(n);
+    if (READY) run(tanh_backward, &w, n, 16384, threads_for(n, threads));
+    return end(&a);
+}
+
+/* sum_rows(rows, n, threads, x, out): out (n,) = the sum of x's rows, in order */
+static PyObject *sum_rows(ARGUMENTS) {
+    EXPECT(5);
+    long rows = INT, n = INT, threads = INT;
+    Rows w = {.n = rows, .columns = n};
+    w.x = IN(rows * n), w.out = OUT(n);
+    if (READY) run(add_columns, &w, n, 256, threads_for(rows * n, threads));
+    return end(&a);
+}
+
+/* Whether all ids are in least ... n - 1, or the ignored one. */
+static int ids_fit(const int64_t *ids, long rows, long least, long n, int64_t ignored) {
+    int good = 1;
+    for (long r = 0; r < rows; r++) good &= (ids[r] >= least && ids[r] < n) || ids[r] == ignored;
+    return good;
+}
+
+/* cross_entropy(rows, n, threads, x, targets, ignored, shift): the sum of the losses and how many
+   count, or None for a target that is no class */
+static PyObject *cross_entropy(ARGUMENTS) {
+    EXPECT(7);
+    long rows = INT, n = INT, threads = INT, counted = 0;
+    CrossEntropy w = {.n = n};
+    w.x = IN(rows * n), w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
+    w.ignored = INT, w.shift = OUT(2 * rows);
+    int good = READY && ids_fit(w.targets, rows, 0, n, w.ignored);
+    double total = 0;
+    if (good) run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    for (long r = 0; good && r < rows; r++)
+        if (w.targets[r] != w.ignored) {
+            total += w.shift[2 * r + 1] + (w.shift[2 * r] - w.x[r * n + w.targets[r]]);
+            counted++;
+        }
+    PyObject *done = end(&a);
+    return done && good ? (Py_DECREF(done), Py_BuildValue("dl", total, counted)) : done;
+}
+
+/* cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, factor, dx) */
+static PyObject *cross_entropy_slopes(ARGUMENTS) {
+    EXPECT(9);
+    long rows = INT, n = INT, threads = INT;
+    CrossEntropy w = {.n = n};
+    w.x = IN(rows * n);
+    w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
+    w.ignored = INT, w.shift = (float *)IN(2 * rows), w.factor = FLOAT, w.dx = OUT(rows * n);
+    if (READY && !ids_fit(w.targets, rows, 0, n, w.ignored))
+        PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target was overwritten since forward");
+    if (READY)
+        run(cross_entropy_backward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
+/* drop(n, threads, x, keep, scale, out) */
+static PyObject *drop_elements(ARGUMENTS) {
+    EXPECT(6);
+    long n = INT, threads = INT;
+    Dropout w = {0};
+    w.x = IN(n), w.keep = memory(&a, args[next++], n, 1, PyBUF_SIMPLE);
+    w.scale = FLOAT, w.out = OUT(n);
+    if (READY) run(dropout, &w, n, 16384, threads_for(n, threads));
+    return end(&a);
+}
+
+/* add_rows(count, n, rows, threads, g, ids, total): total[ids[i]] += g[i], in order; ids below 0
+   count from the end */
+static PyObject *add_rows_(ARGUMENTS) {
+    EXPECT(7);
+    long rows_added = INT, n = INT, rows = INT, threads = INT;
+    AddRows w = {.count = rows_added, .n = n, .rows = rows};
+    w.g = IN(rows_added * n);
+    w.ids = memory(&a, args[next++], rows_added, 8, PyBUF_SIMPLE), w.total = OUT(rows * n);
+    if (READY && !ids_fit(w.ids, rows_added, -rows, rows, 0))
+        PyErr_SetString(PyExc_IndexError, "[embedding] an id is out of range");
+    long grain = rows_added * n < 65536 ? n : (n + threads - 1) / (threads > 0 ? threads : 1);
+    if (READY) run(add_rows, &w, n, grain, threads);
+    return end(&a);
+}
+
+/* adam(n, threads, p, g, m, v, most or None, shrink, pull, sign, b1, c1, b2, c2, rate, eps) */
+static PyObject *adam_(ARGUMENTS) {
+    EXPECT(16);
+    long n = INT, threads = INT;
+    Adam w = {0};
+    w.p = OUT(n), w.g = IN(n), w.m = OUT(n), w.v = OUT(n), w.most = MAYBE_OUT(n);
+    w.shrink = FLOAT, w.pull = FLOAT, w.sign = FLOAT, w.b1 = FLOAT, w.c1 = FLOAT, w.b2 = FLOAT;
+    w.c2 = FLOAT, w.rate = FLOAT, w.eps = FLOAT;
+    if (READY) run(adam, &w, n, 16384, threads);
+    return end(&a);
+}
+
+/* squares(n, threads, x): the sum of x x, in float64 */
+static PyObject *squares(ARGUMENTS) {
+    EXPECT(3);
+    long n = INT, threads = INT, ranges = (n + SQUARES - 1) / SQUARES;
+    Flat w = {0};
+    w.x = IN(n);
+    double total = 0, *parts = READY ? malloc(8 * (ranges + 1)) : NULL;
+    if (READY && !parts) PyErr_NoMemory();
+    if (READY) {
+        w.parts = parts;
+        run(add_squares, &w, n, SQUARES, threads_for(n, threads));
+        for (long i = 0; i < ranges; i++) total += parts[i];
+    }
+    free(parts);
+    PyObject *done = end(&a);
+    return done ? (Py_DECREF(done), PyFloat_FromDouble(total)) : NULL;
+}
+
+/* scale(n, threads, x, factor): x *= factor */
+static PyObject *scale(ARGUMENTS) {
+    EXPECT(4);
+    long n = INT, threads = INT;
+    Flat w = {0};
+    w.out = OUT(n), w.factor = FLOAT;
+    if (READY) run(multiply, &w, n, 32768, threads_for(n, threads));
+    return end(&a);
+}
+
+/* attention(B, H, T, S, D, E, threads, scale, causal, share, keep, q, k, v, out, shift), and for
+   backward also g, dq, dk, dv */
+static PyObject *attention(ARGUMENTS) {
+    int backward = count == 20;
+    EXPECT(backward ? 20 : 16);
+    long B = INT, H = INT, T = INT, S = INT, D = INT, E = INT, threads = INT;
+    Attention w = {.H = H, .T = T, .S = S, .D = D, .E = E};
+    w.scale = FLOAT;
+    w.causal = INT, w.share = FLOAT;
+    w.keep = optional(&a, args[next++], B * H * T * S, 1, PyBUF_SIMPLE);
+    w.q = heads(&a, args[next++], B, H, T, D, 0), w.k = heads(&a, args[next++], B, H, S, D, 0);
+    w.v = heads(&a, args[next++], B, H, S, E, 0);
+    w.out = heads(&a, args[next++], B, H, T, E, backward ? 0 : PyBUF_WRITABLE);
+    w.shift = OUT(B * H * T);
+    if (backward) {
+        w.g = heads(&a, args[next++], B, H, T, E, 0);
+        w.dq = heads(&a, args[next++], B, H, T, D, PyBUF_WRITABLE);
+        w.dk = heads(&a, args[next++], B, H, S, D, PyBUF_WRITABLE);
+        w.dv = heads(&a, args[next++], B, H, S, E, PyBUF_WRITABLE);
+    }
+    if (READY) run(backward ? attention_backward : attention_forward, &w, B * H, 1, threads);
+    if (w.failed) PyErr_NoMemory();
+    return end(&a);
+}
+
+/* matmul(m, n, k, threads, a, b, bias, sums, c): c = a b + bias, and the sums of a's rows */
+static PyObject *matmul(ARGUMENTS) {
+    EXPECT(9);
+    long m = INT, n = INT, k = INT, threads = INT;
+    Product w = {.m = m, .n = n, .k = k};
+    w.a = matrix(&a, args[next++], m, k, 0), w.b = matrix(&a, args[next++], k, n, 0);
+    w.bias = MAYBE_IN(n), w.sums = MAYBE_OUT(m);
+    w.c = matrix(&a, args[next++], m, n, PyBUF_WRITABLE);
+    int done = 1;
+    if (READY && (m < 1 || n < 1 || k < 1 || threads < 1 || (n > 1 && w.c.column != 1)))
+        PyErr_SetString(PyExc_ValueError, "[kernel] no size may be 0, and c must have dense rows");
+    if (m * n * k < 1 << 19) threads = 1;
+    if (READY) {
+        Py_BEGIN_ALLOW_THREADS;
+        if (!w.sums && (m * n * k < SMALL || (m <= NARROW && n <= NARROW)))
+            multiply_small(&w, threads);
+        else
+            done = multiply_matrices(&w, threads);
+        Py_END_ALLOW_THREADS;
+    }
+    if (!done) PyErr_NoMemory();
+    return end(&a);
+}
+
+/* keep_below(n, bound, keep, key, position): the new position */
+static PyObject *keep_below_(ARGUMENTS) {
+    EXPECT(5);
+    long n = INT;
+    uint64_t bound = PyLong_AsUnsignedLongLong(args[next++]);
+    uint8_t *keep = memory(&a, args[next++], n, 1, PyBUF_WRITABLE);
+    uint32_t *key = memory(&a, args[next++], WORDS, 4, PyBUF_WRITABLE);
+    long position = INT;
+    if (READY && (position < 0 || position > WORDS))
+        PyErr_SetString(PyExc_ValueError, "[bernoulli] the position must be in 0 ... 624");
+    if (READY) {
+        Py_BEGIN_ALLOW_THREADS;
+        position = keep_below(keep, n, bound, key, position);
+        Py_END_ALLOW_THREADS;
+    }
+    PyObject *done = end(&a);
+    return done ? (Py_DECREF(done), PyLong_FromLong(position)) : NULL;
+}
+
+#define KERNEL(name, function) {name, (PyCFunction)(void *)function, METH_FASTCALL, NULL}
+static PyMethodDef KERNELS[] = {
+    KERNEL("norm", norm),
+    KERNEL("norm_slopes", norm_slopes),
+    KERNEL("gelu", gelu),
+    KERNEL("softmax", softmax),
+    KERNEL("tanh_slopes", tanh_slopes),
+    KERNEL("sum_rows", sum_rows),
+    KERNEL("cross_entropy", cross_entropy),
+    KERNEL("cross_entropy_slopes", cross_entropy_slopes),
+    KERNEL("dropout", drop_elements),
+    KERNEL("add_rows", add_rows_),
+    KERNEL("adam", adam_),
+    KERNEL("squares", squares),
+    KERNEL("scale", scale),
+    KERNEL("attention", attention),
+    KERNEL("matmul", matmul),
+    KERNEL("keep_below", keep_below_),
+    {0},
+};
+static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_fast", NULL, -1, KERNELS};
+
+/* Compiled for the processor at hand (see setup.py): on a lesser one it must not even start. */
+static const char *missing(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#define NEEDED(name) \
+    if (!__builtin_cpu_supports(name)) return name;
+#if defined(__AVX512F__)
+    NEEDED("avx512f")
+#endif
+#if defined(__AVX512VL__)
+    NEEDED("avx512vl")
+#endif
+#if defined(__AVX512BW__)
+    NEEDED("avx512bw")
+#endif
+#if defined(__AVX512DQ__)
+    NEEDED("avx512dq")
+#endif
+#if defined(__AVX2__)
+    NEEDED("avx2")
+#endif
+#if defined(__FMA__)
+    NEEDED("fma")
+#endif
+#if defined(__BMI2__)
+    NEEDED("bmi2")
+#endif
+#if defined(__AVX__)
+    NEEDED("avx")
+#endif
+#endif
+    return NULL;
+}
+
+PyMODINIT_FUNC PyInit__fast(void) {
+    const char *what = missing();
+    if (what)
+        return PyErr_Format(PyExc_ImportError, "compiled for a processor with %s; reinstall", what);
+    pthread_atfork(NULL, NULL, forget_workers);
+    if (pthread_key_create(&scratch_key, free)) return PyErr_NoMemory();
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module) PyModule_AddStringConstant(module, "VERSION", VERSION);
+    if (module) PyModule_AddIntConstant(module, "LANES", LANES);
+#if defined(Py_GIL_DISABLED)
+    if (module) PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
+    return module;
+}

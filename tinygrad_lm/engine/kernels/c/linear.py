@@ -1,0 +1,75 @@
+"""Products of matrices by the loops of `gemm.h`, which add a layer's bias as they write and, for
+large layers, sum up its gradient as they read. It knows no layer and no optimiser.
+"""
+
+import numpy
+
+from ...arrays import get_num_threads, kernel
+from ...ops import fused
+from ...ops import linear as ops
+from . import fast
+
+LARGE = 1 << 22  # multiplications
+
+
+def product(a, b, bias=None, sums=None):
+    """a (m, k) @ b (k, n) + bias; `sums`, where given, becomes the sums of the rows of a."""
+    if not (a.flags.aligned and b.flags.aligned):
+        a, b = a.copy(), b.copy()
+    (m, k), n = a.shape, b.shape[1]
+    out = numpy.empty((m, n), numpy.float32)
+    fast.matmul(m, n, k, get_num_threads(), a, b, bias, sums, out)
+    return out
+
+
+@kernel(ops.matmul, numpy.ndarray)
+def matmul(x, y):
+    """x (..., m, k) @ y (k, n). Few rows or columns are left to NumPy's BLAS, which has loops of
+    their own for them."""
+    if x.ndim < 2 or y.ndim != 2 or x.dtype.char != "f" or y.dtype.char != "f":
+        return NotImplemented
+    if x.shape[-1] != len(y) or min(x.shape + y.shape) < 4:
+        return NotImplemented
+    if x.ndim == 2:
+        return product(x, y), (lambda g: product(g, y.T), lambda g: product(x.T, g))
+    shape, rows = x.shape, x.reshape(-1, len(y))
+    out = product(rows, y)
+    outputs = out.shape
+    return out.reshape(*shape[:-1], -1), (
+        lambda g: product(g.reshape(outputs), y.T).reshape(shape),
+        lambda g: product(rows.T, g.reshape(outputs)),
+    )
+
+
+@kernel(fused.linear, numpy.ndarray)
+def linear(x, weight, bias=None):
+    """x (..., C) @ weight (D, C).T + bias (D,)."""
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:] or min(weight.shape) < 4:
+        return NotImplemented
+    if x.dtype.char != "f" or weight.dtype.char != "f" or x.size < 4 * x.shape[-1]:
+        return NotImplemented
+    if bias is not None:
+        if bias.shape != weight.shape[:1] or bias.dtype.char != "f":
+            return NotImplemented
+        bias = numpy.ascontiguousarray(bias)
+    shape, rows = x.shape, x.reshape(-1, x.shape[-1])
+    out = product(rows, weight.T, bias)
+    outputs, sums = out.shape, {}
+
+    def dx(g):
+        return product(g.reshape(outputs), weight).reshape(shape)
+
+    def dweight(g):
+        if bias is None or x.size * len(weight) < LARGE:
+            return product(g.reshape(outputs).T, rows)
+        found = numpy.empty(bias.shape, bias.dtype)
+        slope = product(g.reshape(outputs).T, rows, sums=found)
+        sums.clear()
+        sums[id(g)] = found
+        return slope
+
+    def dbias(g):  # which `dweight` has found on its way, if it was called for this g just before
+        found = sums.pop(id(g), None)
+        return g if found is None else found  # the walk sums it up
+
+    return out.reshape(*shape[:-1], len(weight)), (dx, dweight, dbias)

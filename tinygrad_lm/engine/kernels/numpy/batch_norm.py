@@ -1,0 +1,35 @@
+"""Batch norm of (N, C): sums over the batch are products with a vector of ones. Other shapes are
+left to the composition."""
+
+import numpy
+
+from ...arrays import kernel
+from ...ops import fused
+from .blocks import floating
+
+
+@kernel(fused.batch_norm, numpy.ndarray)
+def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
+    """x (N, C) by the batch's own statistics."""
+    if x.ndim != 2 or mean is not None or not floating(x, weight, bias) or not x.size:
+        return NotImplemented
+    if any(p is not None and p.shape != x.shape[1:] for p in (weight, bias)):
+        return NotImplemented
+    average = numpy.full(len(x), 1 / len(x), x.dtype)
+    normal = x - average @ x
+    scale = 1 / numpy.sqrt(average @ (normal * normal) + eps)
+    scale = scale.astype(x.dtype)
+    normal *= scale
+    out = normal.copy() if weight is None else normal * weight
+    if bias is not None:
+        out += bias
+
+    def pullback(g):
+        # dx = scale w * (g - mean(g) - normal * mean(g normal))
+        dbias, dweight = average @ g, average @ (g * normal)
+        dx = g - dbias
+        dx -= normal * dweight
+        dx *= scale if weight is None else scale * weight
+        return dx, dweight * len(g), dbias * len(g)
+
+    return out, pullback

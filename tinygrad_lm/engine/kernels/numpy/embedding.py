@@ -1,0 +1,32 @@
+"""Rows of a table, and their gradient added up in a fixed order: as a product with the one-hot
+matrix where the table is small, by sorting the ids where it is not. No atomics, no `add.at`."""
+
+import numpy
+
+from ...arrays import kernel
+from ...ops import fused
+from ...ops.index import sum_rows
+from .blocks import floating
+
+ONE_HOT = 1 << 18  # entries of a one-hot matrix up to which the product is faster than sorting
+
+
+@kernel(fused.embedding, numpy.ndarray)
+def embedding(weight, *, ids):
+    """weight (V, C) at integer ids of any shape."""
+    rows = len(weight)
+    if weight.ndim != 2 or not floating(weight) or not ids.size:
+        return NotImplemented
+    if ids.min() < 0 or ids.max() >= rows:
+        return NotImplemented  # the composition counts from the end, or says which id is wrong
+    flat = ids.reshape(-1)
+
+    def dweight(g):
+        g = g.reshape(len(flat), -1)
+        if len(flat) * rows > ONE_HOT:
+            return sum_rows(g, flat, rows)
+        one_hot = numpy.zeros((rows, len(flat)), g.dtype)
+        one_hot[flat, numpy.arange(len(flat))] = 1
+        return one_hot @ g
+
+    return weight.take(flat, axis=0).reshape(*ids.shape, -1), (dweight,)

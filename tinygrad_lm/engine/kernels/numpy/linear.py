@@ -1,0 +1,33 @@
+"""x W^T + b with all leading axes of x flattened, so that each product is one matrix product. It
+knows no layer and no optimiser."""
+
+import numpy
+
+from ...arrays import kernel
+from ...ops import fused
+from .blocks import floating
+
+
+@kernel(fused.linear, numpy.ndarray)
+def linear(x, weight, bias=None):
+    """x (..., C) @ weight (D, C).T + bias (D,)."""
+    if weight.ndim != 2 or not floating(x, weight, bias) or x.shape[-1:] != weight.shape[1:]:
+        return NotImplemented
+    if not x.size or not weight.size or (bias is not None and bias.shape != weight.shape[:1]):
+        return NotImplemented
+    shape, rows = x.shape, x.reshape(-1, x.shape[-1])
+    out = rows @ weight.T
+    if bias is not None:
+        out += bias
+    outputs = out.shape
+
+    def dx(g):
+        return (g.reshape(outputs) @ weight).reshape(shape)
+
+    def dweight(g):
+        return g.reshape(outputs).T @ rows
+
+    def dbias(g):
+        return numpy.ones(outputs[0], g.dtype) @ g.reshape(outputs)
+
+    return out.reshape(*shape[:-1], len(weight)), (dx, dweight, dbias)

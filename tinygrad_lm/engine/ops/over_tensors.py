@@ -1,0 +1,103 @@
+"""The door to second derivatives: ops over Tensors. Inside `higher_order()` an op's own function
+runs on Tensors, so that its pullbacks are recorded ops too; `library(x)` of a Tensor then answers
+with NumPy's names over ops. No op is added here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from ..arrays import LIBRARIES
+from ..core.graph import Node
+from ..core.op import Op
+from ..core.recording import switched
+from ..core.tensor import Tensor, wrap
+from . import elementwise, linear, reduce, shape
+
+
+def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
+    """op(*inputs) with a node whose pullbacks can be differentiated: see `mode.create_graph`."""
+    try:
+        with switched(create_graph=None):
+            value, pullbacks = op.function(*inputs, **settings)
+    except (AttributeError, TypeError, KeyError, NotImplementedError) as error:
+        raise NotImplementedError(
+            f"[{op.name}] has no second derivative; leave `higher_order` for this part"
+        ) from error
+    result = wrap(value.array)
+    if pullbacks is None:
+        return result
+    pullbacks = op.keep_wanted(pullbacks, parents)
+    if type(pullbacks) is tuple:
+        pullbacks = tuple([p and _of_tensors(p) for p in pullbacks])
+    else:
+        pullbacks = _of_tensors(pullbacks)
+    twice = all(p.twice for p in parents if type(p) is Node)
+    result.node = Node(op.name, value.array, tuple(parents), pullbacks, twice)
+    result.needs_grad = True
+    return result
+
+
+def _of_tensors(pullback: Callable) -> Callable:
+    """In an ordinary walk g is an array."""
+    return lambda g: pullback(g if isinstance(g, Tensor) else wrap(g))
+
+
+# ---------------------------------------------------------------- NumPy's names over ops
+
+
+def _like(make: str) -> Any:
+    def function(x: Any, *rest: Any) -> Tensor:
+        array = x.array
+        return wrap(getattr(LIBRARIES[type(array)], make)(array, *rest))
+
+    return function
+
+
+def _where(condition: Any, x: Any, y: Any) -> Tensor:
+    mask = condition.array if isinstance(condition, Tensor) else condition
+    lib = LIBRARIES[type(mask)]
+    x, y = (v if isinstance(v, Tensor) else wrap(lib.asarray(v, "float64")) for v in (x, y))
+    return elementwise.where(x, y, condition=mask)
+
+
+def _reducer(op: Any) -> Any:
+    return lambda x, axis=None, keepdims=False: op(x, axis=axis, keepdims=keepdims)
+
+
+_UNARY = "exp expm1 log log2 log10 log1p sqrt sin cos tanh erf abs sign floor ceil isfinite"
+_QUESTIONS = {
+    "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
+    "greater_equal": "ge", "logical_and": "logical_and", "bitwise_and": "bitwise_and",
+    "invert": "bitwise_not",
+}  # fmt: skip
+Tensor.library = SimpleNamespace(
+    **{name: getattr(elementwise, name) for name in _UNARY.split()},
+    **{name: getattr(elementwise, ours) for name, ours in _QUESTIONS.items()},
+    rint=elementwise.round,
+    clip=lambda x, low, high: elementwise.clamp(x, min=low, max=high),
+    asarray=lambda number, dtype: number,
+    copy=lambda x, order="K": elementwise.clone(x),
+    amax=_reducer(reduce.amax),
+    amin=_reducer(reduce.amin),
+    cumsum=lambda x, axis: reduce.cumsum(x, axis=axis),
+    take_along_axis=lambda x, ids, axis: reduce.take_along_axis(x, indices=ids, axis=axis),
+    transpose=lambda x, axes: shape.transpose(x, axes=tuple(axes)),
+    tile=lambda x, counts: shape.tile(x, counts=counts),
+    where=_where,
+    maximum=lambda x, y: elementwise.maximum(x, y if isinstance(y, Tensor) else x * 0 + y),
+    minimum=lambda x, y: elementwise.minimum(x, y if isinstance(y, Tensor) else x * 0 + y),
+    zeros_like=_like("zeros_like"),
+    ones_like=_like("ones_like"),
+    broadcast_to=lambda x, size: shape.broadcast_to(x, shape=tuple(size)),
+    flip=lambda x, axis: shape.flip(x, axis=axis),
+    roll=lambda x, shift, axis: shape.roll(x, shift=shift, axis=axis),
+    tril=lambda x, diagonal: shape.tril(x, diagonal=diagonal),
+    triu=lambda x, diagonal: shape.triu(x, diagonal=diagonal),
+    repeat=lambda x, count, axis: shape.repeat(x, count=count, axis=axis),
+    concatenate=lambda xs, axis: shape.concatenate(*xs, axis=axis),
+    stack=lambda xs, axis: shape.stack(*xs, axis=axis),
+    einsum=lambda equation, *xs: linear.einsum(*xs, equation=equation),
+)

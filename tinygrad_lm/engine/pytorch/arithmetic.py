@@ -1,0 +1,242 @@
+"""Elementwise functions in PyTorch's spelling, where it differs from the op's own. The
+mathematics and its pullbacks are in `ops/elementwise.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from .. import arrays
+from ..arrays import library
+from ..core.recording import mode
+from ..core.tensor import Tensor, wrap
+from ..ops import elementwise as ops
+from .common import as_tensor, named, raw
+from .conversions import cast
+from .ordering import nonzero
+
+
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    return ops.add(input, other if alpha == 1 else ops.mul(other, alpha))
+
+
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
+
+
+def rsub(input: Tensor, other: Any) -> Tensor:
+    """other - input, as Python calls it for `1 - x`."""
+    return named(ops.sub(other, input), "RsubBackward1")
+
+
+def rdiv(input: Tensor, other: Any) -> Tensor:
+    """other / input, as Python calls it for `1 / x`."""
+    return named(ops.div(other, input), "MulBackward0")
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other; rounding_mode "floor" and "trunc" keep the dtype of the operands."""
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode not in (None, "trunc"):
+        raise RuntimeError(f"[div] rounding_mode must be 'floor' or 'trunc', got {rounding_mode!r}")
+    out = ops.div(input, other)
+    if rounding_mode is None:
+        return out
+    whole = arrays.result_type(raw(input), raw(other))
+    return named(cast(trunc(out), whole), "DivBackward2")
+
+
+def _integers(*operands: Any) -> bool:
+    for x in map(raw, operands):
+        if type(x) is float or (hasattr(x, "dtype") and x.dtype.kind not in "biu"):
+            return False
+    return True
+
+
+def _check_divisor(name: str, input: Any, other: Any) -> None:
+    """No integer stands for x / 0, and NumPy and CuPy would answer 0."""
+    if _integers(input, other) and bool(numpy.any(arrays.to_numpy(as_tensor(other).array) == 0)):
+        raise RuntimeError(
+            f"[{name}] an integer divisor must not be zero, got one that is; float()?"
+        )
+
+
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """input / other, rounded down."""
+    _check_divisor("floor_divide", input, other)
+    return ops.floor_divide(input, other)
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent; one of them may be a number."""
+    if _integers(input, exponent) and bool((as_tensor(exponent).array < 0).any()):
+        raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
+    out = ops.pow(input, exponent)
+    if out.array.dtype.char == "b":  # NumPy's int8, which is no dtype here
+        raise NotImplementedError("[pow] needs a number to take part, got two of bool; use long()?")
+    if out.node is not None and isinstance(exponent, Tensor):
+        out.node.name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"
+    return out
+
+
+def rpow(input: Tensor, other: Any) -> Tensor:
+    return pow(other, input)
+
+
+def square(input: Tensor) -> Tensor:
+    return named(ops.square(input), "PowBackward0")
+
+
+def exp2(input: Tensor) -> Tensor:
+    """2 ** input."""
+    return named(ops.pow(2.0, input), "Exp2Backward0")
+
+
+def trunc(input: Tensor) -> Tensor:
+    """The integer part: rounded towards zero."""
+    return named(ops.mul(ops.sign(input), ops.floor(ops.abs(input))), "TruncBackward0")
+
+
+def frac(input: Tensor) -> Tensor:
+    """What trunc leaves."""
+    return named(ops.sub(input, trunc(input)), "FracBackward0")
+
+
+def remainder(input: Any, other: Any) -> Tensor:
+    """input - other floor(input / other): the sign is other's, as Python's % has it."""
+    _check_divisor("remainder", input, other)
+    out = ops.remainder(input, other)
+    return named(out, "RemainderBackward1") if isinstance(other, Tensor) else out
+
+
+def fmod(input: Tensor, other: Any) -> Tensor:
+    """The remainder with the sign of input, as C's fmod."""
+    kind = arrays.result_type(raw(input), raw(other))
+    whole = cast(trunc(ops.div(input, other)), kind)
+    out = ops.sub(input, ops.mul(whole, other))
+    return named(out, f"FmodBackward{1 if isinstance(other, Tensor) else 0}")
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """input + weight (end - input)."""
+    out = ops.add(input, ops.mul(weight, ops.sub(end, input)))
+    return named(out, f"LerpBackward{1 if isinstance(weight, Tensor) else 0}")
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value tensor1 tensor2."""
+    return named(add(input, ops.mul(tensor1, tensor2), alpha=value), "AddcmulBackward0")
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """input + value tensor1 / tensor2."""
+    return named(add(input, ops.div(tensor1, tensor2), alpha=value), "AddcdivBackward0")
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Elements below min become min, above max become max; outside the gradient is 0."""
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        out = input if min is None else ops.maximum(input, as_tensor(min, input))
+        out = out if max is None else ops.minimum(out, as_tensor(max, input))
+        return named(out, "ClampBackward0")
+    if min is None and max is None:
+        raise RuntimeError("[clamp] at least one of min and max must be given, got neither")
+    bounds = [bound for bound in (min, max) if bound is not None]
+    input = cast(input, arrays.result_type(input.array, *bounds))  # a float bound lifts integers
+    return named(ops.clamp(input, min=min, max=max), "ClampBackward1")
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    return named(clamp(input, min), "ClampMinBackward0")
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    return named(clamp(input, None, max), "ClampMaxBackward0")
+
+
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """input where the condition holds, other elsewhere; with the condition alone, its positions."""
+    if input is None:
+        return nonzero(as_tensor(condition), as_tuple=True)
+    mask = raw(as_tensor(condition))
+    if mask.dtype != bool:
+        raise RuntimeError(f"[where] the condition must be boolean, got {arrays.dtype_of(mask)}")
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        input = as_tensor(input, as_tensor(condition))
+    return ops.where(input, other, condition=mask)
+
+
+def where_of(input: Tensor, condition: Any, other: Any) -> Tensor:
+    """`where` as a method of what is taken where the condition holds."""
+    return where(condition, input, other)
+
+
+def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
+    """value where the boolean mask holds."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"[masked_fill] value must be a number or a 0-d tensor, got {tuple(value.shape)}"
+            )
+        filled = ops.where(cast(value, input.dtype), input, condition=raw(mask))
+        return named(filled, "MaskedFillBackward1")
+    return ops.masked_fill(input, mask=raw(mask), value=value)
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like input, all one value."""
+    lib, size = library(input.array), getattr(value, "ndim", 0)
+    if size or not isinstance(value, (Tensor, int, float, numpy.generic)):
+        kind = RuntimeError if size else TypeError
+        raise kind(f"[fill] value must be a number or a 0-d tensor, got {value!r:.60}")
+    if mode.recording and (input.requires_grad or getattr(value, "requires_grad", False)):
+        whole = masked_fill(input, lib.ones(input.array.shape, bool), value)
+        return named(whole, "FillBackward2")
+    return as_tensor(lib.full_like(input.array, raw(value)))
+
+
+def zero(input: Tensor) -> Tensor:
+    """A tensor like input, all zero."""
+    return named(fill(input, 0), "ZeroBackward0")
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest integer, halves to the even one; with decimals, of 10**decimals parts."""
+    if not input.is_floating_point():
+        return ops.clone(input)
+    if not decimals:
+        return ops.round(input)
+    return named(ops.round(input * 10.0**decimals) / 10.0**decimals, "RoundBackward1")
+
+
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+    """Whether |input - other| <= atol + rtol |other| everywhere."""
+    return bool(isclose(input, other, rtol, atol).array.all())
+
+
+def _pair(name: str, *inputs: Any) -> list:
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"[{name}] needs two Tensors, got {type(x).__name__}")
+    return [x.array for x in inputs]
+
+
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> Tensor:
+    """|input - other| <= atol + rtol |other|, elementwise."""
+    a, b = _pair("isclose", input, other)
+    if a.dtype != b.dtype:
+        raise RuntimeError(
+            f"[isclose] both dtypes must be equal, got {a.dtype} and {b.dtype}; cast?"
+        )
+    try:
+        return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol))
+    except ValueError as error:
+        raise RuntimeError(f"[isclose] shapes must fit together: {error}") from error
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether shapes and all elements are the same."""
+    a, b = _pair("equal", input, other)
+    return a.shape == b.shape and bool((a == b).all())

@@ -1,0 +1,176 @@
+"""What the functions below share: reading `dim` as PyTorch reads it, making Tensors of anything,
+and PyTorch's names for recorded ops. No function of its own computes anything."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy
+
+from .. import arrays
+from ..arrays import LIBRARIES
+from ..core.tensor import Tensor, wrap
+
+
+def raw(x: Any) -> Any:
+    """The array of a Tensor, anything else as it is."""
+    return x.array if isinstance(x, Tensor) else x
+
+
+def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
+    """A Tensor of a Tensor, an array, a number or nested lists of them."""
+    if isinstance(x, Tensor):
+        return x
+    if type(x) in LIBRARIES:
+        arrays.dtype_of(x)
+        return wrap(x)
+    where = None if like is None else like.device
+    return wrap(arrays.to_device(to_array(x), where))
+
+
+def _plain_data(data: Any) -> Any:
+    """Nested lists in which tensors of one element have become numbers."""
+    if isinstance(data, Tensor):
+        if data.numel() != 1:
+            raise ValueError(
+                f"[tensor] lists may hold tensors of one element, got shape {tuple(data.shape)}; "
+                "join larger ones with stack(...)"
+            )
+        return data.item()
+    if not isinstance(data, (list, tuple)):
+        return data
+    kinds = set(map(type, data))
+    if not any(issubclass(kind, (list, tuple, Tensor)) for kind in kinds):
+        return data
+    return [_plain_data(x) for x in data]
+
+
+def to_array(data: Any, dtype: arrays.dtype | None = None) -> numpy.ndarray:
+    """Python data as NumPy: floats become the default dtype, integers int64, as in PyTorch."""
+    if isinstance(data, Tensor):
+        found = arrays.to_numpy(data.array)
+    elif isinstance(data, numpy.ndarray) or type(data) in LIBRARIES:
+        found = arrays.to_numpy(data)
+    else:
+        data = _plain_data(data)
+        try:
+            found = numpy.array(data)
+        except ValueError as error:
+            raise ValueError(f"[tensor] nested lists must be regular: {error}") from error
+        if dtype is None and found.dtype == numpy.float64 and not isinstance(data, numpy.generic):
+            parts = data if isinstance(data, (list, tuple)) else ()
+            kinds = {x.dtype for x in parts if isinstance(x, (numpy.ndarray, numpy.generic))}
+            kind = numpy.result_type(*kinds) if kinds else found.dtype
+            if not kinds or kind.kind != "f":
+                kind = arrays.get_default_dtype().np
+            found = numpy.array(data, kind)
+        elif found.dtype.kind in "USO":
+            wrong = (
+                RuntimeError if found.dtype == object else ValueError if found.ndim else TypeError
+            )
+            raise wrong(f"[tensor] data must be numbers, got {type(data).__name__}: {data!r:.60}")
+        elif not found.size and isinstance(data, (list, tuple)):
+            found = found.astype(arrays.get_default_dtype().np)
+    if dtype is not None:
+        made = found.astype(dtype.np)
+        written = not isinstance(data, (Tensor, *LIBRARIES))
+        if written and found.dtype.kind == "i" and dtype.np.kind in "iu" and found.size:
+            limit = numpy.iinfo(dtype.np).max  # negative numbers wrap around, as in PyTorch
+            for worst in (found.max(), -1 - found.min()):
+                if worst > limit:
+                    raise RuntimeError(
+                        f"[tensor] {dtype} must hold every number, got one beyond {limit}"
+                    )
+        return made
+    arrays.dtype_of(found)
+    return found
+
+
+def axis_of(x: Any, dim: int, name: str, extra: int = 0) -> int:
+    """One dim as a non-negative axis. extra: how many axes more than x has are allowed."""
+    n = x.ndim + extra
+    n = max(n, 1)
+    if type(dim) is not int:
+        try:
+            dim = operator.index(dim)
+        except TypeError as error:
+            raise TypeError(f"[{name}] dim must be an integer, got {dim!r:.60}") from error
+    if not -n <= dim < n:
+        raise IndexError(f"[{name}] dim must be in -{n} ... {n - 1}, got {dim}")
+    return dim % n
+
+
+def axes_of(x: Any, dim: Any, name: str) -> Any:
+    """dim as NumPy's axis: None, an int, or a tuple without repeats."""
+    if dim is None or (isinstance(dim, (tuple, list)) and not dim):
+        return None
+    if isinstance(dim, (tuple, list)):
+        axes = tuple(axis_of(x, d, name) for d in dim)
+        if len(set(axes)) != len(axes):
+            raise RuntimeError(f"[{name}] each dim must appear once, got {tuple(dim)}")
+        return axes if x.ndim else None
+    axis = axis_of(x, dim, name)
+    return axis if x.ndim else None
+
+
+def check_some(x: Tensor, name: str, dim: Any = None) -> None:
+    """Extremes need elements to choose from: along dim, or somewhere if there is no dim."""
+    if not (x.array.size if dim is None or not x.ndim else x.array.shape[dim]):
+        kind = RuntimeError if dim is None and not name.startswith("arg") else IndexError
+        raise kind(f"[{name}] needs at least one element, got shape {tuple(x.shape)}")
+
+
+def numpy_names(function: Callable) -> Callable:
+    """Accept NumPy's axis= and keepdims= beside PyTorch's dim= and keepdim=."""
+
+    @wraps(function)
+    def accepting(*args: Any, **kwargs: Any) -> Any:
+        if "axis" in kwargs:
+            kwargs["dim"] = kwargs.pop("axis")
+        if "keepdims" in kwargs:
+            kwargs["keepdim"] = kwargs.pop("keepdims")
+        return function(*args, **kwargs)
+
+    return accepting
+
+
+def named(out: Tensor, name: str) -> Tensor:
+    """Give a recorded op the name that PyTorch prints for it."""
+    if out.node is not None:
+        out.node.name = name
+    return out
+
+
+def sizes(given: tuple, by_name: Any = None) -> tuple:
+    """view(2, 3), view((2, 3)), view(torch.Size) and view(size=(2, 3)) all mean the same."""
+    given = given if by_name is None else (by_name,)
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    try:
+        return tuple(map(operator.index, given))
+    except TypeError as error:
+        raise TypeError(f"[size] sizes must be integers, got {given!r:.60}") from error
+
+
+class ReturnType(tuple):
+    """Several results with names, e.g. `.values` and `.indices`; prints as PyTorch's."""
+
+    name: str
+    fields: tuple[str, ...]
+
+    def __getattr__(self, field: str) -> Any:
+        if field in self.fields:
+            return self[self.fields.index(field)]
+        raise AttributeError(f"[{self.name}] has {', '.join(self.fields)}, not {field!r}")
+
+    def __repr__(self) -> str:
+        rows = ",\n".join(f"{f}={x!r}" for f, x in zip(self.fields, self, strict=True))
+        return f"torch.return_types.{self.name}(\n{rows})"
+
+    @staticmethod
+    def of(name: str, **fields: Any) -> ReturnType:
+        kind = type(name, (ReturnType,), {"name": name, "fields": tuple(fields)})
+        return kind(fields.values())

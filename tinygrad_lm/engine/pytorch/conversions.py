@@ -1,0 +1,105 @@
+"""The same values as another dtype or on another device, in PyTorch's spelling. The ops that do it
+are `astype` and `copy_to`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import arrays
+from ..arrays import library
+from ..core.tensor import Tensor
+from ..ops import elementwise as ops
+from ..ops.shape import copy_to
+from .common import named
+
+TO_OPTIONS = {"dtype", "device", "copy", "non_blocking", "memory_format"}
+
+
+def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Another dtype or device or both: to(torch.float64), to("cuda"), to(other), to(dtype=...)."""
+    dtype, device = kwargs.get("dtype"), kwargs.get("device")
+    if kwargs.keys() - TO_OPTIONS:
+        raise TypeError(f"[to] options must be among {sorted(TO_OPTIONS)}, got {sorted(kwargs)}")
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, (str, arrays.device)):
+            device = arg
+        elif not isinstance(arg, bool) and arg is not None:
+            dtype = arg
+    out = cast(input, dtype) if dtype is not None else input
+    if device is not None and arrays.library_on(device) is not library(out.array):
+        out = copy_to(out, device=device)
+    if kwargs.get("copy") and out is input:
+        return named(ops.clone(input), "ToCopyBackward0")
+    return out
+
+
+def cast(input: Tensor, dtype: Any) -> Tensor:
+    """The values in another dtype; the tensor itself where it has that dtype already."""
+    kind = arrays.as_dtype(dtype)
+    if input.array.dtype == kind.np:
+        return input
+    return named(ops.astype(input, dtype=kind.np), "ToCopyBackward0")
+
+
+def to_float32(input: Tensor) -> Tensor:
+    return cast(input, arrays.float32)
+
+
+def to_float64(input: Tensor) -> Tensor:
+    return cast(input, arrays.float64)
+
+
+def to_float16(input: Tensor) -> Tensor:
+    return cast(input, arrays.float16)
+
+
+def to_bfloat16(input: Tensor) -> Tensor:
+    return cast(input, "bfloat16")
+
+
+def to_int64(input: Tensor) -> Tensor:
+    return cast(input, arrays.int64)
+
+
+def to_int32(input: Tensor) -> Tensor:
+    return cast(input, arrays.int32)
+
+
+def to_uint8(input: Tensor) -> Tensor:
+    return cast(input, arrays.uint8)
+
+
+def to_bool(input: Tensor) -> Tensor:
+    return cast(input, arrays.bool_)
+
+
+def to_cpu(input: Tensor) -> Tensor:
+    return to(input, "cpu")
+
+
+def to_cuda(input: Tensor, device: Any = None) -> Tensor:
+    return to(input, "cuda" if device is None else device)
+
+
+def to_pinned(input: Tensor) -> Tensor:
+    """The tensor itself: no memory is pinned here."""
+    return input
+
+
+def type_as(input: Tensor, other: Tensor) -> Tensor:
+    return cast(input, other.dtype)
+
+
+OLD_NAMES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
+    "int64": "Long", "int32": "Int", "uint8": "Byte", "bool": "Bool",
+}  # fmt: skip
+
+
+def type_of(input: Tensor, dtype: Any = None) -> Any:
+    """The old name of the type, or a cast."""
+    if dtype is not None:
+        return cast(input, dtype)
+    return f"torch.{'cuda.' if input.is_cuda else ''}{OLD_NAMES[input.dtype.name]}Tensor"

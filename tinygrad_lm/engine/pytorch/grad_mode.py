@@ -1,0 +1,95 @@
+"""PyTorch's switches for recording: `no_grad` and its relatives, as context managers and
+decorators. What they switch is `core/recording.py`'s `mode`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..core.recording import mode, switched
+from ..ops.over_tensors import record
+
+
+class _Switch(switched):
+    """One of the switches below: a context manager, and a decorator with or without brackets."""
+
+    setting: tuple[str, Any]
+
+    def __new__(cls, function: Any = None) -> Any:
+        switch = object.__new__(cls)
+        switch.__init__()  # type: ignore[misc]
+        return switch(function) if callable(function) else switch
+
+    def __init__(self, function: Any = None):
+        name, value = self.setting
+        super().__init__(**{name: value})
+
+    def __call__(self, function: Callable) -> Callable:
+        if inspect.isgeneratorfunction(function):
+            return self._around_each_step(function)
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+    def _around_each_step(self, function: Callable) -> Callable:
+        """A generator runs in pieces; between them its caller's setting holds."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Iterator:
+            steps = function(*args, **kwargs)
+            while True:
+                with type(self)():
+                    try:
+                        found = next(steps)
+                    except StopIteration as end:
+                        return end.value
+                yield found
+
+        return wrapped
+
+
+class no_grad(_Switch):
+    """Nothing inside is recorded for backward: `with no_grad():` or `@no_grad()`."""
+
+    setting = ("recording", False)
+
+
+class enable_grad(_Switch):
+    """Recording inside, also within `no_grad`."""
+
+    setting = ("recording", True)
+
+
+class inference_mode(no_grad):
+    """The same as `no_grad` here."""
+
+
+class higher_order(_Switch):
+    """Record so that gradients can be differentiated again: every pullback inside is itself made of
+    recorded ops. Use it around the forward pass, then `grad(..., create_graph=True)`."""
+
+    setting = ("create_graph", record)
+
+
+class set_grad_enabled:
+    """Recording on or off by a flag, at once; as a context manager it is undone at the end."""
+
+    def __init__(self, enabled: bool):
+        self.before = mode.recording
+        mode.recording = bool(enabled)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        mode.recording = self.before
+
+
+def is_grad_enabled() -> bool:
+    return mode.recording

@@ -1,0 +1,160 @@
+"""Reading and writing at positions, in PyTorch's spelling. Keys become NumPy keys here; what
+they do to values and gradients is in `ops/index.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from .. import arrays
+from ..arrays import library, library_on
+from ..core.tensor import Tensor, wrap
+from ..inplace import set_item
+from ..ops import index as ops
+from ..ops.elementwise import clone
+from ..ops.fused import embedding
+from ..ops.reduce import take_along_axis
+from . import keys
+from .common import as_tensor, axis_of, named, raw
+from .shapes import broadcast_tensors
+
+
+def getitem(input: Tensor, key: Any) -> Tensor:
+    """input[key]: a view for integers, slices, None and ..., a copy where arrays take part."""
+    if type(key) is Tensor and type(key.array) is numpy.ndarray is type(input.array):
+        ids = key.array
+        if ids.ndim and ids.dtype.kind == "i" and input.array.ndim:
+            if input.array.ndim == 2 and input.array.dtype.char == "f":  # rows of a table
+                return named(embedding(input, ids=ids), "IndexBackward0")
+            return named(ops.getitem(input, key=(ids,)), "IndexBackward0")
+    parts = keys.parse(input, key)
+    apart = keys.split(parts)
+    if apart is not None:
+        return getitem(getitem(input, apart[0]), apart[1])
+    out = ops.getitem(input, key=parts)
+    if out.node is not None:
+        bare = not isinstance(key, tuple)
+        out.node.name = keys.name_of_read(input.array.shape, parts, bare)
+    return out
+
+
+def setitem(input: Tensor, key: Any, value: Any) -> None:
+    """input[key] = value: a number, or anything that broadcasts to input[key]."""
+    key = keys.parse(input, key)
+    apart = keys.split(key)
+    if apart is not None:
+        return setitem(getitem(input, apart[0]), apart[1], value)
+    if not isinstance(value, (Tensor, int, float)):
+        value = as_tensor(value, input)
+    if isinstance(value, Tensor) and type(value.array) is not type(input.array):
+        if value.array.ndim:
+            raise RuntimeError(
+                f"[setitem] the value must be on {input.device}, it is on {value.device}; use .to()"
+            )
+        value = value.to(input.device)
+    if isinstance(value, Tensor) and value.array.ndim and value.array.shape[0] == 1:
+        try:
+            axes = getattr(input.array[key], "ndim", 0)  # PyTorch drops leading axes of size 1
+        except IndexError:
+            axes = value.array.ndim  # set_item says what is wrong
+        while value.array.ndim > axes and value.array.shape[0] == 1:
+            value = value.reshape(value.array.shape[1:])
+    set_item(input, key, value, keys.name_of_write(input, key))
+
+
+def _indices(index: Any, name: str) -> Any:
+    index = raw(as_tensor(index))
+    if index.dtype.kind not in "iu":
+        raise RuntimeError(
+            f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
+        )
+    return index
+
+
+def gather(input: Tensor, dim: int, index: Any) -> Tensor:
+    """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
+    axis, index = axis_of(input, dim, "gather"), _indices(index, "gather")
+    return ops.gather(input, indices=index, axis=axis) if input.ndim else input
+
+
+def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tensor:
+    """`gather` whose indices broadcast; the flattened tensor without dim."""
+    indices = _indices(indices, "take_along_dim")
+    if dim is None:
+        input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
+    axis = axis_of(input, dim, "take_along_dim")
+    return named(take_along_axis(input, indices=indices, axis=axis), "GatherBackward0")
+
+
+def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
+    """input plus src added at index along dim; positions that repeat add up, in order."""
+    axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add")
+    return ops.scatter_add(input, src, indices=index, axis=axis)
+
+
+def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+    """input with src (or one value) written at index along dim."""
+    axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter")
+    ops.check_bounds(index, input.array.shape[axis], "scatter")
+    source = value if src is None else src
+    if isinstance(source, Tensor) and source.ndim:
+        source = source[tuple(slice(0, n) for n in index.shape)]
+    out = clone(input)
+    out[ops.grids_along(index, axis)] = source
+    return named(out, "ScatterBackward0" if isinstance(source, Tensor) else "ScatterBackward1")
+
+
+def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """input plus the slices of source added at index along dim; those that repeat add up."""
+    axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
+    ops.check_bounds(index, input.array.shape[axis], "index_add")
+    along = [-1 if i == axis else 1 for i in range(input.ndim)]
+    spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
+    source = source if alpha == 1 else source * alpha
+    return named(ops.scatter_add(input, source, indices=spread, axis=axis), "IndexAddBackward0")
+
+
+def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
+    """Whole slices of input along dim."""
+    axis, index = axis_of(input, dim, "index_select"), _indices(index, "index_select").reshape(-1)
+    return named(ops.take(input, indices=index, axis=axis), "IndexSelectBackward0")
+
+
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, in one row."""
+    if mask.dtype is not arrays.bool_:
+        raise RuntimeError(
+            f"[masked_select] mask must be boolean, got {mask.dtype}; compare first?"
+        )
+    input, mask = broadcast_tensors(input, mask)
+    return named(getitem(input, mask), "MaskedSelectBackward0")
+
+
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
+    """int64 zeros with a one at each id: (...) -> (..., num_classes)."""
+    ids = _indices(input, "one_hot")
+    lib = library(ids)
+    if num_classes == -1:
+        if not ids.size:
+            raise RuntimeError("[one_hot] num_classes must be given for an empty tensor")
+        num_classes = int(ids.max()) + 1
+    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
+        raise RuntimeError(
+            f"[one_hot] ids must be in 0 ... {num_classes - 1}, "
+            f"got {int(ids.min())} ... {int(ids.max())}"
+        )
+    return wrap((ids[..., None] == lib.arange(num_classes)).astype("int64"))
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A Tensor on the memory of any array that speaks DLPack."""
+    if not hasattr(source, "__dlpack_device__"):
+        raise TypeError(f"[from_dlpack] needs an array with DLPack, got {type(source).__name__}")
+    lib = library_on("cpu" if source.__dlpack_device__()[0] == 1 else "cuda")
+    return as_tensor(lib.from_dlpack(source))
+
+
+def copy(input: Tensor) -> Tensor:
+    """The same values in memory of its own; gradients pass through."""
+    return clone(input)

@@ -1,0 +1,149 @@
+"""Joining, cutting, repeating and reordering along axes, in PyTorch's spelling. Pieces are views;
+whatever joins or repeats copies."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from .. import arrays
+from ..core.tensor import Tensor
+from ..ops import shape as ops
+from .common import axes_of, axis_of, named, numpy_names, sizes
+from .shapes import flatten
+
+
+@numpy_names
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Joined along an existing axis."""
+    tensors = _some(tensors, "cat")
+    kept = [x for x in tensors if x.array.shape != (0,)] or tensors[:1]  # torch skips empty ones
+    if len({x.array.dtype for x in kept}) > 1:
+        kind = arrays.result_type(*[x.array for x in kept])
+        kept = [x.to(kind) for x in kept]
+    if any(x.array.ndim == 0 for x in kept):
+        raise RuntimeError("[cat] 0-d tensors cannot be joined along an axis they lack; use stack")
+    axis = axis_of(kept[0], dim, "cat")
+    return named(ops.concatenate(*kept, axis=axis), "CatBackward0")
+
+
+@numpy_names
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Joined along a new axis; all shapes must be equal."""
+    tensors = _some(tensors, "stack")
+    shapes = {tuple(x.array.shape) for x in tensors}
+    if len(shapes) > 1:
+        raise RuntimeError(f"[stack] all shapes must be equal, got {sorted(shapes)}")
+    return ops.stack(*tensors, axis=axis_of(tensors[0], dim, "stack", extra=1))
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined row by row; a vector is one row."""
+    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in _some(tensors, "vstack")])
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined column by column; vectors end to end."""
+    tensors = _some(tensors, "hstack")
+    return cat(tensors, dim=0 if tensors[0].ndim < 2 else 1)
+
+
+def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+    tensors = tensors if isinstance(tensors, Tensor) else list(tensors)
+    if isinstance(tensors, Tensor) or not all(isinstance(x, Tensor) for x in tensors):
+        raise TypeError(f"[{name}] needs a list or tuple of Tensors, got {tensors!r:.80}")
+    if not tensors:
+        kind = ValueError if name == "cat" else RuntimeError  # as PyTorch has it
+        raise kind(f"[{name}] needs at least one tensor, got an empty list")
+    return tensors
+
+
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """`length` positions of dim from `start` on, as a view."""
+    axis = axis_of(input, dim, "narrow")
+    size = input.array.shape[axis]
+    start = start + size if start < 0 else start
+    if not 0 <= start <= start + length <= size:
+        raise RuntimeError(
+            f"[narrow] start and length must stay within {size}, got {start} and {length}"
+        )
+    return named(input[(slice(None),) * axis + (slice(start, start + length),)], "SliceBackward0")
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """The slice at one position of dim, without that axis, as a view."""
+    axis = axis_of(input, dim, "select")
+    return input[(slice(None),) * axis + (int(index),)]
+
+
+def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of split_size along dim (the last may be smaller), or of the sizes listed."""
+    axis = axis_of(input, dim, "split")
+    total = input.array.shape[axis]
+    if isinstance(split_size, int):
+        if split_size < 1:
+            raise RuntimeError(f"[split] split_size must be positive, got {split_size}")
+        pieces = [min(split_size, total - i) for i in range(0, total, split_size)] or [0]
+        name = "SplitBackward0"
+    else:
+        pieces, name = [int(n) for n in split_size], "SplitWithSizesBackward0"
+        if builtins.sum(pieces) != total:
+            raise RuntimeError(f"[split] sizes must add up to {total}, got {pieces}")
+    ends = [builtins.sum(pieces[: i + 1]) for i in range(len(pieces))]
+    return tuple(
+        named(narrow(input, axis, end - n, n), name) for n, end in zip(pieces, ends, strict=True)
+    )
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` pieces of equal size along dim (the last may be smaller)."""
+    if chunks < 1:
+        raise RuntimeError(f"[chunk] chunks must be positive, got {chunks}")
+    size = input.array.shape[axis_of(input, dim, "chunk")]
+    return split(input, max(-(-size // chunks), 1), dim)
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along dim, without that axis."""
+    axis = axis_of(input, dim, "unbind")
+    lead = (slice(None),) * axis
+    return tuple(
+        named(input[(*lead, i)], "UnbindBackward0") for i in range(input.array.shape[axis])
+    )
+
+
+def repeat(input: Tensor, *given: Any, repeats: Any = None) -> Tensor:
+    """The whole tensor repeated along each axis."""
+    counts = sizes(given, repeats)
+    if len(counts) < input.ndim:
+        raise RuntimeError(f"[repeat] needs a count for each of {input.ndim} dims, got {counts}")
+    return named(ops.tile(input, counts=counts), "RepeatBackward0")
+
+
+def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+    """Each element repeated `repeats` times along dim (the flattened tensor by default)."""
+    if dim is None:
+        input, dim = flatten(input), 0
+    axis = axis_of(input, dim, "repeat_interleave")
+    return named(ops.repeat(input, count=int(repeats), axis=axis), "ViewBackward0")
+
+
+def tile(input: Tensor, *repeats: Any) -> Tensor:
+    """`repeat`, with ones added in front of too few counts."""
+    counts = sizes(repeats)
+    return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
+
+
+def flip(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
+    return ops.flip(input, axis=axes_of(input, sizes(given, dims), "flip"))
+
+
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Elements shifted along dims, those pushed out coming back in (flattened without dims)."""
+    shift = shifts if isinstance(shifts, int) else tuple(shifts)
+    if isinstance(shift, tuple) and len(shift) > 1 and len(shift) != len(sizes((dims or (),))):
+        raise RuntimeError(f"[roll] each shift must have its dim, got {shift} and {dims}")
+    if isinstance(shift, tuple) and len(shift) == 1:
+        shift, dims = shift[0], dims if dims is None or isinstance(dims, int) else dims[0]
+    return ops.roll(input, shift=shift, axis=axes_of(input, dims, "roll"))

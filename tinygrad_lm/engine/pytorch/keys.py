@@ -1,0 +1,129 @@
+"""What stands between the brackets of x[...]: PyTorch's reading of a key, in terms NumPy and CuPy
+understand, and the names PyTorch prints for the result. It reads and writes nothing itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from .. import arrays
+from ..arrays import LIBRARIES, library
+from ..core.tensor import Tensor
+from ..ops.index import check_bounds, is_basic
+from .common import as_tensor
+
+
+def parse(x: Tensor, key: Any) -> tuple:
+    """A key of Tensors, lists, numbers and slices as a tuple NumPy reads the same way."""
+    parts = key if isinstance(key, tuple) else (key,)
+    made: tuple[Any, ...] = tuple([k if type(k) is int else _part(x, k) for k in parts])
+    shape, axis = x.array.shape, 0
+    on_cuda = type(x.array) is not numpy.ndarray
+    for i, k in enumerate(made):
+        if k is Ellipsis:
+            axis = len(shape) - sum(_axes(rest) for rest in made[i + 1 :])
+            continue
+        if on_cuda and type(k) in LIBRARIES and k.dtype.kind in "iu" and axis < len(shape):
+            check_bounds(k, shape[axis], "index", first=-shape[axis])
+        axis += _axes(k)
+    if axis > len(shape):
+        raise IndexError(f"[index] too many indices: {axis} for shape {tuple(shape)}")
+    return made
+
+
+def _axes(k: Any) -> int:
+    """How many axes of the tensor a part stands for."""
+    if k is None or k is Ellipsis or isinstance(k, bool):
+        return 0
+    return k.ndim if type(k) in LIBRARIES and k.dtype == bool else 1
+
+
+def _part(x: Tensor, k: Any) -> Any:
+    if k is None or k is Ellipsis or isinstance(k, bool):
+        return k
+    if isinstance(k, slice):
+        return _slice(k)
+    if isinstance(k, Tensor):
+        k = k.array
+    elif isinstance(k, (list, range, tuple)):
+        k = library(x.array).asarray(numpy.asarray(as_tensor(list(k)).array))
+        k = k if k.size else k.astype("int64")
+    elif isinstance(k, (int, numpy.integer)):
+        return int(k)
+    elif type(k) not in LIBRARIES:
+        raise (TypeError if isinstance(k, str) else IndexError)(
+            f"[index] must be integers, slices, None, ..., lists or tensors, got {k!r:.60}"
+        )
+    if k.dtype.kind not in "iub":
+        raise IndexError(f"[index] index tensors must be integer or boolean, got {k.dtype}")
+    if k.ndim == 0 and k.dtype != bool:
+        return int(k)
+    if type(k) is not type(x.array):
+        k = arrays.to_device(k, x.device)  # PyTorch allows cpu indices into a cuda tensor
+    return k
+
+
+def _slice(k: slice) -> slice:
+    if k.step is not None and int(k.step) < 1:
+        raise ValueError(f"[index] a slice's step must be positive, got {k.step}; use flip()")
+    if k.start.__class__ is Tensor or k.stop.__class__ is Tensor:
+        return slice(*(None if b is None else int(b) for b in (k.start, k.stop, k.step)))
+    return k
+
+
+def split(key: tuple) -> tuple[tuple, tuple] | None:
+    """Integers beside index arrays as two keys, to be used one after the other: PyTorch takes the
+    integers first, as views, while NumPy would make them arrays. None where one key will do."""
+    if int not in map(type, key) or is_basic(key):
+        return None
+    first: list[Any] = []
+    second: list[Any] = []
+    for k in key:
+        if type(k) in LIBRARIES or isinstance(k, bool):
+            first += [slice(None)] * _axes(k)
+            second.append(k)
+        else:
+            first.append(k)
+            if type(k) is not int:
+                second.append(Ellipsis if k is Ellipsis else slice(None))
+    return tuple(first), tuple(second)
+
+
+def _active(shape: tuple, key: tuple) -> list:
+    """The parts that change something: all but ... and slices over a whole axis."""
+    kept, axis = [], 0
+    for i, k in enumerate(key):
+        if k is Ellipsis:
+            axis = len(shape) - sum(_axes(rest) for rest in key[i + 1 :])
+            continue
+        whole = (
+            isinstance(k, slice)
+            and k.start in (None, 0)
+            and k.step in (None, 1)
+            and (k.stop is None or k.stop >= shape[axis])
+        )
+        if not whole:
+            kept.append(k)
+        axis += _axes(k)
+    return kept
+
+
+def name_of_read(shape: tuple, key: tuple, bare: bool) -> str:
+    """What PyTorch calls x[key]; bare: the key was no tuple."""
+    if not is_basic(key):
+        return "IndexBackward0"
+    active = list(key) if bare and isinstance(key[0], slice) else _active(shape, key)
+    if not active:
+        return "AliasBackward0"
+    if active[-1] is None:
+        return "UnsqueezeBackward0"
+    return "SelectBackward0" if isinstance(active[-1], int) else "SliceBackward0"
+
+
+def name_of_write(x: Tensor, key: tuple) -> str:
+    """What PyTorch calls x after x[key] = ...: a write to a part, to all, or at index arrays."""
+    active = _active(x.array.shape, key)
+    if x.base is not None or not all(type(k) in LIBRARIES for k in active):
+        return "CopySlices"
+    return "IndexPutBackward0" if active else "CopyBackwards"

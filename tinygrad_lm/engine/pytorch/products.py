@@ -1,0 +1,131 @@
+"""Products of vectors and matrices in PyTorch's spelling, and the fused layer functions' doors.
+Ranks are sorted out here, products are made in `ops/linear.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import arrays
+from ..core.tensor import Tensor
+from ..ops import linear as ops
+from ..ops.elementwise import mul
+from ..ops.reduce import sum as sum_op
+from .common import as_tensor, named
+from .shapes import diagonal, squeeze, unsqueeze
+
+
+def matmul(input: Any, other: Any) -> Tensor:
+    """input @ other in all ranks: dot, matrix-vector, matrix-matrix, broadcast batches of them."""
+    if not isinstance(input, Tensor) or not isinstance(other, Tensor):
+        input, other = as_tensor(input), as_tensor(other)
+    n, m = input.array.ndim, other.array.ndim
+    if n == 2 and m == 2:
+        return named(ops.matmul(input, other), "MmBackward0")
+    if n == 0 or m == 0:
+        raise RuntimeError("[matmul] both operands must have at least one dim, got a 0-d tensor")
+    if n == 1 and m == 1:
+        return dot(input, other)
+    if n == 1:
+        product = squeeze(ops.matmul(unsqueeze(input, 0), other), -2)
+        return named(product, "SqueezeBackward4" if m == 2 else "UnsafeViewBackward0")
+    if m == 1:
+        product = squeeze(ops.matmul(input, unsqueeze(other, 1)), -1)
+        return named(product, "MvBackward0" if n == 2 else "UnsafeViewBackward0")
+    return named(ops.matmul(input, other), f"{'Clone' if n == 2 else 'UnsafeView'}Backward0")
+
+
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """Sum of products of two vectors."""
+    if input.ndim != 1 or tensor.ndim != 1 or input.shape != tensor.shape:
+        raise RuntimeError(
+            f"[dot] needs two vectors of one size, got {tuple(input.shape)} and "
+            f"{tuple(tensor.shape)}"
+        )
+    return named(sum_op(mul(input, tensor)), "DotBackward0")
+
+
+def _ranked(name: str, first: int, second: int, doc: str) -> Any:
+    def function(input: Tensor, mat2: Tensor) -> Tensor:
+        if input.ndim != first or mat2.ndim != second:
+            raise RuntimeError(
+                f"[{name}] needs {first}-d and {second}-d tensors, got {tuple(input.shape)} and "
+                f"{tuple(mat2.shape)}; matmul takes all ranks"
+            )
+        return named(matmul(input, mat2), f"{name.title()}Backward0")
+
+    function.__name__, function.__doc__ = name, doc
+    return function
+
+
+mm = _ranked("mm", 2, 2, "Matrix times matrix.")
+mv = _ranked("mv", 2, 1, "Matrix times vector.")
+bmm = _ranked("bmm", 3, 3, "Matrix times matrix, for each of a batch.")
+
+
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """All products of an element of one vector with one of the other."""
+    if input.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(
+            f"[outer] needs two vectors, got {tuple(input.shape)} and {tuple(vec2.shape)}"
+        )
+    return mul(unsqueeze(input, 1), vec2)
+
+
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """beta input + alpha mat1 @ mat2."""
+    product = mm(mat1, mat2)
+    product = product if alpha == 1 else product * alpha
+    return named(product + (input if beta == 1 else input * beta), "AddmmBackward0")
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Einstein summation, e.g. einsum("bij,bjk->bik", x, y); without -> the output letters are
+    those that appear once, in alphabetical order; "..." stands for leading axes."""
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    equation = equation.replace(" ", "")
+    inputs, arrow, output = equation.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(operands):
+        raise RuntimeError(
+            f"[einsum] {equation!r} names {len(terms)} operands, got {len(operands)}"
+        )
+    if "..." in equation:
+        unused = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in equation]
+        most = 0
+        for i, (term, x) in enumerate(zip(terms, operands, strict=True)):
+            if "..." in term:
+                extra = x.ndim - len(term.replace("...", ""))
+                most = max(most, extra)
+                terms[i] = term.replace("...", "".join(unused[:16][16 - extra :]))
+        spread = "".join(unused[:16][16 - most :])
+        output = output.replace("...", spread)
+        if not arrow:
+            output = spread
+    letters = "".join(terms)
+    if not arrow:
+        output += "".join(
+            sorted(c for c in set(letters) if letters.count(c) == 1 and c not in output)
+        )
+    kind = arrays.result_type(*[x.array for x in operands])
+    made = [_once(term, x.to(kind)) for term, x in zip(terms, operands, strict=True)]
+    terms, operands = [term for term, _ in made], tuple(x for _, x in made)
+    out = ops.einsum(*operands, equation=f"{','.join(terms)}->{output}")
+    if len(operands) == 1:
+        return named(out, "PermuteBackward0" if len(terms[0]) == len(output) else "SumBackward1")
+    contracted = set("".join(terms)) - set(output)
+    return named(out, "ViewBackward0" if contracted else "MulBackward0")
+
+
+def _once(term: str, x: Tensor) -> tuple[str, Tensor]:
+    """A letter that an operand repeats, as in "ii", means its diagonal."""
+    if x.ndim != len(term):
+        raise RuntimeError(f"[einsum] {term!r} names {len(term)} dims, got shape {tuple(x.shape)}")
+    for letter in term:
+        while term.count(letter) > 1:
+            first, second = term.index(letter), term.rindex(letter)
+            x = diagonal(x, 0, first, second)
+            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
+    return term, x

@@ -1,0 +1,211 @@
+"""Tensors drawn by chance, with PyTorch's signatures. The numbers come from a `Generator`; on the
+CPU its stream is PyTorch's, draw for draw, and so is the order in which it fills memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import arrays
+from ..arrays import as_dtype
+from ..core.tensor import Tensor, wrap
+from ..random.generator import Generator, default_generator
+from .common import as_tensor
+from .creation import empty_like, finish, kind_of, shape_of
+
+
+def _generator(generator: Any) -> Generator:
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"[generator] must be a Generator, got {type(generator).__name__}")
+    return generator
+
+
+def _floating(name: str, dtype: Any) -> Any:
+    """NumPy's dtype for a floating-point one of ours."""
+    kind = kind_of(dtype)
+    if kind.kind in "biu":
+        raise NotImplementedError(f"[{name}] the dtype must be floating-point, got {kind}")
+    return kind
+
+
+def _drawing(name: str, method: str, doc: str) -> tuple[Any, Any]:
+    def draw(
+        *shape: Any,
+        size: Any = None,
+        generator: Any = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+    ) -> Tensor:
+        fill = getattr(_generator(generator), method)
+        array = fill(shape_of(name, shape, size), dtype=_floating(name, dtype))
+        return finish(array, device, requires_grad)
+
+    def like(
+        input: Tensor,
+        *,
+        generator: Any = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+    ) -> Tensor:
+        made = empty_like(input, dtype=dtype, device=device)
+        made = getattr(made, f"{method}_")(generator=generator)
+        return made.requires_grad_() if requires_grad else made
+
+    draw.__name__, draw.__doc__ = name, doc
+    like.__name__, like.__doc__ = f"{name}_like", f"{doc[:-1]}, like input in shape and layout."
+    return draw, like
+
+
+rand, rand_like = _drawing("rand", "uniform", "Uniform on [0, 1).")
+randn, randn_like = _drawing("randn", "normal", "Standard normal.")
+
+
+def randint(
+    *bounds: Any,
+    low: int = 0,
+    high: Any = None,
+    size: Any = None,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Integers from low (0 where left out) to high - 1: randint(high, size) or
+    randint(low, high, size)."""
+    given = list(bounds)
+    if given and isinstance(given[-1], (tuple, list)):
+        size = given.pop()
+    if len(given) == 2:
+        low, high = given
+    elif given:
+        low, high = (low, given[0]) if high is None else (given[0], high)
+    if high is None or size is None or len(given) > 2:
+        raise TypeError(f"[randint] needs high and a size, got {bounds}; e.g. randint(0, 10, (3,))")
+    if high <= low:
+        raise RuntimeError(f"[randint] low must be below high, got {low} and {high}")
+    kind = arrays.int64.np if dtype is None else as_dtype(dtype).np
+    shape = shape_of("randint", (size,))
+    array = _generator(generator).integers(int(low), int(high), shape, dtype=kind)
+    return finish(array, device, requires_grad)
+
+
+def randint_like(input: Tensor, low: int, high: Any = None, *, generator: Any = None) -> Tensor:
+    """Integers from low (0 where left out) to high - 1, like input in shape and dtype."""
+    low, high = (0, low) if high is None else (low, high)
+    return empty_like(input).random_(low, high, generator=generator)
+
+
+def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """0 ... n - 1 in random order."""
+    array = _generator(generator).permutation(int(n))
+    return finish(array if dtype is None else array.astype(as_dtype(dtype).np), device)
+
+
+def normal(mean: Any, std: Any, size: Any = None, *, generator: Any = None) -> Tensor:
+    """Normal with a mean and a standard deviation: numbers with a size, or tensors."""
+    if isinstance(std, (int, float)) and std < 0:
+        raise RuntimeError(f"[normal] std must not be negative, got {std}")
+    if size is None:
+        size = (as_tensor(mean) + as_tensor(std)).shape
+    return randn(size, generator=generator) * std + mean
+
+
+def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability given by each element (with p: by p), else 0."""
+    if p is not None:
+        return empty_like(input).bernoulli_(p, generator=generator)
+    array = _generator(generator).bernoulli_each(arrays.to_numpy(input.array))
+    return finish(array, input.device)
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
+    """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
+    (num_samples,) or (N, num_samples)."""
+    probs = arrays.to_numpy(input.array)
+    drawn = _generator(generator).multinomial(probs, num_samples, replacement)
+    return finish(drawn.copy(order="C"), input.device)
+
+
+# ---------------------------------------------------------------- in place, bound to Tensor
+
+
+def _filled(input: Tensor, name: str, draw: Callable[[tuple], Any]) -> Tensor:
+    """Write draw(shape) into input in the order of its memory: widest stride first."""
+    strides = input.array.strides
+    order = sorted(range(input.ndim), key=lambda axis: -abs(strides[axis]))
+    array = draw(tuple(input.array.shape[axis] for axis in order))
+    back = sorted(range(input.ndim), key=order.__getitem__)
+    input.copy_(wrap(arrays.to_device(array.transpose(back), input.device)))
+    if input.node is not None and input.base is None:
+        input.node.name = f"{name}Backward0"
+    return input
+
+
+def uniform_(
+    input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **named: Any
+) -> Tensor:
+    """Uniform on [from, to)."""
+    low, kind = named.get("from", from_), _floating("uniform_", input.dtype)
+    source = _generator(generator)
+    return _filled(input, "Uniform", lambda shape: source.uniform(shape, low, to, dtype=kind))
+
+
+def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Normal with a mean and a standard deviation."""
+    source, kind, dense = (
+        _generator(generator),
+        _floating("normal_", input.dtype),
+        input.is_contiguous(),
+    )
+
+    def draw(shape: tuple) -> Any:
+        return source.normal(shape, mean, std, dtype=kind, contiguous=dense)
+
+    return _filled(input, "Normal", draw)
+
+
+def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """1 with probability p (a number, or a tensor of them), else 0."""
+    if isinstance(p, Tensor):
+        return input.copy_(bernoulli(p, generator=generator))
+    return _filled(input, "Bernoulli", lambda shape: _generator(generator).bernoulli(p, shape))
+
+
+def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Exponential with mean 1 / lambd."""
+    source, kind = _generator(generator), input.array.dtype
+    return _filled(input, "Exponential", lambda shape: source.exponential(shape, lambd, dtype=kind))
+
+
+# How many integers, from 0 on, each dtype holds exactly.
+WHOLE = {"float64": 2**53 + 1, "float32": 2**24 + 1, "float16": 2**11 + 1, "bfloat16": 2**8 + 1}
+WHOLE |= {"int64": 2**63, "int32": 2**31, "uint8": 2**8, "bool": 2}
+
+
+def random_(
+    input: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None
+) -> Tensor:
+    """Integers from low to high - 1; without bounds, all that the dtype holds from 0 on."""
+    if high is None:
+        low, high = 0, low or WHOLE[input.dtype.name]
+    return _filled(input, "Random", lambda shape: _generator(generator).integers(low, high, shape))
+
+
+def get_rng_state() -> Tensor:
+    """Everything the next draw of the default generator depends on, as uint8."""
+    return wrap(default_generator.get_state())
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Continue from what `get_rng_state` returned."""
+    if getattr(new_state, "dtype", None) is not arrays.uint8:
+        raise TypeError(
+            f"[set_rng_state] needs a uint8 Tensor from get_rng_state, got {new_state!r:.60}"
+        )
+    default_generator.set_state(new_state.numpy())

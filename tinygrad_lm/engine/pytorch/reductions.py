@@ -1,0 +1,210 @@
+"""Reductions in PyTorch's spelling: `dim` and `keepdim`, and several results with names. The
+sums themselves are in `ops/reduce.py`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..core.tensor import Tensor
+from ..ops import elementwise, fused
+from ..ops import reduce as ops
+from .common import ReturnType, axes_of, axis_of, check_some, named, numpy_names
+from .conversions import cast
+from .shapes import squeeze
+
+
+def _reduced(op: Any, input: Tensor, dim: Any, keepdim: bool, **settings: Any) -> Tensor:
+    axes = axes_of(input, dim, op.name)
+    out = op(input, axis=axes, keepdims=keepdim, **settings)
+    return out if axes is None else named(out, f"{op.name.title()}Backward1")
+
+
+@numpy_names
+def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Sum over dim (all by default); booleans and integers are summed as int64."""
+    return _reduced(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
+
+
+def _check_floating(input: Tensor, name: str, kind: type = RuntimeError) -> None:
+    if not input.is_floating_point():
+        raise kind(f"[{name}] needs a floating-point tensor, got {input.dtype}; use float()")
+
+
+@numpy_names
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    input = input if dtype is None else cast(input, dtype)
+    _check_floating(input, "mean")
+    return _reduced(ops.mean, input, dim, keepdim)
+
+
+@numpy_names
+def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    return _reduced(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
+
+
+@numpy_names
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """Variance over dim; divides by n - 1 unless unbiased=False or correction says otherwise."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 0 if unbiased is False else 1
+    _check_floating(input, "var")
+    axes = axes_of(input, dim, "var")
+    return ops.var(input, axis=axes, keepdims=keepdim, correction=correction)
+
+
+@numpy_names
+def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The root of `var`, with the same arguments."""
+    return named(elementwise.sqrt(var(input, *args, **kwargs)), "StdBackward0")
+
+
+def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    """(variance, mean), with the arguments of `var`."""
+    spread = named(var(input, *args, **kwargs), "VarMeanBackward0")
+    dim = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
+    kept = spread.ndim == input.ndim
+    average = mean(input, None if isinstance(dim, bool) else dim, keepdim=kept)
+    return spread, named(average, "VarMeanBackward0")
+
+
+def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    """(standard deviation, mean), with the arguments of `var`."""
+    spread, average = var_mean(input, *args, **kwargs)
+    return named(elementwise.sqrt(spread), "StdMeanBackward0"), named(average, "StdMeanBackward0")
+
+
+@numpy_names
+def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """(sum of |x|^p)^(1/p); float("inf") is the largest |x|, 0 counts what is not 0, "fro" is 2."""
+    _check_floating(input, "norm")
+    if p != "fro" and not isinstance(p, (int, float)):
+        raise RuntimeError(f"[norm] p must be a number or 'fro', got {p!r}")
+    ord = 2.0 if p == "fro" else float(p)
+    if ord == 0:
+        return sum(cast(elementwise.ne(input, 0), input.dtype), dim, keepdim)
+    if ord == -math.inf:
+        return amin(elementwise.abs(input), dim, keepdim)
+    out = ops.norm(input, ord=ord, axis=axes_of(input, dim, "norm"), keepdims=keepdim)
+    return named(out, "LinalgVectorNormBackward0")
+
+
+@numpy_names
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """log of the sum of e^x along dim; of nothing, -inf."""
+    if not input.array.size:  # no maximum to take out
+        return elementwise.log(sum(elementwise.exp(input), dim, keepdim))
+    return ops.logsumexp(input, axis=axes_of(input, dim, "logsumexp"), keepdims=keepdim)
+
+
+@numpy_names
+def amax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The maximum; elements that tie share the gradient evenly."""
+    return ops.amax(input, axis=axes_of(input, dim, "amax"), keepdims=keepdim)
+
+
+@numpy_names
+def amin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    return ops.amin(input, axis=axes_of(input, dim, "amin"), keepdims=keepdim)
+
+
+def _best(name: str, whole: Any, pair: Any, position: Any) -> Any:
+    @numpy_names
+    def function(input: Tensor, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
+        dim = dim if other is None else other
+        if dim is None:
+            check_some(input, name)
+            return named(whole(input), f"{name.title()}Backward1")
+        if isinstance(dim, Tensor):
+            return pair(input, dim)
+        axis = axis_of(input, dim, name)
+        if not input.ndim:
+            return ReturnType.of(name, values=whole(input), indices=position(input))
+        check_some(input, name, axis)
+        indices = position(input, axis=axis, keepdims=True)
+        values = ops.take_along_axis(input, indices=indices.array, axis=axis)
+        values = named(values, f"{name.title()}Backward0")
+        if not keepdim:
+            values, indices = squeeze(values, axis), squeeze(indices, axis)
+            values = named(values, f"{name.title()}Backward0")
+        return ReturnType.of(name, values=values, indices=indices)
+
+    function.__name__ = name
+    function.__doc__ = (
+        f"The {name}imum of all; with dim, (values, indices) along it; "
+        f"with another tensor, the elementwise {name}imum."
+    )
+    return function
+
+
+max = _best("max", ops.amax, elementwise.maximum, ops.argmax)
+min = _best("min", ops.amin, elementwise.minimum, ops.argmin)
+
+
+@numpy_names
+def argmax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """The position of the (first) maximum."""
+    axes = axes_of(input, dim, "argmax")
+    check_some(input, "argmax", axes)
+    return ops.argmax(input, axis=axes, keepdims=keepdim)
+
+
+@numpy_names
+def argmin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    axes = axes_of(input, dim, "argmin")
+    check_some(input, "argmin", axes)
+    return ops.argmin(input, axis=axes, keepdims=keepdim)
+
+
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """Running sum along dim."""
+    input = input if dtype is None else cast(input, dtype)
+    axis = axis_of(input, dim, "cumsum")
+    return ops.cumsum(input, axis=axis) if input.ndim else input
+
+
+@numpy_names
+def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    return ops.any(input, axis=axes_of(input, dim, "any"), keepdims=keepdim)
+
+
+@numpy_names
+def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    return ops.all(input, axis=axes_of(input, dim, "all"), keepdims=keepdim)
+
+
+@numpy_names
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """How many elements are not zero."""
+    return sum(elementwise.ne(input, 0), dim)
+
+
+def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """e^x over its sum along dim."""
+    input = input if dtype is None else cast(input, dtype)
+    axis = _last(input, dim, "softmax")
+    out = fused.softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
+    return named(out, "SoftmaxBackward0")
+
+
+def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """x minus the log of the sum of e^x along dim."""
+    input = input if dtype is None else cast(input, dtype)
+    axis = _last(input, dim, "log_softmax")
+    out = fused.log_softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
+    return named(out, "LogSoftmaxBackward0")
+
+
+def _last(input: Tensor, dim: int | None, name: str) -> int:
+    _check_floating(input, name, NotImplementedError)
+    axis = axis_of(input, -1 if dim is None else dim, name)
+    return -1 if axis == input.ndim - 1 else axis

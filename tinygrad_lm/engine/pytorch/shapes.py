@@ -1,0 +1,248 @@
+"""Shape functions in PyTorch's spelling; they share memory with their input wherever PyTorch's
+do. Sizes are checked here, memory is moved in `ops/shape.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy import broadcast_shapes
+
+from .. import arrays
+from ..arrays import library
+from ..core.tensor import Tensor
+from ..ops import shape as ops
+from .common import axes_of, axis_of, named, sizes
+
+
+def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
+    """The shape with one -1 worked out."""
+    total, known = x.array.size, 1
+    for n in shape:
+        known *= n if n != -1 else 1
+    if shape.count(-1) == 1 and min(shape) == -1 and known and total % known == 0:
+        return tuple(total // known if n == -1 else n for n in shape)
+    if -1 in shape or known != total or min(shape, default=0) < 0:
+        raise RuntimeError(
+            f"[{name}] the new shape must hold {total} elements, got {list(shape)} for a tensor of "
+            f"shape {tuple(x.array.shape)}"
+        )
+    return shape
+
+
+def _reshaped(op: Any, input: Tensor, shape: tuple) -> Tensor:
+    """The array library works out a -1; what it refuses is explained here."""
+    if not input.array.size or min(shape, default=0) < -1:
+        shape = _inferred(input, shape, op.name)
+    try:
+        return op(input, shape=shape)
+    except RuntimeError:
+        _inferred(input, shape, op.name)
+        raise
+
+
+def view(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
+    """The same memory in another shape; an error where that needs a copy. -1 is worked out."""
+    if len(shape) == 1 and isinstance(shape[0], arrays.dtype):
+        raise RuntimeError(
+            "[view] reinterpreting memory as another dtype is not supported; use to()"
+        )
+    return _reshaped(ops.view, input, sizes(shape, size))
+
+
+def reshape(input: Tensor, *given: Any, shape: Any = None) -> Tensor:
+    """`view` where that is possible, else a copy."""
+    out = _reshaped(ops.reshape, input, sizes(given, shape))
+    return named(out, "UnsafeViewBackward0" if out.base is None else "ViewBackward0")
+
+
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+    """One axis as several; -1 is worked out."""
+    axis, shape = axis_of(input, dim, "unflatten"), input.array.shape
+    sizes = _inferred(input, (*shape[:axis], *sizes, *shape[axis + 1 :]), "unflatten")
+    return view(input, sizes)
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Axes start_dim to end_dim as one."""
+    first, last = axis_of(input, start_dim, "flatten"), axis_of(input, end_dim, "flatten")
+    if first > last:
+        raise RuntimeError(f"[flatten] start_dim must not be after end_dim, got {first} and {last}")
+    if first == last and input.ndim:
+        return input
+    shape = input.array.shape
+    joined = 1
+    for n in shape[first : last + 1]:
+        joined *= n
+    return reshape(input, shape[:first] + (joined,) + shape[last + 1 :])
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes swapped."""
+    first, second = axis_of(input, dim0, "transpose"), axis_of(input, dim1, "transpose")
+    if not input.ndim:
+        return view(input, ())
+    return named(ops.swapaxes(input, first=first, second=second), "TransposeBackward0")
+
+
+def permute(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
+    """All axes in a new order."""
+    order = sizes(given, dims)
+    axes = axes_of(input, order, "permute") or ()
+    if len(axes) != input.ndim:
+        raise RuntimeError(f"[permute] needs each of {input.ndim} dims once, got {order}")
+    return named(ops.transpose(input, axes=axes), "PermuteBackward0")
+
+
+def t(input: Tensor) -> Tensor:
+    if input.ndim > 2:
+        raise RuntimeError(f"[t] needs at most 2 dims, got {input.ndim}; use transpose or permute")
+    return named(ops.transpose(input, axes=tuple(range(input.ndim))[::-1]), "TBackward0")
+
+
+def T(input: Tensor) -> Tensor:
+    return named(ops.transpose(input, axes=tuple(range(input.ndim))[::-1]), "PermuteBackward0")
+
+
+def mT(input: Tensor) -> Tensor:
+    return transpose(input, -2, -1)
+
+
+def movedim(input: Tensor, source: int, destination: int) -> Tensor:
+    axes = list(range(input.ndim))
+    moved = axes.pop(axis_of(input, source, "movedim"))
+    axes.insert(axis_of(input, destination, "movedim"), moved)
+    return permute(input, axes)
+
+
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Without the axes of size 1 (all, or those of dim)."""
+    shape = input.array.shape
+    axes = range(len(shape)) if dim is None else axes_of(input, dim, "squeeze")
+    axes = (axes,) if isinstance(axes, int) else axes or ()
+    kept = tuple(n for i, n in enumerate(shape) if n != 1 or i not in axes)
+    form = 0 if dim is None else 1 if isinstance(dim, int) else 2
+    return named(ops.reshape(input, shape=kept), f"SqueezeBackward{form}")
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A new axis of size 1 at dim."""
+    axis = axis_of(input, dim, "unsqueeze", extra=1)
+    shape = input.array.shape
+    return named(ops.reshape(input, shape=(*shape[:axis], 1, *shape[axis:])), "UnsqueezeBackward0")
+
+
+def expand(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
+    """Axes of size 1 stretched without copying; -1 keeps an axis."""
+    wanted = sizes(shape, size)
+    lead = len(wanted) - input.ndim
+    if lead < 0 or -1 in wanted[:lead]:
+        raise RuntimeError(
+            f"[expand] the new shape must cover all {input.ndim} dims, got {list(wanted)}"
+        )
+    wanted = wanted[:lead] + tuple(
+        n if m == -1 else m for n, m in zip(input.array.shape, wanted[lead:], strict=True)
+    )
+    return named(ops.broadcast_to(input, shape=wanted), "ExpandBackward0")
+
+
+broadcast_to = expand
+
+
+def contiguous(input: Tensor) -> Tensor:
+    """The tensor itself where it is row-major, else a row-major copy."""
+    return (
+        input if input.array.flags.c_contiguous else named(ops.contiguous(input), "CloneBackward0")
+    )
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """pad: (before, after) of the last axis, then of the one before it, ...; negative ones cut."""
+    if mode != "constant":
+        raise NotImplementedError(f"[pad] mode must be 'constant', got {mode!r}")
+    if len(pad) % 2 or len(pad) > 2 * input.ndim:
+        raise RuntimeError(f"[pad] needs pairs for at most {input.ndim} dims, got {tuple(pad)}")
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][::-1]
+    widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs
+    return named(ops.pad(input, widths=widths, value=value or 0.0), "ConstantPadNdBackward0")
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of the last two axes, zeros above it."""
+    return ops.tril(_matrix(input, "tril"), diagonal=diagonal)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    return ops.triu(_matrix(input, "triu"), diagonal=diagonal)
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All in the shape they broadcast to, as views."""
+    shapes = [x.array.shape for x in tensors]
+    try:
+        shape = broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise RuntimeError(f"[broadcast_tensors] shapes must fit together, got {shapes}") from error
+    return tuple(x if x.array.shape == shape else expand(x, shape) for x in tensors)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Vectors as the axes of a grid; the first runs over rows ("ij") or columns ("xy")."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f"[meshgrid] indexing must be 'ij' or 'xy', got {indexing!r}")
+    n = len(tensors)
+    order = list(range(n))
+    if indexing == "xy" and n > 1:
+        order[:2] = 1, 0
+    shaped = [
+        x.reshape([-1 if i == axis else 1 for i in range(n)]) for x, axis in zip(tensors, order)
+    ]
+    return broadcast_tensors(*shaped)
+
+
+def _matrix(input: Tensor, name: str) -> Tensor:
+    if input.ndim < 2:
+        raise RuntimeError(f"[{name}] needs at least 2 dims, got shape {tuple(input.array.shape)}")
+    return input
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix."""
+    if input.ndim != 2:
+        raise RuntimeError(f"[trace] needs a matrix, got shape {tuple(input.array.shape)}")
+    return named(diagonal(input).sum(), "TraceBackward0")
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix as a vector (a copy), or a vector on the diagonal of zeros."""
+    if input.ndim == 2:
+        cut = ops.diagonal(input, offset=diagonal, axis1=0, axis2=1)
+        return named(cut.clone(), "DiagonalBackward0_copy")
+    if input.ndim != 1:
+        raise RuntimeError(f"[diag] needs 1 or 2 dims, got shape {tuple(input.array.shape)}")
+    n = input.array.shape[0] + abs(diagonal)
+    rows, columns = max(-diagonal, 0), max(diagonal, 0)
+    places = library(input.array).arange(input.array.shape[0])
+    whole = input.new_zeros(n, n)
+    whole[places + rows, places + columns] = input
+    return named(whole, "DiagEmbedBackward0")
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of two axes, as a view with the diagonal last."""
+    first, second = axis_of(input, dim1, "diagonal"), axis_of(input, dim2, "diagonal")
+    return ops.diagonal(input, offset=offset, axis1=first, axis2=second)
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    return view(input, other.shape)
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    return reshape(input, other.shape)
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    return expand(input, other.shape)

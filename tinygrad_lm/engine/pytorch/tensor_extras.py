@@ -1,0 +1,216 @@
+"""What PyTorch's Tensor has beside the graph: the constructor, sizes and strides, `grad` and
+`data`, hooks. As functions of one; `methods.py` binds them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+
+from .. import arrays
+from ..arrays import device_of, dtype_of, owner_of, to_numpy
+from ..core.graph import Node
+from ..core.recording import mode
+from ..core.tensor import Tensor, become, wrap
+
+
+class Size(tuple):
+    """A shape; prints as PyTorch prints it."""
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(str, self))}])"
+
+    def numel(self) -> int:
+        return int(numpy.prod(self, dtype=int))
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __getitem__(self, index: Any) -> Any:
+        item = tuple.__getitem__(self, index)
+        return Size(item) if isinstance(index, slice) else item
+
+
+def initialize(self: Tensor, *data: Any) -> None:
+    kind = arrays.get_default_dtype().np
+    if len(data) == 1 and not isinstance(data[0], int):
+        value = data[0].array if isinstance(data[0], Tensor) else data[0]
+        if not isinstance(value, (list, tuple, *arrays.LIBRARIES)):
+            raise TypeError(f"[Tensor] data must be a list or an array, got {value!r:.60}")
+        if isinstance(value, Size):
+            made: Any = numpy.empty(value, kind)
+        else:
+            made = numpy.array(to_numpy(value), kind)
+    elif min(data, default=0) < 0:
+        raise RuntimeError(f"[Tensor] sizes must not be negative, got {data}")
+    else:
+        made = numpy.empty(data or 0, kind)
+    become(self, arrays.to_device(made, None))
+
+
+def shape(self: Tensor) -> Size:
+    return Size(self.array.shape)
+
+
+def dtype(self: Tensor) -> arrays.dtype:
+    return dtype_of(self.array)
+
+
+def device(self: Tensor) -> arrays.device:
+    return device_of(self.array)
+
+
+def ndim(self: Tensor) -> int:
+    return self.array.ndim
+
+
+def is_cuda(self: Tensor) -> bool:
+    return self.device.type == "cuda"
+
+
+def size(self: Tensor, dim: int | None = None) -> Any:
+    return self.shape if dim is None else self.array.shape[dim]
+
+
+def dim(self: Tensor) -> int:
+    return self.array.ndim
+
+
+def numel(self: Tensor) -> int:
+    return self.array.size
+
+
+def element_size(self: Tensor) -> int:
+    return self.array.itemsize
+
+
+def is_floating_point(self: Tensor) -> bool:
+    return self.dtype.is_floating_point
+
+
+def stride(self: Tensor, dim: int | None = None) -> Any:
+    """Steps in elements, one per axis; where a size is 1, what PyTorch would say."""
+    found: list[int] = []
+    for n, step in zip(self.array.shape[::-1], self.array.strides[::-1], strict=True):
+        inner = found[-1] * max(self.array.shape[len(found) * -1], 1) if found else 1
+        unused = not self.array.size or (n == 1 and step == 0)
+        found.append(inner if unused else step // self.array.itemsize)
+    steps = tuple(found[::-1])
+    return steps if dim is None else steps[dim]
+
+
+def storage_offset(self: Tensor) -> int:
+    """Elements between the start of the memory and the first element of this view."""
+    return (data_ptr(self) - _address(owner_of(self.array))) // self.array.itemsize
+
+
+def data_ptr(self: Tensor) -> int:
+    return _address(self.array)
+
+
+def is_contiguous(self: Tensor) -> bool:
+    return self.array.flags.c_contiguous
+
+
+def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
+    if self.node is not None and not requires_grad:
+        raise RuntimeError("[requires_grad] can only be switched off on leaf tensors; use detach()")
+    if requires_grad and not is_floating_point(self):
+        raise RuntimeError(
+            f"[requires_grad] only floating-point tensors can require one, got {self.dtype}"
+        )
+    self.needs_grad = bool(requires_grad)
+    return self
+
+
+def is_leaf(self: Tensor) -> bool:
+    return self.grad_fn is None
+
+
+def grad_fn(self: Tensor) -> Node | None:
+    return self.node if self.requires_grad else None
+
+
+def set_grad(self: Tensor, value: Tensor | None) -> None:
+    if value is not None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"[grad] must be a Tensor or None, got {type(value).__name__}")
+        if value.array.shape != self.array.shape or value.dtype != self.dtype:
+            raise RuntimeError(
+                f"[grad] must be like its tensor, {tuple(self.shape)} of {self.dtype}, "
+                f"got {tuple(value.shape)} of {value.dtype}"
+            )
+    self._grad = value
+
+
+def set_data(self: Tensor, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"[data] must be a Tensor, got {type(value).__name__}")
+    self.array = value.array
+
+
+def detach_(self: Tensor) -> Tensor:
+    self.node, self.needs_grad = None, False
+    return self
+
+
+def register_hook(self: Tensor, hook: Callable) -> SimpleNamespace:
+    """Call hook(gradient) when this tensor's gradient is known; a returned Tensor replaces it.
+    `.remove()` of what comes back takes the hook off again."""
+    if not self.requires_grad:
+        raise RuntimeError("[register_hook] the tensor must require a gradient, this one does not")
+
+    def on_arrays(g: Any) -> Any:
+        replaced = hook(g if isinstance(g, Tensor) else wrap(g))
+        return replaced if replaced is None or isinstance(g, Tensor) else replaced.array
+
+    owner: Any = self.node or self
+    owner.hooks = [*(owner.hooks or ()), on_arrays]
+
+    def remove() -> None:
+        owner.hooks = [h for h in owner.hooks if h is not on_arrays]
+
+    return SimpleNamespace(remove=remove)
+
+
+def retain_grad(self: Tensor) -> None:
+    """Keep `.grad` although this is no leaf."""
+    if not self.requires_grad:
+        raise RuntimeError("[retain_grad] the tensor must require a gradient, this one does not")
+    if self.node is None:
+        return
+    tensor = weakref.ref(self)
+
+    def keep(g: Tensor) -> None:
+        alive = tensor()
+        if alive is not None:
+            alive.accumulate(g if mode.recording and g.needs_grad else g.array.copy())
+
+    register_hook(self, keep)
+
+
+def copy_(self: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
+    """Overwrite with the values of source (broadcast, cast)."""
+    self[...] = source
+    return self
+
+
+def itself(self: Tensor) -> Tensor:
+    """+x is x."""
+    return self
+
+
+def is_tensor(obj: Any) -> bool:
+    return isinstance(obj, Tensor)
+
+
+def result_type(*inputs: Any) -> arrays.dtype:
+    """The dtype in which these would meet."""
+    return arrays.result_type(*(x.array if isinstance(x, Tensor) else x for x in inputs))
+
+
+def _address(array: Any) -> int:
+    return array.ctypes.data if type(array) is numpy.ndarray else array.data.ptr

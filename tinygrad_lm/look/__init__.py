@@ -1,0 +1,1 @@
+"""Looking at what a network does: studies of activations and gradients, and pictures of them."""

@@ -1,0 +1,88 @@
+"""PyTorch's path to the GPU: is there one, which one, wait for it. On a machine without, questions
+are answered as PyTorch answers them and requests are the engine's one clear error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...engine import arrays
+from . import amp
+
+__all__ = [
+    "amp",
+    "current_device",
+    "device_count",
+    "empty_cache",
+    "get_device_capability",
+    "get_device_name",
+    "is_available",
+    "is_bf16_supported",
+    "manual_seed",
+    "manual_seed_all",
+    "memory_allocated",
+    "set_device",
+    "synchronize",
+]
+
+
+def is_available() -> bool:
+    """Whether CuPy is installed and finds a GPU."""
+    return arrays.cuda_is_available()
+
+
+def device_count() -> int:
+    return arrays.cupy().cuda.runtime.getDeviceCount() if is_available() else 0
+
+
+def current_device() -> int:
+    return arrays.cupy().cuda.Device().id
+
+
+def _on(device: Any) -> Any:
+    """CuPy's device object for a number, a name or None (the current one)."""
+    cuda = arrays.cupy().cuda
+    if device is None:
+        return cuda.Device()
+    return cuda.Device(device if isinstance(device, int) else arrays.device(device).index or 0)
+
+
+def set_device(device: Any) -> None:
+    _on(device).use()
+
+
+def synchronize(device: Any = None) -> None:
+    """Wait until the GPU has done everything it was asked for."""
+    _on(device).synchronize()
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    number = _on(device).compute_capability
+    return int(number[:-1]), int(number[-1])
+
+
+def get_device_name(device: Any = None) -> str:
+    properties = arrays.cupy().cuda.runtime.getDeviceProperties(_on(device).id)
+    return properties["name"].decode()
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether the GPU multiplies in bfloat16: from compute capability 8 on."""
+    return is_available() and get_device_capability()[0] >= 8
+
+
+def manual_seed(seed: int) -> None:
+    """Seeds nothing by itself: `manual_seed` of the package is what every draw starts from."""
+
+
+manual_seed_all = manual_seed
+
+
+def empty_cache() -> None:
+    """Give the memory that CuPy keeps for later back to the GPU."""
+    if is_available():
+        arrays.cupy().get_default_memory_pool().free_all_blocks()
+
+
+def memory_allocated(device: Any = None) -> int:
+    """Bytes in use by arrays."""
+    return arrays.cupy().get_default_memory_pool().used_bytes() if is_available() else 0

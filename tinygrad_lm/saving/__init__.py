@@ -1,0 +1,5 @@
+"""Files that outlive a run: checkpoints, `torch.save`, safetensors. Each is written whole or not at
+all."""
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .files import check_writable, load_safetensors, replacing, save_safetensors

@@ -1,0 +1,248 @@
+"""`save` and `load`: nested Python data with tensors anywhere, in one file and without pickle.
+
+The arrays lie in a safetensors file, the tree around them as JSON in its metadata; a tensor that
+occurs twice is stored once and is one again after loading. Modules and PyTorch's own files are
+refused. This file knows Tensors and plain data, no model and no training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import math
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..engine import arrays
+from ..engine.core.tensor import Tensor, wrap
+from ..engine.pytorch.tensor_extras import Size
+from ..nn.module import Module
+from ..nn.parameter import Parameter
+from .files import Arrays, StrPath, load_safetensors, save_safetensors
+
+FORMAT, VERSION = "tinygrad_lm saved data", "1"
+NAMED: dict[str, type] = {
+    "tuple": tuple, "set": set, "frozenset": frozenset, "Size": Size,
+}  # fmt: skip
+
+
+def save(obj: Any, f: StrPath | BinaryIO, *settings: Any, **named: Any) -> None:
+    """Write obj to a path (all or nothing) or to an open binary file.
+
+    obj: None, bool, int, float, complex, str, bytes, list, tuple, set, dict with any such keys,
+    OrderedDict, argparse.Namespace, dtypes, devices, NumPy arrays and numbers, and Tensors, nested
+    at will. Settings of PyTorch's pickling are accepted and have nothing to act on. TypeError says
+    where something else is.
+    """
+    writer = _Writer()
+    tree = json.dumps(writer.encode(obj, "obj"), separators=(",", ":"))
+    metadata = {"format": FORMAT, "format_version": VERSION, "tree": tree}
+    if not hasattr(f, "write"):
+        save_safetensors(f, writer.arrays, metadata)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        save_safetensors(Path(folder, "file"), writer.arrays, metadata)
+        f.write(Path(folder, "file").read_bytes())
+
+
+def load(
+    f: StrPath | BinaryIO,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **settings: Any,
+) -> Any:
+    """What `save` wrote to f, with tensors on the device they were on, or on `map_location`: a
+    device, or a dict from devices to devices, or a function (whose tensors stay on the CPU).
+
+    Nothing in a file is ever executed, so `weights_only` has nothing to decide. ValueError for a
+    file that is damaged or not one of `save`, RuntimeError for a device that is not here.
+    """
+    if not hasattr(f, "read"):
+        _refuse_pickle(f)
+        return _decode(f, str(f), map_location)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+        path.write_bytes(f.read())
+        _refuse_pickle(path)
+        return _decode(path, "the open file", map_location)
+
+
+class _Writer:
+    """Turns data into JSON and collects the arrays that occur in it."""
+
+    def __init__(self) -> None:
+        self.arrays: Arrays = {}
+        self.names: dict[tuple, str] = {}
+        self.kept: list[Any] = []  # so that an address stays taken while it is a key
+        self.open: set[int] = set()
+
+    def encode(self, value: Any, where: str) -> Any:
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if type(value) is float:
+            return value if math.isfinite(value) else {"$float": repr(value)}
+        if type(value) in (list, dict, OrderedDict, argparse.Namespace, *NAMED.values()):
+            if id(value) in self.open:
+                raise ValueError(f"[save] data must not contain itself, but {where} does")
+            self.open.add(id(value))
+            coded = self.container(value, where)
+            self.open.remove(id(value))
+            return coded
+        return self.leaf(value, where)
+
+    def container(self, value: Any, where: str) -> Any:
+        if isinstance(value, argparse.Namespace):
+            return {"$Namespace": self.encode(vars(value), where)}
+        if not isinstance(value, dict):
+            items = [self.encode(item, f"{where}[{i}]") for i, item in enumerate(value)]
+            return items if type(value) is list else {f"${type(value).__name__}": items}
+        if type(value) is dict and all(type(k) is str and k[:1] != "$" for k in value):
+            return {k: self.encode(v, f"{where}[{k!r}]") for k, v in value.items()}
+        pairs = [
+            [self.encode(k, f"a key of {where}"), self.encode(v, f"{where}[{k!r}]")]
+            for k, v in value.items()
+        ]
+        return {f"${type(value).__name__}": pairs}
+
+    def leaf(self, value: Any, where: str) -> Any:
+        if isinstance(value, Tensor):
+            kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
+            name = self.store(value.array)
+            return {f"${kind}": [name, str(value.device), value.requires_grad]}
+        if type(value) is np.ndarray and value.dtype.kind in "biuf":
+            return {"$array": self.store(value)}
+        if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+            return {"$number": self.store(np.asarray(value))}
+        if isinstance(value, bytes):
+            return {"$bytes": base64.b64encode(value).decode()}
+        if isinstance(value, complex):
+            return {"$complex": repr(value)}
+        if isinstance(value, (arrays.dtype, arrays.device)):
+            word = value.name if isinstance(value, arrays.dtype) else str(value)
+            return {f"${type(value).__name__}": word}
+        if isinstance(value, (int, float, str)):  # an enumeration's member, a subclass
+            plain = next(kind for kind in (int, float, str) if isinstance(value, kind))
+            return self.encode(plain(value), where)
+        came = type(value).__name__
+        if isinstance(value, Module):
+            raise TypeError(
+                f"[save] {where} must be data, got the whole module {came}; save its state_dict(), "
+                "and load that into a module built by the same code"
+            )
+        raise TypeError(
+            f"[save] {where} must be plain data or a Tensor, got {came}; turn it into a dict, "
+            "or an optimiser into its state_dict()?"
+        )
+
+    def store(self, array: Any) -> str:
+        """The name of an array's memory in the file; the same memory has one name."""
+        address = array.ctypes.data if type(array) is np.ndarray else array.data.ptr
+        key = (address, array.shape, array.strides, array.dtype, type(array))
+        if key not in self.names or array.size == 0:
+            self.names[key] = str(len(self.arrays))
+            self.arrays[self.names[key]] = arrays.to_numpy(array)
+            self.kept.append(array)
+        return self.names[key]
+
+
+class _Reader:
+    """Turns JSON back into data."""
+
+    def __init__(self, arrays: Arrays, map_location: Any):
+        self.arrays, self.map_location = arrays, map_location
+        self.placed: dict[tuple[str, str], Any] = {}
+        self.tensors: dict[tuple, Tensor] = {}
+
+    def decode(self, item: Any) -> Any:
+        if isinstance(item, list):
+            return [self.decode(x) for x in item]
+        if not isinstance(item, dict):
+            return item
+        key = next(iter(item), "")
+        if key[:1] != "$":
+            return {k: self.decode(v) for k, v in item.items()}
+        return self.special(key[1:], item[key])
+
+    def special(self, kind: str, coded: Any) -> Any:
+        simple: dict[str, Callable] = {
+            "float": float, "complex": complex, "bytes": base64.b64decode,
+            "dtype": arrays.dtype_named, "device": arrays.device,
+            "array": self.arrays.__getitem__, "number": lambda name: self.arrays[name][()],
+        }  # fmt: skip
+        if kind in simple:
+            return simple[kind](coded)
+        if kind in ("Tensor", "Parameter"):
+            return self.tensor(kind, *coded)
+        content = self.decode(coded)
+        if kind == "Namespace":
+            return argparse.Namespace(**content)
+        if kind in ("dict", "OrderedDict"):
+            return (dict if kind == "dict" else OrderedDict)((k, v) for k, v in content)
+        return NAMED[kind](content)
+
+    def tensor(self, kind: str, name: str, device: str, requires_grad: bool) -> Tensor:
+        key = (kind, name, device, requires_grad)
+        if key not in self.tensors:
+            where = self.location(device)
+            if (name, where) not in self.placed:
+                self.placed[name, where] = arrays.to_device(self.arrays[name], where)
+            made = wrap(self.placed[name, where])
+            if kind == "Parameter":
+                made = Parameter(made, requires_grad)
+            self.tensors[key] = made.requires_grad_() if requires_grad else made
+        return self.tensors[key]
+
+    def location(self, device: str) -> str:
+        if callable(self.map_location):
+            return "cpu"
+        if isinstance(self.map_location, dict):
+            return str(self.map_location.get(device, device))
+        if self.map_location is not None:
+            return str(self.map_location)
+        if device != "cpu" and not arrays.cuda_is_available():
+            raise RuntimeError(
+                f"[load] a tensor was saved on {device}, and there is no GPU here; "
+                "pass map_location='cpu'"
+            )
+        return device
+
+
+def _refuse_pickle(path: StrPath) -> None:
+    """PyTorch's files are a zip archive around a pickle, older ones a pickle; neither is read."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"[load] a file must exist at {path}, got none; a typo?")
+    with open(path, "rb") as file:
+        start = file.read(9)  # of safetensors: the header's length, which may be anything, and {
+    if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
+        raise ValueError(
+            f"[load] {path} must be a file of this project's save, got one of PyTorch (a pickle); "
+            "write its state_dict with safetensors in PyTorch and read that with load_safetensors"
+        )
+
+
+def _decode(path: StrPath, shown: str, map_location: Any) -> Any:
+    arrays, metadata = load_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"[load] {shown} must be a {FORMAT} file, got another kind of safetensors; "
+            "read it with load_safetensors"
+        )
+    if metadata.get("format_version") != VERSION:
+        raise ValueError(
+            f"[load] {shown} must be of format {VERSION}, got {metadata.get('format_version')!r}; "
+            "install the version of tinygrad_lm that wrote it?"
+        )
+    try:
+        return _Reader(arrays, map_location).decode(json.loads(metadata["tree"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"[load] {shown} must be whole, got: {error!r}; copy it again?") from error
