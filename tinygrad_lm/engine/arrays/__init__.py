@@ -11,7 +11,7 @@ from .devices import (
     set_default_device,
     to_device,
 )
-from .dispatch import kernel, kernels_on, reference_only, with_kernels
+from .dispatch import joint, kernel, kernels_on, reference_only, with_kernels
 from .dtypes import (
     DTYPES,
     as_dtype,

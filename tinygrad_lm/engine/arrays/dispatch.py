@@ -59,3 +59,11 @@ class with_kernels:
                 if found is not NotImplemented:
                     return found
         return self.function(array, *rest)
+
+
+class joint:
+    """A pullback for all inputs of an op at once that is told which of them want a gradient:
+    (g, wanted) -> (dx, dy, ...), where what is not wanted may be None."""
+
+    def __init__(self, function: Callable):
+        self.function = function

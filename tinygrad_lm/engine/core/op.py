@@ -12,7 +12,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from ..arrays import LIBRARIES, as_array, explained, kernels_on, plain, promote, quietly
+from ..arrays import LIBRARIES, as_array, explained, joint, kernels_on, plain, promote, quietly
 from .graph import Node
 from .recording import mode
 from .tensor import Tensor, wrap
@@ -117,6 +117,9 @@ class Op:
 
     def keep_wanted(self, pullbacks: Any, parents: list) -> Any:
         """Only the pullbacks of inputs that want a gradient: the others may keep nothing alive."""
+        if isinstance(pullbacks, joint):
+            function, wanted = pullbacks.function, tuple(p is not None for p in parents)
+            return lambda g: function(g, wanted)
         if type(pullbacks) is not tuple:
             return pullbacks
         if len(pullbacks) != len(parents):
