@@ -1,5 +1,7 @@
-"""The engine: arrays in, gradients out. It knows no layer, no model and nothing outside this
-folder; start reading in `core/`."""
+"""The engine: arrays in, gradients out. There is no layer and no model in it; start reading in
+`core/`."""
 
-from . import kernels
-from .pytorch import methods
+# Kernels register with the ops, methods are bound to Tensor, and then C stands in for what it can.
+from . import kernels  # isort: skip
+from .pytorch import methods  # isort: skip
+from .kernels.c import recorder  # isort: skip

@@ -11,7 +11,7 @@ from .devices import (
     set_default_device,
     to_device,
 )
-from .dispatch import joint, kernel, kernels_on, reference_only, with_kernels
+from .dispatch import is_ours, joint, kernel, kernels_on, reference_only, with_kernels
 from .dtypes import (
     DTYPES,
     as_dtype,
@@ -48,5 +48,12 @@ from .libraries import (
     to_numpy,
     widened,
 )
-from .process import get_num_threads, keep_big_blocks, quietly, set_num_threads
+from .process import (
+    get_num_threads,
+    is_quiet,
+    keep_big_blocks,
+    quiet_context,
+    quietly,
+    set_num_threads,
+)
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

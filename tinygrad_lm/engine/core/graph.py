@@ -2,9 +2,8 @@
 arrays. No op is known here, and no mathematics beyond adding.
 
 A node keeps no value, only the pullbacks that turn its gradient into those of its parents. Nodes
-are numbered at birth, and a parent is older than its children. So taking the newest of the nodes
-that were reached is the reverse topological order, with no recursion and no separate sort.
-"""
+are numbered at birth, and a parent is older than its children: to take the newest of the nodes that
+were reached, again and again, is the reverse topological order, without recursion or sorting."""
 
 from __future__ import annotations
 
@@ -33,9 +32,7 @@ class Node:
         self.hooks: list[Callable] | None = None
 
 
-def walk(
-    roots: Iterable[tuple[Any, Any]], retain_graph: bool = False, wanted: Any = None
-) -> dict[Any, Any]:
+def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dict[Any, Any]:
     """Carry gradients from the roots to the leaves, the newest node first.
 
     roots: pairs (node or leaf, gradient). Returned is the gradient of each leaf that was reached;
@@ -58,7 +55,9 @@ def walk(
         deliver(root, g)
     while newest:
         node = heappop(newest)[1]  # all its children are newer: they have sent what they have
-        g = hooked(node, arrived.pop(node).total())
+        g = arrived.pop(node).total()
+        if node.hooks:
+            g = hooked(node, g)
         if wanted is not None and node in wanted:
             found[node] = g.copy() if type(g) in LIBRARIES else g
         parents = node.parents
@@ -94,7 +93,7 @@ def pull(node: Node, g: Any) -> Any:
 
 def hooked(target: Any, g: Any) -> Any:
     """g after the hooks of a node or a leaf have seen it, and perhaps replaced it."""
-    for hook in target.hooks or ():
+    for hook in target.hooks:
         replaced = hook(g)
         g = g if replaced is None else replaced
     return g
@@ -135,7 +134,9 @@ class Sum:
             return
         if type(g) not in LIBRARIES or g.shape != self.like.shape or g.dtype is not self.like.dtype:
             g = fit(g, self.like)
-        if self.total() is None:
+        if self.parts:
+            self.total()
+        if self.value is None:
             self.value = g
         elif type(g) not in LIBRARIES or type(self.value) not in LIBRARIES:
             self.value = self.value + g  # a Tensor, which may be recorded: never changed in place
@@ -168,6 +169,8 @@ class Sum:
 
     def own(self, leaf: Any) -> Any:
         """The total after the leaf's hooks, in memory that nobody else looks at."""
-        self.value = hooked(leaf, self.total())
+        self.total()
+        if leaf.hooks:
+            self.value = hooked(leaf, self.value)
         self.make_ours()
         return self.value

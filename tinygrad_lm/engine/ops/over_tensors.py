@@ -12,20 +12,22 @@ from typing import Any
 from ..arrays import LIBRARIES
 from ..core.graph import Node
 from ..core.op import Op
-from ..core.recording import switched
+from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from . import elementwise, linear, reduce, shape
 
 
 def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
     """op(*inputs) with a node whose pullbacks can be differentiated: see `mode.create_graph`."""
+    mode.create_graph = None
     try:
-        with switched(create_graph=None):
-            value, pullbacks = op.function(*inputs, **settings)
+        value, pullbacks = op.function(*inputs, **settings)
     except (AttributeError, TypeError, KeyError, NotImplementedError) as error:
         raise NotImplementedError(
             f"[{op.name}] has no second derivative; leave `higher_order` for this part"
         ) from error
+    finally:
+        mode.create_graph = record
     result = wrap(value.array)
     if pullbacks is None:
         return result
