@@ -41,18 +41,8 @@ def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dic
     arrived: dict[Any, Sum] = {}  # node or leaf -> what its children have sent so far
     newest: list[tuple[int, Node]] = []  # a heap of the nodes among them
     found: dict[Any, Any] = {}
-
-    def deliver(target: Any, g: Any) -> None:
-        if target is None or g is None:
-            return
-        if target not in arrived:
-            arrived[target] = Sum(target)
-            if type(target) is Node:
-                heappush(newest, (-target.birth, target))
-        arrived[target].add(g)
-
     for root, g in roots:
-        deliver(root, g)
+        deliver(arrived, newest, root, g)
     while newest:
         node = heappop(newest)[1]  # all its children are newer: they have sent what they have
         g = arrived.pop(node).total()
@@ -60,9 +50,8 @@ def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dic
             g = hooked(node, g)
         if wanted is not None and node in wanted:
             found[node] = g.copy() if type(g) in LIBRARIES else g
-        parents = node.parents
-        for parent, contribution in zip(parents, pull(node, g)):
-            deliver(parent, contribution)
+        for parent, contribution in zip(node.parents, pull(node, g)):
+            deliver(arrived, newest, parent, contribution)
         if not retain_graph:
             node.pullbacks = spent
     g = contribution = None  # who still holds an array keeps it from being a leaf's own
@@ -70,6 +59,17 @@ def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dic
         if wanted is None or leaf in wanted:
             found[leaf] = sum_at_leaf.own(leaf)
     return found
+
+
+def deliver(arrived: dict[Any, Sum], newest: list, target: Any, g: Any) -> None:
+    """One contribution to a node or a leaf."""
+    if target is None or g is None:
+        return
+    if target not in arrived:
+        arrived[target] = Sum(target)
+        if type(target) is Node:
+            heappush(newest, (-target.birth, target))
+    arrived[target].add(g)
 
 
 def pull(node: Node, g: Any) -> Any:
