@@ -17,6 +17,7 @@ import ops
 import pictures
 import scaling
 import step
+import verdict
 from works import WORKS
 
 HERE, HOME = Path(__file__).parent / "README.md", harness.ROOT / "README.md"
@@ -32,7 +33,7 @@ TARGETS = {
 MEMORY_TARGETS = ("baby-gpt", "gpt2-b1", "gpt2-b4")  # no more than PyTorch's
 
 
-def where(record: dict[str, Any]) -> str:
+def where(record: dict[str, Any], commit: bool = True) -> str:
     """The machine, versions and settings of a result, in a line."""
     m, threads = record["machine"], record.get("settings", record)["threads"]
     facts = [f"{m['processor']}, {threads} of {m['cores']} cores"]
@@ -40,7 +41,7 @@ def where(record: dict[str, Any]) -> str:
     if "compiled_kernels" in m:
         facts.append(f"{'with' if m['compiled_kernels'] else 'without'} compiled kernels")
         facts += [] if m["malloc_settings"] else ["our malloc settings off"]
-    if m.get("commit"):
+    if commit and m.get("commit"):
         facts.append(f"commit {m['commit']}{' with changes' * m.get('changed_since', False)}")
     return "; ".join(facts)
 
@@ -112,8 +113,19 @@ def _form(row: str) -> str:
     return "torch.compile" if "torch.compile" in row else "eager"
 
 
+def summaries(records: dict[str, dict]) -> list[dict[str, Any]]:
+    return [row for name, record in records.items() if (row := summary(name, record))]
+
+
+def verdict_section(records: dict[str, dict]) -> str:
+    single, scaled = harness.load("ops"), harness.load("scaling")
+    known = [record for record in (*records.values(), single, scaled) if record]
+    machines = dict.fromkeys(where(record, commit=False) for record in known)
+    return verdict.page(summaries(records), records, single, scaled, machines)
+
+
 def targets_section(records: dict[str, dict]) -> str:
-    rows = [row for name, record in records.items() if (row := summary(name, record))]
+    rows = summaries(records)
     if not rows:
         return "No result beside PyTorch yet.\n"
     try:
@@ -202,7 +214,7 @@ What the trained model writes (0.80 M parameters, one character at a time):
 
 
 def headline(records: dict[str, dict]) -> str:
-    rows = [row for name, record in records.items() if (row := summary(name, record))]
+    rows = summaries(records)
     if not rows:
         return ""
     return f"""### One training step, beside PyTorch
@@ -224,10 +236,14 @@ def home_section(records: dict[str, dict]) -> str:
     return "\n".join(filter(None, parts))
 
 
+def measured() -> dict[str, dict]:
+    """The training steps that have a result."""
+    return {n: found for n in WORKS if (found := harness.load(f"step-{n}"))}
+
+
 def fill(path: Path, sections: dict[str, Callable]) -> None:
-    """Replace what stands between <!-- name --> and <!-- /name -->."""
-    text = path.read_text("utf-8")
-    records = {n: found for n in WORKS if (found := harness.load(f"step-{n}"))}
+    """Replace what is between <!-- name --> and <!-- /name -->."""
+    text, records = path.read_text("utf-8"), measured()
     for name, section in sections.items():
         before, rest = text.split(f"<!-- {name} -->")
         after = rest.split(f"<!-- /{name} -->")[1]
@@ -237,6 +253,7 @@ def fill(path: Path, sections: dict[str, Callable]) -> None:
 
 
 SECTIONS = {
+    "verdict": verdict_section,
     "targets": targets_section,
     "steps": steps_section,
     "losses": losses_section,
