@@ -420,6 +420,25 @@ def test_import_is_light():
     assert law_light_import(ROOT) == []
 
 
+def test_openblas_is_told_before_numpy_loads():
+    """Later it has no effect. What the user has set stays."""
+    program = """
+import os, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_THREAD_TIMEOUT"))
+sys.meta_path.insert(0, Watch())
+import tinygrad_lm
+"""
+    for given, seen in ({}, "4"), ({"OPENBLAS_THREAD_TIMEOUT": "9"}, "9"):
+        names = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+        names |= {"PYTHONPATH": str(ROOT), **given}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=names, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [seen]
+
+
 def test_the_readme_is_what_is_checked():
     files = read(["README.md", ".ci/run"])
     assert law_same_commands(files["README.md"], files[".ci/run"]) == []

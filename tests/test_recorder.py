@@ -57,7 +57,7 @@ def described(out, leaves):
     if node is not None:
         several = isinstance(node.pullbacks, tuple)
         kept = [p is not None for p in node.pullbacks] if several else "one for all"
-        found += [node.name, node.shape, node.dtype, node.hooks, node.twice, kept]
+        found += [node.name, node.shape, node.dtype, node.hooks, node.create_graph, kept]
         found += [[p if p is None else type(p) for p in node.parents]]
     return found
 
@@ -200,7 +200,9 @@ def test_a_leaf_may_get_a_gradient_while_its_parts_are_added_up(either_walk):
 
 
 @pytest.mark.parametrize("when", ["before", "by a hook"])
-@pytest.mark.parametrize("slot", ["parents", "pullbacks", "birth", "shape", "dtype", "twice"])
+@pytest.mark.parametrize(
+    "slot", ["parents", "pullbacks", "birth", "shape", "dtype", "create_graph"]
+)
 def test_a_node_that_lost_a_part_is_an_error(slot, when):
     """Of the walk in C, which reads the parts in place: no crash."""
     x = tg.ones(2, requires_grad=True)

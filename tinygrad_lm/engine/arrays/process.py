@@ -11,6 +11,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+# Between products OpenBLAS's threads spin for 25 ms and keep the kernels' own threads from running;
+# this sends them to sleep at once. It has an effect only if NumPy is not loaded yet.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
 import numpy
 from threadpoolctl import threadpool_info, threadpool_limits
 

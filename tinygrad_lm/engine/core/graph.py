@@ -20,14 +20,14 @@ class Node:
 
     A parent is a Node, or a Tensor where the graph ends in a leaf, or None where no gradient is
     wanted. `pullbacks` is a tuple with one function per parent, or one function for all of them.
-    `twice`: its pullbacks, and those of all nodes before it, are recorded ops themselves.
+    `create_graph`: its pullbacks, and those of all nodes before it, are recorded ops themselves.
     """
 
-    __slots__ = ("birth", "dtype", "hooks", "name", "parents", "pullbacks", "shape", "twice")
+    __slots__ = ("birth", "create_graph", "dtype", "hooks", "name", "parents", "pullbacks", "shape")
 
-    def __init__(self, name: str, out: Array, parents: tuple, pullbacks: Any, twice=False):
+    def __init__(self, name: str, out: Array, parents: tuple, pullbacks: Any, create_graph=False):
         self.name, self.shape, self.dtype = name, out.shape, out.dtype
-        self.parents, self.pullbacks, self.twice = parents, pullbacks, twice
+        self.parents, self.pullbacks, self.create_graph = parents, pullbacks, create_graph
         self.birth = next(clock)
         self.hooks: list[Callable] | None = None
 
@@ -76,7 +76,7 @@ def pull(node: Node, g: Any) -> Any:
     """The gradients of node's parents, one each."""
     if node.birth < writes.last:
         check_unwritten(node.pullbacks, node.birth, node)
-    if type(g) not in LIBRARIES and not node.twice:
+    if type(g) not in LIBRARIES and not node.create_graph:
         g = g.array  # of a Tensor, from a node whose pullbacks are recorded
     pullbacks = node.pullbacks
     if type(pullbacks) is tuple:

@@ -109,7 +109,7 @@ def start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
             "[backward] the tensor must require a gradient, this one does not; was it computed "
             "under no_grad, or from tensors without requires_grad=True?"
         )
-    if create_graph and tensor.node is not None and not tensor.node.twice:
+    if create_graph and tensor.node is not None and not tensor.node.create_graph:
         raise RuntimeError(
             f"[create_graph] the forward pass must be recorded for it, but that of {tensor.node!r} "
             "was not; compute it inside `with autograd.higher_order():`"

@@ -36,8 +36,8 @@ def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
         pullbacks = tuple([p and _of_tensors(p) for p in pullbacks])
     else:
         pullbacks = _of_tensors(pullbacks)
-    twice = all(p.twice for p in parents if type(p) is Node)
-    result.node = Node(op.name, value.array, tuple(parents), pullbacks, twice)
+    all_can = all(p.create_graph for p in parents if type(p) is Node)
+    result.node = Node(op.name, value.array, tuple(parents), pullbacks, all_can)
     result.needs_grad = True
     return result
 

@@ -25,7 +25,7 @@
     X(Op, fused) X(Op, ours)
 #define NODE_SLOTS(X) \
     X(Node, name) X(Node, shape) X(Node, dtype) X(Node, parents) X(Node, pullbacks) \
-    X(Node, twice) X(Node, birth) X(Node, hooks)
+    X(Node, create_graph) X(Node, birth) X(Node, hooks)
 #define WRITES_SLOTS(X) X(Writes, last) X(Writes, of)
 #define SLOTS(X) TENSOR_SLOTS(X) OP_SLOTS(X) NODE_SLOTS(X) WRITES_SLOTS(X)
 #define GIVEN(X) \
@@ -177,7 +177,7 @@ static PyObject *new_node(PyObject *op, PyObject *out, PyObject *found, PyObject
     NODE(node, parents) = all;
     NODE(node, pullbacks) = pullbacks;
     put(&NODE(node, name), OP(op, name));
-    put(&NODE(node, twice), Py_False);
+    put(&NODE(node, create_graph), Py_False);
     put(&NODE(node, hooks), Py_None);
     NODE(node, shape) = PyObject_GetAttr(out, s_shape);
     NODE(node, dtype) = NODE(node, shape) ? PyObject_GetAttr(out, s_dtype) : NULL;
@@ -230,7 +230,7 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
     Py_ssize_t count = 0, wanted = 0, mixed = 0, tries = 0, arity = NUMBER(OP(op, arity));
     if (!now) return NULL;
     int recording = IS_ON(now, s_recording), fused = OP(op, fused) == Py_True;
-    int twice = PyDict_GetItemWithError(now, s_create_graph) != Py_None;
+    int create_graph = PyDict_GetItemWithError(now, s_create_graph) != Py_None;
     if (n < 1 || n > MOST || arity > MOST || (settings && PyDict_Contains(settings, s_other)) ||
         PyDict_GetItemWithError(now, s_autocast) != Py_None)
         goto unusual;
@@ -240,7 +240,7 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
         PyObject *first = IS_TENSOR(given[0]) ? TENSOR(given[0], array) : NULL;
         PyObject *on = PyObject_GetAttr(the_switches, s_kernels_on);
         Py_XDECREF(on);
-        if (!first || twice || on != Py_True) goto unusual;
+        if (!first || create_graph || on != Py_True) goto unusual;
         faster = PyDict_GetItemWithError(OP(op, kernels), (PyObject *)Py_TYPE(first));
         Py_ssize_t more = faster ? PyList_GET_SIZE(faster) : 0;
         if (more >= MOST || (fused && !more)) goto unusual;
@@ -268,7 +268,7 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
         parents[count] = Py_NewRef(parent);
     }
     if (casts && (!kind || mixed || PySequence_Contains(the_FLOATING, kind) != 1)) goto unusual;
-    if (wanted && twice) goto unusual;
+    if (wanted && create_graph) goto unusual;
     found = quietly(now, OP(op, ours) == Py_True, ways, tries, arrays, count, settings);
     result = !found                      ? explained(op, arrays, count)
              : found == Py_NotImplemented ? leave(op, s_compose, inputs, count, settings)
@@ -447,7 +447,7 @@ static int add(PyObject *sums, PyObject *target, PyObject *g) {
 static int intact(PyObject *node) {
     PyObject *parents = NODE(node, parents);
     if (parents && PyTuple_Check(parents) && NODE(node, pullbacks) && NODE(node, birth) &&
-        NODE(node, shape) && NODE(node, dtype) && NODE(node, twice))
+        NODE(node, shape) && NODE(node, dtype) && NODE(node, create_graph))
         return 1;
     PyErr_SetString(PyExc_AttributeError, "[backward] a node must keep its parents and pullbacks");
     return 0;
@@ -520,7 +520,7 @@ static int step(PyObject *sums, PyObject *nodes, int retain, PyObject *wanted, P
     g = whole(g);
     if (g && !ABSENT(NODE(node, hooks))) Py_SETREF(g, CALL(the_hooked, node, g));
     failed = failed || !g || note(found, wanted, node, g) || !intact(node);
-    if (!failed && IS_TENSOR(g) && NODE(node, twice) != Py_True)
+    if (!failed && IS_TENSOR(g) && NODE(node, create_graph) != Py_True)
         Py_SETREF(g, Py_XNewRef(TENSOR(g, array)));
     parents = failed ? NULL : Py_NewRef(NODE(node, parents)); /* a pullback may put in others */
     int each = !failed && PyTuple_CheckExact(NODE(node, pullbacks));
