@@ -101,10 +101,10 @@ def test_no_fused_op_of_a_step_falls_back(monkeypatch):
             kernels = [watched(k) for k in op.kernels.get(np.ndarray, [])]
             monkeypatch.setitem(op.kernels, np.ndarray, kernels)
     step()
-    ours = "compiled" if fast is not None else "cpu"
+    ours = "c" if fast is not None else "numpy"
     names = {"embedding", "layer_norm", "attention", "gelu", "cross_entropy"}
     wide = fast is not None and fast.LANES == 16  # else the product is left to NumPy's BLAS
-    assert used == {(name, ours) for name in names} | {("linear", ours if wide else "cpu")}
+    assert used == {(name, ours) for name in names} | {("linear", ours if wide else "numpy")}
 
 
 @pytest.mark.skipif(fast is None, reason="installed without a C compiler")
