@@ -67,8 +67,8 @@ def _reducer(op: Any) -> Any:
     return lambda x, axis=None, keepdims=False: op(x, axis=axis, keepdims=keepdims)
 
 
-_SAME = """exp expm1 log log2 log10 log1p sqrt sin cos tanh erf abs sign floor ceil isfinite isnan isinf
-logical_not logical_and logical_or logical_xor"""
+_SAME = """exp expm1 log log2 log10 log1p sqrt sin cos tanh erf abs sign floor ceil isfinite isnan
+isinf logical_not logical_and logical_or logical_xor"""
 Tensor.library = SimpleNamespace(
     **{name: getattr(elementwise, name) for name in _SAME.split()},
     rint=elementwise.round,
