@@ -2,6 +2,7 @@
 them too. Sizes that do not fit, NaN, threads, a fork, and the same bits where NumPy's are promised.
 """
 
+import contextlib
 import math
 import os
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tg
+from tinygrad_lm.engine.arrays import reference_only
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.kernels import c
@@ -179,8 +181,8 @@ def test_exponentials_hold_over_the_whole_range():
 @pytest.mark.parametrize("settings", [{}, {"amsgrad": True}, {"maximize": True, "weight_decay": 0}])
 def test_adam_gives_the_bits_of_the_numpy_rule(kind, settings, monkeypatch):
     results = []
-    for compiled in (Adam.update.compiled, None):
-        monkeypatch.setattr(Adam.update, "compiled", compiled)
+    for ways in (Adam.update.kernels, {}):
+        monkeypatch.setattr(Adam.update, "kernels", ways)
         rng = np.random.default_rng(3)
         tensors = [wrap(rng.standard_normal(s).astype("f4")) for s in ((70, 300), (5,), ())]
         optimizer = kind(tensors, lr=0.1, **settings)
@@ -190,6 +192,23 @@ def test_adam_gives_the_bits_of_the_numpy_rule(kind, settings, monkeypatch):
             optimizer.step()
         results.append([p.array.tobytes() for p in tensors])
     assert results[0] == results[1]
+
+
+def test_kernels_switched_off_and_on_between_steps_reach_the_optimizer(monkeypatch):
+    way, used = Adam.update.kernels[np.ndarray][0], []
+    watched = [lambda *a: used.append(a[2]) or way(*a)]
+    monkeypatch.setitem(Adam.update.kernels, np.ndarray, watched)
+    found = []
+    for off in ((), (2, 3)):
+        p, rng = wrap(np.ones(7, "f4")), np.random.default_rng(0)
+        optimizer, used[:] = AdamW([p], lr=0.1), []
+        for step in range(1, 5):
+            p.grad = wrap(rng.standard_normal(7).astype("f4"))
+            with reference_only() if step in off else contextlib.nullcontext():
+                optimizer.step()
+        assert {2, 3} & set(used) == {2, 3} - set(off) and 4 in used
+        found.append([p.tolist(), *(kept.tolist() for kept in optimizer.state[p].values())])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 623, 624, 1300])
@@ -292,8 +311,8 @@ def test_a_rule_of_ones_own_on_top_of_adam_is_used():
 @pytest.mark.parametrize("settings", [{"weight_decay": 0}, {"amsgrad": True}])
 def test_adam_treats_infinity_and_nan_as_the_numpy_rule(settings, monkeypatch):
     results = []
-    for compiled in (Adam.update.compiled, None):
-        monkeypatch.setattr(Adam.update, "compiled", compiled)
+    for ways in (Adam.update.kernels, {}):
+        monkeypatch.setattr(Adam.update, "kernels", ways)
         p = wrap(np.array([np.inf, 1, 2, 3], "f4"))
         optimizer = Adam([p], lr=0.1, **settings)
         for g in ([1, np.nan, 1, np.inf], [1, 1, 1, 1]):
@@ -322,9 +341,11 @@ def test_attention_of_unaligned_rows_copies_them():
 def test_scratch_goes_with_its_thread():
     """Each thread that ran attention keeps memory for it, until it ends."""
     code = """
+import contextlib
 import math
 import threading
 import numpy as np
+from tinygrad_lm.engine.arrays import reference_only
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 import tinygrad_lm
@@ -403,9 +424,10 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_the_switch_leaves_only_the_numpy_kernels():
     code = """
 import tinygrad_lm as tg
+from tinygrad_lm.engine.arrays import reference_only
 from tinygrad_lm.engine.core.op import OPS
 kernels = [f for op in OPS.values() for several in op.kernels.values() for f in several]
-print(any("kernels.c." in f.__module__ for f in kernels))
+print(any(".kernels.c." in f.__module__ for f in kernels))
 tg.manual_seed(1)
 x = tg.randn(9, 40, requires_grad=True)
 y = tg.nn.functional.layer_norm(x, (40,)).softmax(-1).square().sum()

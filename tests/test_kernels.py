@@ -14,6 +14,7 @@ from tinygrad_lm.engine.arrays import reference_only
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.kernels.numpy import blocks
+from tinygrad_lm.engine.ops.index import add_rows, read
 
 
 def real(*shape, seed=0, kind="float32"):
@@ -93,13 +94,13 @@ def run(name, inputs, settings, kind="float32"):
     return [out.array, *(x.grad.array for x in leaves)]
 
 
-# Cases that a compiled kernel leaves to the one in NumPy.
+# Cases that a kernel in C leaves to the one in NumPy.
 LEFT = {"scaled_dot_product_attention_masked"}
 EACH = [
     pytest.param(name, kernel, id=f"{name}-{kernel.__module__.rpartition('kernels.')[2]}")
     for name in BIG
     for kernel in op_of(name).kernels.get(np.ndarray, [])
-    if not (name in LEFT and "kernels.c." in kernel.__module__)
+    if not (name in LEFT and ".kernels.c." in kernel.__module__)
 ]
 
 
@@ -119,6 +120,34 @@ def test_a_kernel_agrees_with_its_composition_at_sizes_of_several_blocks(name, k
         assert a.dtype == np.float32 and a.shape == b.shape
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5 * max(1, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("kernel", add_rows.kernels[np.ndarray], ids=lambda f: f.__module__)
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(7, 5), (7, 1), (7,), (7, 3, 2), (1, 4), (900, 90)])
+def test_rows_are_added_in_the_order_of_the_definition(kernel, kind, shape):
+    """One after another, so to the same bits; also where there is something already."""
+    rng = np.random.default_rng(5)
+    ids = rng.integers(0, shape[0], 2000)[::2]
+    g = rng.standard_normal((1000, *shape[1:])).astype(kind)
+    want = rng.standard_normal(shape).astype(kind)
+    got = want.copy()
+    if kernel(got, ids, g) is NotImplemented:
+        assert kind == "float64" and ".kernels.c." in kernel.__module__
+        return
+    add_rows.function(want, ids, g)
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("kernel", read.kernels[np.ndarray])
+def test_rows_are_read_as_the_definition_reads_them(kernel):
+    x, ids = real(6, 3, 2), np.array([[0, 5], [-1, 2]])
+    np.testing.assert_array_equal(kernel(x, (ids,)), read.function(x, (ids,)))
+    for key in [(ids, ids % 3), (np.ones(6, bool),), (True,), ([0, 1],)]:
+        assert kernel(x, key) is NotImplemented
+    assert kernel(x.T, (ids % 2,)) is NotImplemented
+    with pytest.raises(IndexError):
+        kernel(x, (ids + 2,))
 
 
 @pytest.mark.parametrize(("name", "kernel"), EACH)

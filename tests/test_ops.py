@@ -221,6 +221,19 @@ def test_what_has_no_second_derivative_says_so(name):
             run(OPS[name], case)
 
 
+QUESTIONS = """eq ne lt le gt ge isfinite isnan isinf logical_not logical_and logical_or
+logical_xor""".split()
+
+
+@law(QUESTIONS, examples=4)
+def test_questions_are_answered_where_second_derivatives_are_recorded(name, case):
+    want, _ = run(OPS[name], case)
+    with higher_order():
+        out, _ = run(OPS[name], case)
+    assert_close(out.array, want.array)
+    assert not out.requires_grad
+
+
 @pytest.mark.parametrize(("name", "kind", "kernel"), WITH_KERNELS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_kernels_agree_with_the_composition(name, kind, kernel, dtype, monkeypatch):

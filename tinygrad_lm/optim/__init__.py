@@ -1,7 +1,7 @@
 """Optimisers with PyTorch's signatures, and schedules of their rate. Nothing is computed here:
 start reading in `optimizer.py`, then `adam.py` for a rule and `flat.py` for how it is applied."""
 
-from . import lr_scheduler
+from . import kernels, lr_scheduler
 from .adam import Adam, AdamW
 from .optimizer import Optimizer
 from .rmsprop import RMSprop

@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba, arXiv 1412.6980) and AdamW, whose decay does not pass through the moments
-(Loshchilov and Hutter, arXiv 1711.05101). The rule is a run of in-place ufuncs, as few as possible;
-it knows no tensor: walking through them is `flat.py`.
+(Loshchilov and Hutter, arXiv 1711.05101). The rule is a run of in-place ufuncs, as few as possible,
+on one block of memory; `flat.py` goes from block to block.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine.arrays import get_num_threads
-from ..engine.kernels.c import fast
-from .flat import Number, Update
+from ..engine.arrays import Array
+from .flat import Number, Update, rule
 from .optimizer import Optimizer, regularised
 
 
@@ -56,7 +55,7 @@ class Adam(Optimizer):
     def kept(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * bool(group["amsgrad"]))
 
-    def _constants(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+    def constants(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
         """(shrink, pull, sign, b1, c1, b2, c2, rate, eps) of the step-th step: p *= shrink,
         g = sign g + pull p, m = b1 m + c1 g, v = b2 v + c2 g g, p += rate m / (sqrt(v) + eps)."""
         lr, decay = float(group["lr"]), float(group["weight_decay"])
@@ -68,23 +67,14 @@ class Adam(Optimizer):
         sign, eps = -1.0 if group["maximize"] else 1.0, float(group["eps"]) * correction
         return shrink, pull, sign, beta1, 1 - beta1, beta2, 1 - beta2, rate, eps
 
-    def _compiled(self, group: dict[str, Any], step: int, number: Number) -> Update:
-        constants = self._constants(group, step)
-
-        def one_pass(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
-            m, v, most = kept if len(kept) == 3 else (*kept, None)
-            g = lib.ascontiguousarray(g)
-            fast.adam(p.size, get_num_threads(), p, g, m, v, most, *constants)
-
-        return one_pass
-
+    @rule
     def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
-        shrink, pull, sign, *rest = self._constants(group, step)
+        shrink, pull, sign, *rest = self.constants(group, step)
         b1, c1, b2, c2, rate, eps = map(number, rest)
         shrunk = None if shrink == 1 else number(shrink)
         pulled = number(pull) if pull else None
 
-        def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
+        def block(lib: Any, p: Array, g: Array, kept: list[Array], scratch: Array) -> None:
             m, v, *largest = kept
             t = scratch[0]
             add, multiply = lib.add, lib.multiply  # the last argument receives the result
@@ -110,9 +100,6 @@ class Adam(Optimizer):
             add(p, t, p)
 
         return block
-
-    # Of this very rule: whoever overrides `update` does without.
-    update.compiled = _compiled if fast is not None else None  # type: ignore[attr-defined]
 
 
 class AdamW(Adam):

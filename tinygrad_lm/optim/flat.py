@@ -1,5 +1,5 @@
 """Applying an update rule to many tensors: state in flat buffers, one pass in blocks that stay in
-cache. It knows no rule (a rule changes one block in place) and no graph.
+cache. A rule changes one block in place; which rule it is makes no difference here.
 
 Parameters and gradients stay where they are, so aliases of a parameter see its updates, and a
 parameter that was replaced, moved or loaded is simply another array, noticed by identity.
@@ -8,20 +8,29 @@ parameter that was replaced, moved or loaded is simply another array, noticed by
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import accumulate
 from operator import is_
+from types import MethodType
 from typing import Any
 
 import numpy
 
-from ..engine.arrays import device_of, library, mark_written, quietly, to_device
-from ..engine.arrays import owner_of as storage
+from ..engine.arrays import (
+    Array,
+    device_of,
+    kernels_on,
+    library,
+    mark_written,
+    owner_of,
+    quietly,
+    to_device,
+    with_kernels,
+)
 from ..engine.core.tensor import Tensor, wrap
 
 # (library, parameter, gradient, kept arrays, scratch arrays): 1-D blocks of one length. The rule
 # writes parameter, kept and scratch; never the gradient, which may be the user's own.
-Update = Callable[[Any, Any, Any, list, Any], None]
+Update = Callable[[Any, Array, Array, list[Array], Array], None]
 Number = Callable[[float], Any]  # makes a constant in the dtype of the blocks
 
 # Elements per block, and below how many a tensor is copied into a block that it shares: on the CPU
@@ -29,34 +38,47 @@ Number = Callable[[float], Any]  # makes a constant in the dtype of the blocks
 # Two threads over such blocks are slower than one: they wait for the interpreter at every ufunc.
 SIZES = {"cpu": (1 << 16, 1 << 14)}
 SIZES_ELSEWHERE = (1 << 26, 1 << 20)
-SIZES_COMPILED = (1 << 62, 0)  # whole tensors, which share nothing
+WHOLE = (1 << 62, 0)  # whole tensors, which share nothing
 SCRATCH = 2  # arrays of a block's length that a rule may use
+
+
+class rule(with_kernels):
+    """An `update` that kernels may be faster at; a subclass that has its own does without them."""
+
+    def __get__(self, optimizer: Any, kind: Any = None) -> Any:
+        return self if optimizer is None else MethodType(self, optimizer)
 
 
 class Flat:
     """What is kept for tensors of one library and dtype, one after another in a buffer per name."""
 
-    def __init__(self, params: list[Tensor], names: tuple[str, ...], optimizer: Any):
+    def __init__(self, params: list[Tensor], names: tuple[str, ...], optimizer: Any, group: dict):
         like, self.library = params[0].array, library(params[0].array)
-        self.block, self.small = SIZES.get(device_of(like).type, SIZES_ELSEWHERE)
-        self.rule = optimizer.update
-        compiled = getattr(optimizer.update, "compiled", None)
-        if compiled and self.library is numpy and like.dtype == numpy.float32:
-            self.rule, (self.block, self.small) = partial(compiled, optimizer), SIZES_COMPILED
-        counts, state = optimizer.counts, optimizer.state
+        self.names, self.counts, self.dtype = names, optimizer.counts, like.dtype
+        self.choose_rule(optimizer, group, like)
+        state = optimizer.state
         # small ones first, side by side, so that they can share blocks
         self.params = sorted(params, key=lambda p: p.array.size >= self.small)
         self.index = {id(p): i for i, p in enumerate(self.params)}
         self.shapes = [p.array.shape for p in self.params]
         self.starts = [0, *accumulate(p.array.size for p in self.params)]
-        self.names, self.counts, self.dtype = names, counts, like.dtype
         self.buffers = [self.library.zeros(self.starts[-1], like.dtype) for _ in names]
         self.steps = numpy.zeros(len(params), numpy.float32)  # without a count: 1 once started
         self.entries = [self._keep(i, state.get(p, {})) for i, p in enumerate(self.params)]
-        if names or counts:
+        if names or self.counts:
             state.update(zip(self.params, self.entries))
         tensors = [(e, name, t) for e in self.entries for name, t in e.items()]
         self.views = [(e, name, t, t.array) for e, name, t in tensors if isinstance(t, Tensor)]
+
+    def choose_rule(self, optimizer: Any, group: dict, like: Array) -> None:
+        """The optimiser's own rule, block by block, or a kernel for this kind of array."""
+        self.rule, self.kernels_on = optimizer.update, kernels_on()
+        self.block, self.small = SIZES.get(device_of(like).type, SIZES_ELSEWHERE)
+        ways = getattr(optimizer.update, "kernels", {}) if self.kernels_on else {}
+        for way in ways.get(type(like), ()):
+            if way(optimizer, group, 1, self.number) is not NotImplemented:
+                self.rule, (self.block, self.small) = MethodType(way, optimizer), WHOLE
+                return
 
     def _keep(self, i: int, old: dict[str, Any]) -> dict[str, Any]:
         """The state of params[i] as views of the buffers, with the values it had."""
@@ -81,11 +103,13 @@ class Flat:
         return to_device(array, self.params[i].device)
 
     def untouched(self, state: Any) -> bool:
-        """Whether nobody replaced what `state` holds for these tensors."""
+        """Whether nobody replaced what `state` holds for these tensors, nor switched kernels."""
+        if self.kernels_on != kernels_on():
+            return False
         if not self.views:
             return True
         return all(map(is_, map(state.get, self.params), self.entries)) and all(
-            e.get(name) is tensor and tensor.array is view for e, name, tensor, view in self.views
+            tensor.array is view and e.get(name) is tensor for e, name, tensor, view in self.views
         )
 
     def serves(self, params: list[Tensor], names: tuple[str, ...], state: Any) -> bool:
@@ -124,7 +148,7 @@ class Large:
     def __init__(self, flat: Flat, i: int):
         self.p, self.library, start = flat.params[i], flat.library, flat.starts[i]
         own, size = self.p.array.reshape(-1), self.p.array.size
-        self.width = 0 if (flat.block, flat.small) == SIZES_COMPILED else min(flat.block, size)
+        self.width = 0 if (flat.block, flat.small) == WHOLE else min(flat.block, size)
         self.pieces = []
         for a in range(0, size, flat.block):
             b = min(a + flat.block, size)
@@ -147,11 +171,11 @@ class Small:
     def accepts(self, i: int) -> bool:
         """Whether params[i] may join: the next one, with room for it, on memory of its own."""
         flat, first = self.flat, self.first
-        owner = storage(flat.params[i].array)
+        owner = owner_of(flat.params[i].array)
         return (
             i == first + len(self.params)
             and flat.starts[i + 1] - flat.starts[first] <= flat.block
-            and all(storage(p.array) is not owner for p in self.params)
+            and all(owner_of(p.array) is not owner for p in self.params)
         )
 
     def add(self, i: int) -> None:
@@ -194,7 +218,7 @@ class Plan:
         arrays = [p.array for p in active]
         names = optimizer.kept(group)
         if not self._fits(active, arrays, names, optimizer.state):
-            self._make(active, arrays, names, optimizer)
+            self._make(active, arrays, names, optimizer, group)
         if [p._grad.array.shape for p in active] != self.shapes:
             raise RuntimeError(
                 "[step] a gradient must have its parameter's shape, "
@@ -217,12 +241,12 @@ class Plan:
             and all(len(set(flat.steps[index].tolist())) == 1 for flat, index, _, _ in self.ages)
         )
 
-    def _make(self, active: list, arrays: list, names: tuple, optimizer: Any) -> None:
+    def _make(self, active: list, arrays: list, names: tuple, optimizer: Any, group: dict) -> None:
         state, flats, everyone = optimizer.state, [], []
         for params in _by_kind(active):
             flat = next((f for f in self.flats if f.serves(params, names, state)), None)
             if flat is None:
-                flat = Flat(params, names, optimizer)
+                flat = Flat(params, names, optimizer, group)
             flats.append(flat)
             ages: dict[float, list[Tensor]] = {}
             for p in params:

@@ -57,8 +57,8 @@ class Optimizer:
     def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
         """The rule for one block, for the step-th step (from 1); `number` makes its constants.
 
-        `update.compiled`, where there is one, gives the rule as one pass over a whole float32
-        tensor.
+        Under `flat.rule` it may have kernels: `@kernel(Adam.update, numpy.ndarray)`. Such a one
+        returns the rule as one pass over a whole tensor, or NotImplemented.
         """
         raise NotImplementedError
 

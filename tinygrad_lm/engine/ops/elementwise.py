@@ -10,6 +10,13 @@ import math
 
 from ..arrays import library
 from ..core.op import primitive
+from .special import error_function
+
+
+def library_of(x, y):
+    """Of two operands, one of which may be a number."""
+    return library(x if hasattr(x, "dtype") else y)
+
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -37,7 +44,8 @@ def div(x, y):
 @primitive(cast="same")
 def pow(x, y):
     """x ** y. The gradient of the exponent is 0 where x = 0 and y >= 0, as PyTorch has it."""
-    lib = library(x) if hasattr(x, "dtype") else library(y)
+    # dx = g y x^(y - 1), dy = g x^y log(x)
+    lib = library_of(x, y)
     out = x**y
 
     def dx(g):
@@ -55,7 +63,7 @@ def pow(x, y):
 @primitive(cast="same")
 def remainder(x, y):
     """x - y * floor(x / y): the sign is y's, as Python's % has it."""
-    lib = library(x) if hasattr(x, "dtype") else library(y)
+    lib = library_of(x, y)
     return x % y, (lambda g: g, lambda g: -g * lib.floor(x / y))
 
 
@@ -177,6 +185,7 @@ def leaky_relu(x, *, negative_slope=0.01):
 def softplus(x, *, beta=1.0, threshold=20.0):
     """log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold."""
     lib = library(x)
+    # dx = g sigmoid(beta x)
     z = beta * x
     out = lib.where(z > threshold, x, lib.log1p(lib.exp(lib.minimum(z, threshold))) / beta)
     steep = lib.where(z > threshold, 1.0, 1 / (1 + lib.exp(-z))).astype(x.dtype)
@@ -192,27 +201,7 @@ def erf(x):
     return value, (lambda g: g * (scale * lib.exp(-x * x)),)
 
 
-def error_function(x):
-    """erf on arrays; NumPy has none. Three ranges, relative error near the float64 limit:
-    the Maclaurin series times e^(-x^2) below 2, Legendre's continued fraction for erfc above it."""
-    lib = library(x)
-    a = lib.minimum(lib.abs(x), 6.0).astype(lib.float64)
-    square = a * a
-    decay = lib.exp(-square)
-    term = total = lib.ones_like(a)
-    for n in range(1, 40):  # erf(a) = 2/sqrt(pi) e^(-a^2) sum of 2^n a^(2n+1) / (2n+1)!!
-        term = term * (2 * lib.minimum(square, 6.25) / (2 * n + 1))
-        total = total + term
-    near = 2 / math.sqrt(math.pi) * decay * a * total
-    fraction = lib.maximum(a, 1.5)
-    tail = fraction
-    for n in range(60, 0, -1):  # erfc(a) = e^(-a^2) / sqrt(pi) / (a + 1/2 / (a + 2/2 / (a + ...)))
-        tail = fraction + n / 2 / tail
-    far = 1 - decay / (math.sqrt(math.pi) * tail)
-    return (lib.sign(x) * lib.where(a < 2.5, near, far)).astype(x.dtype)
-
-
-# ---------------------------------------------------------------- choosing and rounding
+# ---------------------------------------------------------------- choosing
 
 
 def _share_tie(lib, chosen, tied):
@@ -248,7 +237,7 @@ def clamp(x, *, min=None, max=None):
 @primitive(cast="same")
 def where(x, y, *, condition):
     """x where the condition holds, y elsewhere."""
-    lib = library(x) if hasattr(x, "dtype") else library(y)
+    lib = library_of(x, y)
     return lib.where(condition, x, y), (
         lambda g: lib.where(condition, g, 0),
         lambda g: lib.where(condition, 0, g),
@@ -264,44 +253,121 @@ def masked_fill(x, *, mask, value):
     return out, (lambda g: lib.where(mask, 0, g),)
 
 
-def _flat(name):
-    """An op whose slope is zero wherever it has one."""
-
-    def function(x):
-        lib = library(x)
-        return getattr(lib, name)(x), (lambda g: lib.zeros_like(g),)
-
-    function.__name__ = {"rint": "round"}.get(name, name)
-    function.__doc__ = f"{function.__name__} of each element; its gradient is zero."
-    return primitive(function)
+# ---------------------------------------------------------------- rounding: the slope is 0
 
 
-sign, floor, ceil, round = map(_flat, ("sign", "floor", "ceil", "rint"))
+@primitive
+def sign(x):
+    """-1, 0 or 1."""
+    lib = library(x)
+    return lib.sign(x), (lambda g: lib.zeros_like(g),)
+
+
+@primitive
+def floor(x):
+    lib = library(x)
+    return lib.floor(x), (lambda g: lib.zeros_like(g),)
+
+
+@primitive
+def ceil(x):
+    lib = library(x)
+    return lib.ceil(x), (lambda g: lib.zeros_like(g),)
+
+
+@primitive
+def round(x):
+    """To the nearest whole number, halves to the even one."""
+    lib = library(x)
+    return lib.rint(x), (lambda g: lib.zeros_like(g),)
 
 
 # ---------------------------------------------------------------- questions: no gradient
 
 
-def _test(name, numpy_name, cast=None):
-    def function(*inputs):
-        lib = next(library(x) for x in inputs if hasattr(x, "dtype"))
-        return getattr(lib, numpy_name)(*inputs), None
-
-    function.__name__, function.__doc__ = name, f"NumPy's {numpy_name}, elementwise."
-    return primitive(cast=cast)(function)
+@primitive(cast="same")
+def eq(x, y):
+    return x == y, None
 
 
-eq, ne = _test("eq", "equal", "same"), _test("ne", "not_equal", "same")
-lt, le = _test("lt", "less", "same"), _test("le", "less_equal", "same")
-gt, ge = _test("gt", "greater", "same"), _test("ge", "greater_equal", "same")
-isfinite, isnan, isinf = (_test(n, n) for n in ("isfinite", "isnan", "isinf"))
-logical_not = _test("logical_not", "logical_not")
-logical_and, logical_or = _test("logical_and", "logical_and"), _test("logical_or", "logical_or")
-logical_xor = _test("logical_xor", "logical_xor")
-bitwise_not = _test("bitwise_not", "invert")
-bitwise_and = _test("bitwise_and", "bitwise_and", "same")
-bitwise_or = _test("bitwise_or", "bitwise_or", "same")
-bitwise_xor = _test("bitwise_xor", "bitwise_xor", "same")
+@primitive(cast="same")
+def ne(x, y):
+    return x != y, None
+
+
+@primitive(cast="same")
+def lt(x, y):
+    return x < y, None
+
+
+@primitive(cast="same")
+def le(x, y):
+    return x <= y, None
+
+
+@primitive(cast="same")
+def gt(x, y):
+    return x > y, None
+
+
+@primitive(cast="same")
+def ge(x, y):
+    return x >= y, None
+
+
+@primitive
+def isfinite(x):
+    return library(x).isfinite(x), None
+
+
+@primitive
+def isnan(x):
+    return library(x).isnan(x), None
+
+
+@primitive
+def isinf(x):
+    return library(x).isinf(x), None
+
+
+@primitive
+def logical_not(x):
+    return library(x).logical_not(x), None
+
+
+@primitive
+def logical_and(x, y):
+    return library_of(x, y).logical_and(x, y), None
+
+
+@primitive
+def logical_or(x, y):
+    return library_of(x, y).logical_or(x, y), None
+
+
+@primitive
+def logical_xor(x, y):
+    return library_of(x, y).logical_xor(x, y), None
+
+
+@primitive
+def bitwise_not(x):
+    return ~x, None
+
+
+@primitive(cast="same")
+def bitwise_and(x, y):
+    return x & y, None
+
+
+@primitive(cast="same")
+def bitwise_or(x, y):
+    return x | y, None
+
+
+@primitive(cast="same")
+def bitwise_xor(x, y):
+    return x ^ y, None
 
 
 @primitive

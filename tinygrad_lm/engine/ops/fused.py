@@ -1,6 +1,6 @@
-"""Ops that are compositions of the others. What stands here is their definition: it runs anywhere,
-it is what the tests compare kernels with, and what a reader should read. Kernels for one array type
-are in `kernels/`.
+"""Ops that are compositions of the others. The composition is the definition: it runs on every
+array library, its gradient follows from its parts, and the tests compare the kernels with it. The
+comment in each says what that gradient comes to; the kernels compute that.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import math
 from ..core.op import fused
 from .elementwise import softplus
 
-# Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
+# Shapes: B batch, T time (S that of the keys), C channels (O of a layer's output), H heads, D head
+# size (E of the values), V vocabulary, N rows of any kind. g is the gradient of the result, dx that
+# of x; what a parameter gets is summed over all rows.
 
 
 @fused
 def linear(x, weight, bias=None):
-    """x (..., C) @ weight (D, C).T + bias (D,)."""
+    """x (..., C) @ weight (O, C).T + bias (O,)."""
+    # dx = g weight, dweight = g^T x, dbias = sum(g)
     out = x @ weight.T
     return out if bias is None else out + bias
 
@@ -23,6 +26,7 @@ def linear(x, weight, bias=None):
 @fused
 def embedding(weight, *, ids):
     """Rows of weight (V, C) at integer ids of any shape."""
+    # dweight[v] = the sum of g where ids is v
     return weight[ids]
 
 
@@ -33,25 +37,31 @@ def gelu(x, *, approximate="none"):
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"[gelu] approximate must be 'none' or 'tanh', got {approximate!r}")
     if approximate == "tanh":
+        # dx = g (p + 2 x p (1 - p) u') with p = (1 + tanh u) / 2
         return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)).tanh())
+    # dx = g (Phi + x Phi') with the normal density Phi' = e^(-x^2 / 2) / sqrt(2 pi)
     return 0.5 * x * (1 + (x * math.sqrt(0.5)).erf())
 
 
 @fused
 def silu(x):
     """x sigmoid(x)."""
+    # dx = g s (1 + x (1 - s)) with s = sigmoid(x)
     return x * x.sigmoid()
 
 
 @fused
 def softmax(x, *, axis=-1):
     """e^x over its sum along an axis; a row of -inf gives NaN, as in PyTorch."""
+    # dx = y (g - sum(g y)) with y the result, the sum along the axis
     weights = (x - x.detach().amax(axis, keepdim=True)).exp()
     return weights / weights.sum(axis, keepdim=True)
 
 
 @fused
 def log_softmax(x, *, axis=-1):
+    """x minus the logarithm of the sum of e^x along an axis."""
+    # dx = g - e^y sum(g) with y the result, e^y the softmax
     shifted = x - x.detach().amax(axis, keepdim=True)
     return shifted - shifted.exp().sum(axis, keepdim=True).log()
 
@@ -59,7 +69,8 @@ def log_softmax(x, *, axis=-1):
 @fused
 def nll_loss(logp, weight=None, *, targets, ignore_index=-100, reduction="mean"):
     """Minus the log-probability logp (N, V) of each target (N,), weighted by weight (V,)."""
-    check_reduction(reduction)
+    # dlogp = -g share / sum(shares) at each target, 0 elsewhere; with "sum" it is -g share
+    check_reduction("nll_loss", reduction)
     if targets.shape != logp.shape[:1]:
         raise RuntimeError(
             f"[nll_loss] there must be one target per row of {tuple(logp.shape)}, "
@@ -83,6 +94,8 @@ def cross_entropy(
 ):
     """Cross-entropy of logits (N, V) and integer targets (N,); with label smoothing e the target
     distribution is (1 - e) one-hot + e / V (Szegedy et al., 2015, arXiv 1512.00567)."""
+    # dlogits = g (softmax(logits) - q) / N with q the target distribution and N targets that count;
+    # class weights c make it g (softmax(logits) sum(c q) - c q), over the sum of targets' weights
     logp = logits.log_softmax(-1)
     settings = {"targets": targets, "ignore_index": ignore_index, "reduction": reduction}
     loss = nll_loss(logp, weight, **settings)
@@ -102,22 +115,25 @@ def cross_entropy(
 @fused
 def mse_loss(x, y, *, reduction="mean"):
     """(x - y)^2."""
-    return _reduce((x - y).square(), reduction)
+    # dx = 2 g (x - y) = -dy
+    check_reduction("mse_loss", reduction)
+    return reduced((x - y).square(), reduction)
 
 
 @fused
 def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
     """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, but nothing overflows."""
-    return _reduce(softplus(x, threshold=40.0) - x * y, reduction)
+    # dx = g (s(x) - y), dy = -g x
+    check_reduction("binary_cross_entropy_with_logits", reduction)
+    return reduced(softplus(x, threshold=40.0) - x * y, reduction)
 
 
-def check_reduction(reduction):
+def check_reduction(name, reduction):
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"[loss] reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        raise ValueError(f"[{name}] reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def _reduce(losses, reduction):
-    check_reduction(reduction)
+def reduced(losses, reduction):
     return losses if reduction == "none" else getattr(losses, reduction)()
 
 
@@ -125,6 +141,8 @@ def _reduce(losses, reduction):
 def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
     """Mean 0 and variance 1 over the last `axes` axes, then scale and shift (Ba et al., 2016,
     arXiv 1607.06450)."""
+    # dx = s (h - mean(h) - y mean(h y)) with y the normal row, s = 1 / its deviation, h = weight g;
+    # dweight = sum(g y), dbias = sum(g)
     over = tuple(range(-axes, 0))
     centred = x - x.mean(over, keepdim=True)
     out = centred * (centred.square().mean(over, keepdim=True) + eps).rsqrt()
@@ -137,6 +155,7 @@ def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
 def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
     """x over its root mean square over the last `axes` axes (Zhang and Sennrich, 2019,
     arXiv 1910.07467)."""
+    # dx = s (h - y mean(h y)) with y the normal row, s = 1 / its root mean square, h = weight g
     over = tuple(range(-axes, 0))
     out = x * (x.square().mean(over, keepdim=True) + eps).rsqrt()
     return out if weight is None else out * weight
@@ -146,6 +165,8 @@ def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
 def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
     """Mean 0 and variance 1 per channel, over every axis but 1 (Ioffe and Szegedy, 2015, arXiv
     1502.03167); with given arrays mean and var (C,) those are used instead of the batch's."""
+    # dx = s (h - mean(h) - y mean(h y)) as in `layer_norm`, the means over what a channel has; by
+    # given statistics dx = s h
     over = tuple(i for i in range(x.ndim) if i != 1)
     along = [-1 if i == 1 else 1 for i in range(x.ndim)]
     if mean is None:
@@ -163,6 +184,7 @@ def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
 @fused
 def dropout(x, *, keep, p):
     """x / (1 - p) where the boolean array `keep` holds, 0 elsewhere (Srivastava et al., 2014)."""
+    # dx = g / (1 - p) where `keep` holds, 0 elsewhere
     scale = 1 / (1 - p) if p < 1 else 0.0
     return x * (keep * x.array.dtype.type(scale))
 
@@ -175,6 +197,8 @@ def scaled_dot_product_attention(q, k, v, mask=None, *, causal=False, scale=None
     scores. causal: position t sees at most positions up to t. keep: which weights dropout keeps.
     A row that may look nowhere gives 0.
     """
+    # With the weights w: dv = w^T g, dw = g v^T, dscores = w (dw - sum(dw w)) as in softmax,
+    # dq = dscores k scale, dk = dscores^T q scale. sum(dw w) over S is also sum(g out) over E.
     scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
     allowed = None
     if causal:

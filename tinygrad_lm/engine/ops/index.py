@@ -1,12 +1,12 @@
 """Reading at positions, and its mirror: placing gradients at positions, where those that meet add
-up. The order of adding is fixed, so two runs give the same bits; bounds are checked here on every
-array library, because CuPy wraps indices around silently."""
+up, in a fixed order: two runs give the same bits. Bounds are checked here, because an array library
+may wrap indices around silently."""
 
 from __future__ import annotations
 
 import math
 
-from ..arrays import LIBRARIES, library
+from ..arrays import LIBRARIES, library, with_kernels
 from ..core.op import primitive
 from ..sparse import SparseGrad
 
@@ -26,23 +26,19 @@ def check_bounds(ids, size, name, first=0):
         raise IndexError(f"[{name}] index must be in 0 ... {size - 1}, got {int(wrong)}")
 
 
-def sum_rows(g, ids, rows):
-    """out[r] = sum of g[i] where ids[i] == r: g (N, C), ids (N,) in range."""
+def sum_by_id(g, ids, rows):
+    """out[r] = the sum of g[i] where ids[i] == r: g (N, ...), ids (N,) in 0 ... rows - 1."""
     out = library(g).zeros((rows, *g.shape[1:]), g.dtype)
-    _add_rows(out, ids, g)
+    add_rows(out, ids, g)
     return out
 
 
-def _add_rows(total, ids, g):
-    """total[ids[i]] += g[i] for one i after another: total (R, C) without gaps, g (N, C)."""
+@with_kernels
+def add_rows(total, ids, g):
+    """total[ids[i]] += g[i] for one i after another: total (R, ...) without gaps, g (N, ...), ids
+    (N,) in 0 ... R - 1."""
+    # Sorted, equal ids are neighbours: add the first of each, the second of each, ...
     lib = library(g)
-    if hasattr(lib.add, "reduceat"):  # NumPy, whose `add.at` keeps the order and is fast in 1-D
-        width = math.prod(g.shape[1:])
-        places = (ids[:, None] * width + lib.arange(width)).reshape(-1)
-        lib.add.at(total.reshape(-1), places, g.reshape(-1))
-        return
-    # CuPy's adds in any order. Sorted, equal ids are neighbours: add the first of each, the second
-    # of each, ...
     order = lib.argsort(ids, kind="stable")
     ids = ids[order]
     first = lib.concatenate([lib.ones(min(len(ids), 1), bool), ids[1:] != ids[:-1]])
@@ -68,12 +64,12 @@ def add_at(total, key, g):
         places, width = total.shape[:lead], math.prod(total.shape[lead:])
         rows = math.prod(places)
         ids = library(total).arange(rows).reshape(places)[key].reshape(-1)
-        _add_rows(total.reshape(rows, width), ids, g.reshape(len(ids), width))
+        add_rows(total.reshape(rows, width), ids, g.reshape(len(ids), width))
 
 
 def placed(g, shape, key):
-    """Zeros of a shape with g added at a key, as a Part that the walk adds where it is needed; of a
-    Tensor as a recorded op."""
+    """Zeros of a shape with g added at a key: a SparseGrad, added where it is needed; of a Tensor a
+    recorded op."""
     if type(g) not in LIBRARIES:
         return place(g, shape=shape, key=key)
     cut = key if all(type(k) is slice and k.step in (None, 1) for k in key) else ()
@@ -107,16 +103,21 @@ def grids_along(indices, axis):
     return tuple(grids)
 
 
+@with_kernels
+def read(x, key):
+    """x[key], for a key with arrays in it."""
+    return x[key]
+
+
 @primitive(view=True)
 def getitem(x, *, key):
     """x[key]: integers, slices, None, ..., integer arrays and boolean masks in any mixture."""
-    shape, first = x.shape, key[0] if len(key) == 1 else None
-    if type(first) is type(x) and first.dtype.kind == "i" and x.flags.c_contiguous:
-        return x.take(first, axis=0), (lambda g: placed(g, shape, key),)  # several times faster
-    out = x[key]
+    # dx = zeros with g added at the key
+    shape, basic = x.shape, is_basic(key)
+    out = x[key] if basic else read(x, key)
     if type(out) not in LIBRARIES:  # NumPy hands out a scalar where a 0-d view is meant
         out = x[(*key, ...)]
-    elif not (is_basic(key) or out.flags.c_contiguous):
+    elif not (basic or out.flags.c_contiguous):
         out = out.copy(order="C")  # NumPy leaves the indexed axes first in memory
     return out, (lambda g: placed(g, shape, key),)
 
@@ -128,7 +129,7 @@ def take(x, *, indices, axis):
     check_bounds(indices, shape[axis], "index_select")
 
     def dx(g):
-        whole = sum_rows(lib.moveaxis(g, axis, 0), indices, shape[axis])
+        whole = sum_by_id(lib.moveaxis(g, axis, 0), indices, shape[axis])
         return lib.moveaxis(whole, 0, axis)
 
     return lib.take(x, indices, axis=axis), (dx,)

@@ -22,6 +22,7 @@ def _product(x, y):
 @primitive
 def matmul(x, y):
     """x (..., n, k) @ y (..., k, m), leading axes broadcast."""
+    # dx = g y^T, dy = x^T g
     if x.dtype != y.dtype:
         raise RuntimeError(
             f"[matmul] both dtypes must be equal, got {x.dtype} and {y.dtype}; cast?"
@@ -55,8 +56,9 @@ def matmul(x, y):
 
 @primitive
 def einsum(*xs, equation):
-    """Einstein summation with explicit output, e.g. "bij,bjk->bik". Each pullback is an einsum too:
-    swap the operand for the output."""
+    """Einstein summation with explicit output, e.g. "bij,bjk->bik"."""
+    # An operand's gradient is an einsum too, the operand swapped for the output: in the example
+    # dx = einsum("bik,bjk->bij", g, y), dy = einsum("bik,bij->bjk", g, x).
     lib = library(xs[0])
     inputs, output = equation.split("->")
     terms = inputs.split(",")

@@ -69,15 +69,10 @@ def _reducer(op: Any) -> Any:
     return lambda x, axis=None, keepdims=False: op(x, axis=axis, keepdims=keepdims)
 
 
-_UNARY = "exp expm1 log log2 log10 log1p sqrt sin cos tanh erf abs sign floor ceil isfinite"
-_QUESTIONS = {
-    "equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
-    "greater_equal": "ge", "logical_and": "logical_and", "bitwise_and": "bitwise_and",
-    "invert": "bitwise_not",
-}  # fmt: skip
+_SAME = """exp expm1 log log2 log10 log1p sqrt sin cos tanh erf abs sign floor ceil isfinite isnan
+isinf logical_not logical_and logical_or logical_xor"""
 Tensor.library = SimpleNamespace(
-    **{name: getattr(elementwise, name) for name in _UNARY.split()},
-    **{name: getattr(elementwise, ours) for name, ours in _QUESTIONS.items()},
+    **{name: getattr(elementwise, name) for name in _SAME.split()},
     rint=elementwise.round,
     clip=lambda x, low, high: elementwise.clamp(x, min=low, max=high),
     asarray=lambda number, dtype: number,

@@ -55,6 +55,7 @@ def mean(x, *, axis=None, keepdims=False):
 @primitive
 def var(x, *, axis=None, keepdims=False, correction=1):
     """Sum of squared distances from the mean over (n - correction)."""
+    # dx = 2 g (x - mean) / (n - correction): that the mean moves too adds up to 0
     total = x.sum(axis=axis, keepdims=True)
     n = count(x, axis)
     free = max(n - correction, 0)  # dividing by it, not times 1 / it: bfloat16 stays bfloat16
@@ -65,7 +66,8 @@ def var(x, *, axis=None, keepdims=False, correction=1):
 
 @primitive
 def prod(x, *, axis=None, keepdims=False):
-    """The gradient is the product of the others; a zero among them is handled exactly."""
+    """The product along axes."""
+    # dx = g times the product of the others, without dividing by x where it is 0
     lib = library(x)
     if x.dtype.kind in "bui":
         return x.prod(axis=axis, keepdims=keepdims, dtype="int64"), None
@@ -81,30 +83,37 @@ def prod(x, *, axis=None, keepdims=False):
     return x.prod(axis=axis, keepdims=keepdims), (dx,)
 
 
-def _extreme(name):
-    def function(x, *, axis=None, keepdims=False):
-        extreme = getattr(library(x), "a" + name)
-        out = extreme(x, axis=axis, keepdims=keepdims)
-        full = extreme(x, axis=axis, keepdims=True)
+@primitive
+def amax(x, *, axis=None, keepdims=False):
+    """The maximum; elements that tie share the gradient evenly."""
+    full = library(x).amax(x, axis=axis, keepdims=True)
 
-        def dx(g):
-            ties = x == full
-            shared = ties / ties.sum(axis=axis, keepdims=True)
-            return _spread(g, x, axis, keepdims) * shared.astype(x.dtype)
+    def dx(g):
+        return _spread(g, x, axis, keepdims) * _shares(x == full, axis).astype(x.dtype)
 
-        return out, (dx,)
-
-    function.__name__ = "a" + name
-    function.__doc__ = f"The {name}imum; elements that tie share the gradient evenly."
-    return primitive(function)
+    return (full if keepdims else full.reshape(_reduced(full, axis))), (dx,)
 
 
-amax, amin = _extreme("max"), _extreme("min")
+@primitive
+def amin(x, *, axis=None, keepdims=False):
+    """The minimum; elements that tie share the gradient evenly."""
+    full = library(x).amin(x, axis=axis, keepdims=True)
+
+    def dx(g):
+        return _spread(g, x, axis, keepdims) * _shares(x == full, axis).astype(x.dtype)
+
+    return (full if keepdims else full.reshape(_reduced(full, axis))), (dx,)
+
+
+def _shares(ties, axis):
+    """1 / n where n elements tie along the axis, 0 elsewhere."""
+    return ties / ties.sum(axis=axis, keepdims=True)
 
 
 @primitive(cast="float")
 def logsumexp(x, *, axis, keepdims=False):
     """log of the sum of e^x, with the maximum taken out first."""
+    # dx = g softmax(x) = g e^(x - out)
     lib = library(x)
     top = lib.amax(x, axis=axis, keepdims=True)
     top = lib.where(lib.isfinite(top), top, 0)
@@ -118,6 +127,8 @@ def logsumexp(x, *, axis, keepdims=False):
 
 @primitive
 def cumsum(x, *, axis):
+    """Running sums along an axis."""
+    # dx[i] = the sum of g[j] over j >= i: a running sum from the other end
     lib = library(x)
     if x.dtype.kind in "bui":
         return x.cumsum(axis=axis, dtype="int64"), None
@@ -129,15 +140,15 @@ def cumsum(x, *, axis):
 @primitive
 def norm(x, *, ord=2.0, axis=None, keepdims=False):
     """(sum of |x|^ord)^(1/ord); ord may be inf. The gradient at 0 is 0."""
+    # dx = g sign(x) (|x| / out)^(ord - 1); for inf the largest share it, as in `amax`
     lib = library(x)
     if ord == math.inf:
         size = lib.abs(x)
         full = lib.amax(size, axis=axis, keepdims=True)
 
         def dx(g):
-            ties = size == full
-            shared = ties / ties.sum(axis=axis, keepdims=True)
-            return _spread(g, x, axis, keepdims) * (lib.sign(x) * shared)
+            shares = _shares(size == full, axis)
+            return _spread(g, x, axis, keepdims) * (lib.sign(x) * shares)
 
     else:
         full = (lib.abs(x) ** ord).sum(axis=axis, keepdims=True) ** (1 / ord)

@@ -146,17 +146,18 @@ def pad(x, *, widths, value=0.0):
     return lib.pad(x, grown, constant_values=value)[cut].copy(), (dx,)
 
 
-def _triangle(name):
-    def function(x, *, diagonal=0):
-        cut = getattr(library(x), name)
-        return cut(x, diagonal), (lambda g: cut(g, diagonal),)
-
-    function.__name__ = name
-    function.__doc__ = f"The {'lower' if name == 'tril' else 'upper'} triangle, zeros elsewhere."
-    return primitive(function)
+@primitive
+def tril(x, *, diagonal=0):
+    """The lower triangle, zeros elsewhere."""
+    lib = library(x)
+    return lib.tril(x, diagonal), (lambda g: lib.tril(g, diagonal),)
 
 
-tril, triu = _triangle("tril"), _triangle("triu")
+@primitive
+def triu(x, *, diagonal=0):
+    """The upper triangle, zeros elsewhere."""
+    lib = library(x)
+    return lib.triu(x, diagonal), (lambda g: lib.triu(g, diagonal),)
 
 
 @primitive(view=True)

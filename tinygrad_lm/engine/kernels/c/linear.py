@@ -1,15 +1,15 @@
 """Products of matrices by the loops of `gemm.h`, which add a layer's bias as they write and, for
-large layers, sum up its gradient as they read. It knows no layer and no optimiser.
+large layers, sum up its gradient as they read.
 """
 
 import numpy
 
-from ...arrays import get_num_threads, kernel
+from ...arrays import get_num_threads, joint, kernel
 from ...ops import fused
 from ...ops import linear as ops
 from . import fast
 
-LARGE = 1 << 22  # multiplications
+LARGE = 1 << 22  # multiplications from which summing up as they read pays
 
 
 def product(a, b, bias=None, sums=None):
@@ -43,7 +43,7 @@ def matmul(x, y):
 
 @kernel(fused.linear, numpy.ndarray)
 def linear(x, weight, bias=None):
-    """x (..., C) @ weight (D, C).T + bias (D,)."""
+    """x (..., C) @ weight (O, C).T + bias (O,)."""
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:] or min(weight.shape) < 4:
         return NotImplemented
     if x.dtype.char != "f" or weight.dtype.char != "f" or x.size < 4 * x.shape[-1]:
@@ -54,22 +54,17 @@ def linear(x, weight, bias=None):
         bias = numpy.ascontiguousarray(bias)
     shape, rows = x.shape, x.reshape(-1, x.shape[-1])
     out = product(rows, weight.T, bias)
-    outputs, sums = out.shape, {}
+    outputs = out.shape
+    large = bias is not None and x.size * len(weight) >= LARGE
 
-    def dx(g):
-        return product(g.reshape(outputs), weight).reshape(shape)
+    def pullback(g, wanted):
+        # dx = g weight, dweight = g^T x, dbias = sum(g), found while the product reads a large g
+        dx = dweight = sums = None
+        if wanted[0]:
+            dx = product(g.reshape(outputs), weight).reshape(shape)
+        if wanted[1]:
+            sums = numpy.empty(bias.shape, bias.dtype) if large and wanted[2] else None
+            dweight = product(g.reshape(outputs).T, rows, sums=sums)
+        return dx, dweight, g if sums is None else sums  # the walk sums g up
 
-    def dweight(g):
-        if bias is None or x.size * len(weight) < LARGE:
-            return product(g.reshape(outputs).T, rows)
-        found = numpy.empty(bias.shape, bias.dtype)
-        slope = product(g.reshape(outputs).T, rows, sums=found)
-        sums.clear()
-        sums[id(g)] = found
-        return slope
-
-    def dbias(g):  # which `dweight` has found on its way, if it was called for this g just before
-        found = sums.pop(id(g), None)
-        return g if found is None else found  # the walk sums it up
-
-    return out.reshape(*shape[:-1], len(weight)), (dx, dweight, dbias)
+    return out.reshape(*shape[:-1], len(weight)), joint(pullback)

@@ -9,7 +9,7 @@ import numpy
 
 from ... import arrays
 from ...arrays import get_num_threads, kernel
-from ...ops import elementwise, fused
+from ...ops import elementwise, fused, index
 from ...sparse import SparseGrad
 from . import fast
 
@@ -121,6 +121,16 @@ def tanh(x):
         return slope
 
     return out, (dx,)
+
+
+@kernel(index.add_rows, numpy.ndarray)
+def add_rows(total, ids, g):
+    """total[ids[i]] += g[i], row after row: total (R, ...), g (N, ...), ids (N,)."""
+    if total.dtype.char != "f" or g.dtype.char != "f" or ids.dtype != numpy.int64 or not g.size:
+        return NotImplemented
+    rows, g, ids = len(total), numpy.ascontiguousarray(g), numpy.ascontiguousarray(ids)
+    fast.add_rows(len(ids), total.size // rows, rows, get_num_threads(), g, ids, total)
+    return None
 
 
 CACHED = 1 << 23  # numbers: more than the caches hold are summed as fast by NumPy

@@ -1,7 +1,6 @@
-"""NumPy kernels of the fused ops, one file per op.
-
-A kernel takes what its composition in `ops/fused.py` takes, as arrays, and returns the value and
-the pullbacks. Where it has nothing faster to offer it returns NotImplemented.
+"""Kernels in NumPy, mostly of the fused ops, one file each. A kernel takes what its op takes, as
+arrays, and returns the value and the pullbacks; where it has nothing faster to offer it returns
+NotImplemented.
 """
 
 from . import (
@@ -11,6 +10,7 @@ from . import (
     dropout,
     embedding,
     gelu,
+    index,
     layer_norm,
     linear,
     rms_norm,

@@ -1,14 +1,14 @@
 """Rows of a table, and their gradient added up in a fixed order: as a product with the one-hot
-matrix where the table is small, by sorting the ids where it is not. No atomics, no `add.at`."""
+matrix where the table is small, row after row where it is not."""
 
 import numpy
 
 from ...arrays import kernel
 from ...ops import fused
-from ...ops.index import sum_rows
+from ...ops.index import sum_by_id
 from .blocks import floating
 
-ONE_HOT = 1 << 18  # entries of a one-hot matrix up to which the product is faster than sorting
+ONE_HOT = 1 << 18  # entries of a one-hot matrix up to which the product is faster
 
 
 @kernel(fused.embedding, numpy.ndarray)
@@ -24,7 +24,7 @@ def embedding(weight, *, ids):
     def dweight(g):
         g = g.reshape(len(flat), -1)
         if len(flat) * rows > ONE_HOT:
-            return sum_rows(g, flat, rows)
+            return sum_by_id(g, flat, rows)
         one_hot = numpy.zeros((rows, len(flat)), g.dtype)
         one_hot[flat, numpy.arange(len(flat))] = 1
         return one_hot @ g

@@ -1,5 +1,4 @@
-"""x W^T + b with all leading axes of x flattened, so that each product is one matrix product. It
-knows no layer and no optimiser."""
+"""x W^T + b with all leading axes of x flattened, so that each product is one matrix product."""
 
 import numpy
 
@@ -10,7 +9,7 @@ from .blocks import floating
 
 @kernel(fused.linear, numpy.ndarray)
 def linear(x, weight, bias=None):
-    """x (..., C) @ weight (D, C).T + bias (D,)."""
+    """x (..., C) @ weight (O, C).T + bias (O,)."""
     if weight.ndim != 2 or not floating(x, weight, bias) or x.shape[-1:] != weight.shape[1:]:
         return NotImplemented
     if not x.size or not weight.size or (bias is not None and bias.shape != weight.shape[:1]):
