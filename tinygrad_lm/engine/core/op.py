@@ -56,13 +56,12 @@ class Op:
         if self.fused:
             inputs += (None,) * (self.arity - len(inputs))
         arrays, parents = self.read(inputs)
-        wanted = len(parents) - parents.count(None)
-        if wanted and mode.create_graph is not None:
+        if parents is not None and mode.create_graph is not None:
             return mode.create_graph(self, inputs, settings, parents)
         found = self.first_answer(ways, arrays, settings)
         if found is NotImplemented:  # these inputs are too unusual for every kernel
             return self.compose(*inputs, **settings)
-        return self.result(found, parents if wanted else None, inputs)
+        return self.result(found, parents, inputs)
 
     __call__ = call
 
@@ -76,15 +75,15 @@ class Op:
                     return (*self.kernels.get(type(x.array), ()), *own)
         return own
 
-    def read(self, inputs: tuple) -> tuple[list, list]:
+    def read(self, inputs: tuple) -> tuple[list, list | None]:
         """What to compute with: arrays, numbers and None. And per input where its gradient goes: to
-        a node, a leaf or nowhere (None)."""
-        arrays, parents, recording = [], [], mode.recording
+        a node, a leaf or nowhere (None); or None for all, if no gradient is wanted."""
+        arrays, parents, recording, wanted = [], [], mode.recording, False
         for x in inputs:
             parent = None
             if isinstance(x, Tensor):
                 if recording and x.requires_grad:
-                    parent = x.node or x
+                    parent, wanted = x.node or x, True
                 x = x.array
             elif x is not None:
                 x = plain(self.name, x)
@@ -92,7 +91,7 @@ class Op:
             parents.append(parent)
         if self.cast is not None:
             promote(self.name, arrays, self.cast == "float")  # the walk casts gradients back
-        return arrays, parents
+        return arrays, parents if wanted else None
 
     def first_answer(self, ways: tuple, arrays: list, settings: dict) -> Any:
         """(value, pullbacks) of the first way that takes these inputs, or NotImplemented. As in
