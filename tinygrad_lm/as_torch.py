@@ -27,22 +27,9 @@ from .aliases import PACKAGE, PYTORCH
 
 # Every torch.X there is; this package has it under the same path or knows that path as an alias.
 SUBMODULES = sorted(
-    [
-        "autograd",
-        "backends.cuda",
-        "backends.cudnn",
-        "backends.mps",
-        "cuda.amp",
-        "nn",
-        "nn.functional",
-        "nn.init",
-        "nn.parallel",
-        "nn.utils",
-        "optim",
-        "optim.lr_scheduler",
-        "utils.tensorboard",
-        *PYTORCH,
-    ]
+    "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
+    "nn.parallel nn.utils optim optim.lr_scheduler utils.tensorboard".split()
+    + [*PYTORCH]
 )
 NEED_TORCH = {
     "transformers": "load its weights with load_safetensors into models.gpt",

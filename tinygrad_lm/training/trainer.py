@@ -18,18 +18,17 @@ from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import default_generator
 from ..models.gpt import GPT
 from ..nn.utils import clip_grad_norm_
+from ..saving.files import Arrays
 from .config import TrainConfig
 
 # Shapes: B batch, T time (block_size).
-
-Arrays = dict[str, np.ndarray]
 
 
 class NotFinite(ArithmeticError):
     """A loss or a gradient is NaN or infinite; nothing has been updated with it."""
 
 
-def split_tokens(tokens: np.ndarray, config: TrainConfig) -> dict[str, np.ndarray]:
+def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
     """The beginning to train on and the end to validate with. ValueError: one is too short."""
     cut = int(len(tokens) * (1 - config.val_fraction))
     splits = {"train": tokens[:cut], "val": tokens[cut:]}
@@ -65,7 +64,7 @@ class Trainer:
     tokens: {"train": (N,), "val": (M,)}. The first batch is drawn here, before anything else.
     """
 
-    def __init__(self, model: GPT, tokens: dict[str, np.ndarray], config: TrainConfig) -> None:
+    def __init__(self, model: GPT, tokens: Arrays, config: TrainConfig) -> None:
         self.model, self.tokens, self.config = model, tokens, config
         betas = (config.beta1, config.beta2)
         self.optimizer = model.configure_optimizers(
