@@ -82,6 +82,6 @@ class Alias(Loader):
 
 
 def install() -> None:
-    """Let every later import know the second names."""
+    """From now on, imports find modules by their second names."""
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())

@@ -25,7 +25,7 @@ from typing import Any
 
 from .aliases import PACKAGE, PYTORCH
 
-# Every torch.X there is; this package has it under the same path or knows that path as an alias.
+# Every torch.X there is: the package has tinygrad_lm.X, or `aliases.py` says what that is.
 SUBMODULES = sorted(
     "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
     "nn.parallel nn.utils optim optim.lr_scheduler utils.tensorboard".split()

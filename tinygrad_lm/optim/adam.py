@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba, arXiv 1412.6980) and AdamW, whose decay does not pass through the moments
 (Loshchilov and Hutter, arXiv 1711.05101). The rule is a run of in-place ufuncs, as few as possible;
-it knows no tensor: walking through them is `flat.py`.
+`flat.py` applies it to the tensors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine.arrays import get_num_threads
+from ..engine.arrays import Array, get_num_threads
 from ..engine.kernels.c import fast
 from .flat import Number, Update
 from .optimizer import Optimizer, regularised
@@ -71,7 +71,7 @@ class Adam(Optimizer):
     def _compiled(self, group: dict[str, Any], step: int, number: Number) -> Update:
         constants = self._constants(group, step)
 
-        def one_pass(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
+        def one_pass(lib: Any, p: Array, g: Array, kept: list[Array], scratch: Array) -> None:
             m, v, most = kept if len(kept) == 3 else (*kept, None)
             g = lib.ascontiguousarray(g)
             fast.adam(p.size, get_num_threads(), p, g, m, v, most, *constants)
@@ -84,7 +84,7 @@ class Adam(Optimizer):
         shrunk = None if shrink == 1 else number(shrink)
         pulled = number(pull) if pull else None
 
-        def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
+        def block(lib: Any, p: Array, g: Array, kept: list[Array], scratch: Array) -> None:
             m, v, *largest = kept
             t = scratch[0]
             add, multiply = lib.add, lib.multiply  # the last argument receives the result
@@ -111,7 +111,7 @@ class Adam(Optimizer):
 
         return block
 
-    # Of this very rule: whoever overrides `update` does without.
+    # Set on the function, so that a subclass with its own `update` does not inherit the C version.
     update.compiled = _compiled if fast is not None else None  # type: ignore[attr-defined]
 
 

@@ -1,5 +1,5 @@
 """Applying an update rule to many tensors: state in flat buffers, one pass in blocks that stay in
-cache. It knows no rule (a rule changes one block in place) and no graph.
+cache. The rules, which change one block in place, are in `sgd.py`, `adam.py` and `rmsprop.py`.
 
 Parameters and gradients stay where they are, so aliases of a parameter see its updates, and a
 parameter that was replaced, moved or loaded is simply another array, noticed by identity.
@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy
 
-from ..engine.arrays import device_of, library, mark_written, quietly, to_device
+from ..engine.arrays import Array, device_of, library, mark_written, quietly, to_device
 from ..engine.arrays import owner_of as storage
 from ..engine.core.tensor import Tensor, wrap
 
-# (library, parameter, gradient, kept arrays, scratch arrays): 1-D blocks of one length. The rule
+# (library, parameter, gradient, kept arrays, SCRATCH rows): 1-D blocks of one length. The rule
 # writes parameter, kept and scratch; never the gradient, which may be the user's own.
-Update = Callable[[Any, Any, Any, list, Any], None]
+Update = Callable[[Any, Array, Array, list[Array], Array], None]
 Number = Callable[[float], Any]  # makes a constant in the dtype of the blocks
 
 # Elements per block, and below how many a tensor is copied into a block that it shares: on the CPU
@@ -56,7 +56,9 @@ class Flat:
         if names or counts:
             state.update(zip(self.params, self.entries))
         tensors = [(e, name, t) for e in self.entries for name, t in e.items()]
-        self.views = [(e, name, t, t.array) for e, name, t in tensors if isinstance(t, Tensor)]
+        self.views: list[tuple[dict[str, Any], str, Tensor, Array]] = [
+            (e, name, t, t.array) for e, name, t in tensors if isinstance(t, Tensor)
+        ]
 
     def _keep(self, i: int, old: dict[str, Any]) -> dict[str, Any]:
         """The state of params[i] as views of the buffers, with the values it had."""
@@ -72,7 +74,7 @@ class Flat:
                 views[name][...] = self._placed(name, old[name].array, i)
         return {**old, **{name: wrap(view) for name, view in views.items()}}
 
-    def _placed(self, name: str, array: Any, i: int) -> Any:
+    def _placed(self, name: str, array: Array, i: int) -> Array:
         if array.shape != self.shapes[i]:
             raise RuntimeError(
                 f"[step] {name} must have its parameter's shape {tuple(self.shapes[i])}, got "
@@ -131,7 +133,7 @@ class Large:
             kept = [buffer[start + a : start + b] for buffer in flat.buffers]
             self.pieces.append((slice(a, b), own[a:b], kept))
 
-    def update(self, rule: Update, scratch: Any) -> None:
+    def update(self, rule: Update, scratch: Array) -> None:
         g = _gradient(self.p)
         for piece, own, kept in self.pieces:
             rule(self.library, own, g[piece], kept, scratch[2:, : own.size])
@@ -162,7 +164,7 @@ class Small:
         starts = self.flat.starts
         return starts[self.first + len(self.params)] - starts[self.first]
 
-    def update(self, rule: Update, scratch: Any) -> None:
+    def update(self, rule: Update, scratch: Array) -> None:
         lib, n, start = self.flat.library, self.width, self.flat.starts[self.first]
         g, own = scratch[0, :n], scratch[1, :n]
         lib.concatenate([_gradient(p) for p in self.params], out=g)
@@ -237,12 +239,12 @@ class Plan:
         self.shapes = [array.shape for array in arrays]
 
 
-def _update_all(rule: Update, parts: list[Large | Small], scratch: Any) -> None:
+def _update_all(rule: Update, parts: list[Large | Small], scratch: Array) -> None:
     for part in parts:
         part.update(rule, scratch)
 
 
-def _gradient(p: Tensor) -> Any:
+def _gradient(p: Tensor) -> Array:
     assert p._grad is not None
     return p._grad.array.reshape(-1)
 

@@ -1,7 +1,7 @@
 """A model in training: batches, one step, an evaluation, and all of it as arrays to save.
 
 The order of random draws is that of nanoGPT's training script, so a seeded run sees the same
-batches. Knows no file, no terminal and no clock.
+batches. Files, the terminal and the clock are in `run.py` and `console.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.arrays import device as Device
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
@@ -47,7 +48,7 @@ def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.nda
 
 
 def batch_at(
-    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: Any = None
+    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: str | Device | None = None
 ) -> tuple[Tensor, Tensor]:
     """Inputs and targets, int64 (B, T) each: targets[b, t] is the token after inputs[b, t].
 
