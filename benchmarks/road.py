@@ -17,10 +17,11 @@ import harness
 EXAMPLES = Path(__file__).parents[1] / "examples"
 IN_PYTORCH = {
     "import tinygrad_lm as torch": "import torch",
-    "from tinygrad_lm import nn, viz": "from torch import nn",
-    "from tinygrad_lm.generation import generate": "",
+    "from tinygrad_lm import nn\n": "from torch import nn\n",
+    "from tinygrad_lm.look import viz": "",
     "from tinygrad_lm.nn import functional as F": "from torch.nn import functional as F",
     "from tinygrad_lm.optim import AdamW": "from torch.optim import AdamW",
+    "from tinygrad_lm.text.generation import generate": "",
 }
 
 

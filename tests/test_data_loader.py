@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tl
-from tinygrad_lm.pages.utils.data import (
+from tinygrad_lm.data import (
     BatchSampler,
     ConcatDataset,
     DataLoader,

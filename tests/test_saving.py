@@ -1,6 +1,8 @@
 """Checkpoints: exact round trips, and whatever the moment of a crash, a good one is there."""
 
+import collections
 import contextlib
+import enum
 import json
 import math
 import os
@@ -25,6 +27,7 @@ from tinygrad_lm.saving.checkpoint import (
     save_checkpoint,
     save_safetensors,
 )
+from tinygrad_lm.saving.tree import Decoder
 
 ARRAYS = {
     "matrix": np.random.default_rng(0).standard_normal((3, 5)).astype(np.float32),
@@ -75,7 +78,7 @@ def test_bfloat16(tmp_path):
 def test_bfloat16_without_its_package(tmp_path):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     save_safetensors(tmp_path / "w", {"w": np.ones(2, ml_dtypes.bfloat16)})
-    code = "import sys; sys.modules['ml_dtypes'] = None; import tinygrad_lm.files as files\n"
+    code = "import sys; sys.modules['ml_dtypes'] = None; import tinygrad_lm.saving.files as files\n"
     code += "try: files.load_safetensors(sys.argv[1])\nexcept ImportError as error: print(error)"
     command = [sys.executable, "-c", code, str(tmp_path / "w")]
     run = subprocess.run(command, capture_output=True, text=True)
@@ -114,9 +117,108 @@ def test_meta_round_trip_through_strict_json(meta):
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
 
-    text = json.dumps(checkpoint._to_json(meta, "meta"), allow_nan=False)
-    again = json.loads(text, object_hook=checkpoint._from_json, parse_constant=refuse)
+    text = json.dumps(checkpoint.MetaEncoder().encode(meta, "meta"), allow_nan=False)
+    again = Decoder().decode(json.loads(text, parse_constant=refuse))
     assert repr(again) == repr(meta)  # repr tells 1 from True and 1.0, -0.0 from 0.0; shows NaN
+
+
+# What version 0.1.0 wrote; the name of the sub-folder is the pointer's.
+OLD_META = r"""{
+ "format": "tinygrad_lm checkpoint",
+ "format_version": 1,
+ "meta": {
+  "best": {
+   "$float": "inf"
+  },
+  "betas": {
+   "$tuple": [
+    0.9,
+    {
+     "$tuple": [
+      0.95,
+      {
+       "$float": "-inf"
+      }
+     ]
+    }
+   ]
+  },
+  "seed": 1180591620717411303424,
+  "none": null,
+  "text": "\u00e9\ud800",
+  "list": [
+   1,
+   [
+    true,
+    2.5
+   ]
+  ],
+  "loss": 0.5
+ },
+ "arrays": {
+  "size": 72,
+  "sha256": "750861a29a826e00dff53bbe36d5843b72761e94f79104b2f67eea65826342c1"
+ }
+}
+"""
+OLD_ARRAYS = b'8\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}  '
+OLD_ARRAYS += np.array([1.5, -2.0], "<f4").tobytes()
+OLD_POINTER = """{
+ "format": "tinygrad_lm checkpoint",
+ "format_version": 1,
+ "folder": "last.3d17cad5f97e4322"
+}
+"""
+
+
+def test_a_checkpoint_of_the_first_version_is_read_and_would_be_written_alike(tmp_path):
+    old = tmp_path / "last.3d17cad5f97e4322"
+    old.mkdir()
+    (old / "meta.json").write_text(OLD_META)
+    (old / "arrays.safetensors").write_bytes(OLD_ARRAYS)
+    (tmp_path / "last.json").write_text(OLD_POINTER)
+    arrays, meta = load_checkpoint(tmp_path)
+    assert same(arrays, {"w": np.array([1.5, -2.0], np.float32)})
+    assert repr(meta) == repr(
+        {
+            "best": math.inf, "betas": (0.9, (0.95, -math.inf)), "seed": 2**70, "none": None,
+            "text": "é\ud800", "list": [1, [True, 2.5]], "loss": 0.5,
+        }
+    )  # fmt: skip
+    save_checkpoint(tmp_path / "new", arrays, {**meta, "loss": np.float32(0.5)})
+    (now,) = (tmp_path / "new").glob("last.*/meta.json")
+    assert now.read_text() == OLD_META
+
+
+def test_meta_of_subclasses_is_what_they_derive_from(tmp_path):
+    class Key(str):
+        pass
+
+    class Kind(int, enum.Enum):
+        one = 1
+
+    class Word(str, enum.Enum):
+        yes = "y"
+
+    point = collections.namedtuple("point", "x y")(1, [2])
+    meta = {"p": point, "d": collections.OrderedDict({Key("k"): Kind.one}), "w": Word.yes}
+    save_checkpoint(tmp_path, {}, {**meta, "f": np.float64(0.1), "s": np.str_("z")})
+    _, found = load_checkpoint(tmp_path)
+    assert repr(found) == repr({"p": (1, [2]), "d": {"k": 1}, "w": "y", "f": 0.1, "s": "z"})
+    circle = {}
+    circle["self"] = [circle]
+    with pytest.raises(ValueError, match=r"meta\['self'\]\[0\] does"):
+        save_checkpoint(tmp_path, {}, circle)
+
+
+def test_meta_that_is_no_tree_is_damage(tmp_path):
+    save_checkpoint(tmp_path, {}, {"best": math.inf})
+    (path,) = tmp_path.glob("last.*/meta.json")
+    for word in ('"$float": "much"', '"$what": 1', '"$tuple": 3', '"$float": null'):
+        path.write_text(path.read_text().replace('"$float": "inf"', word))
+        with pytest.raises(ValueError, match="is it damaged"):
+            load_checkpoint(tmp_path)
+        path.write_text(path.read_text().replace(word, '"$float": "inf"'))
 
 
 def test_meta_in_a_checkpoint(tmp_path):

@@ -2,6 +2,7 @@
 what cannot be kept is refused with a sentence. Nothing of a file is ever executed."""
 
 import argparse
+import enum
 import io
 import json
 import math
@@ -83,6 +84,65 @@ def test_other_leaves():
     assert found[3].tolist() == [0, 1, 2] and type(found[4]) is tl.Size and math.isnan(found[5])
     args = round_trip(argparse.Namespace(lr=0.1, layers=(1, 2)))
     assert args == argparse.Namespace(lr=0.1, layers=(1, 2))
+
+
+# What version 0.1.0 wrote for `everything()`: the tree, and the whole file around it.
+OLD_TREE = (
+    '{"$dict":[["w",{"$Parameter":["0","cpu",true]}],["again",[{"$Tensor":["0","cpu",false]}]'
+    '],["plain",{"$tuple":[null,true,3,0.1,{"$float":"-inf"},{"$complex":"(1+2j)"},{"$bytes":'
+    '"AHg="},"$float"]}],["sets",[{"$set":[1]},{"$frozenset":[2]},{"$Size":[2,3]}]],[0,{"$dic'
+    't":[["$key",{"$OrderedDict":[[{"$tuple":[1]},2]]}]]}],["args",{"$Namespace":{"lr":0.5}}]'
+    ',["kinds",[{"$dtype":"float32"},{"$device":"cpu"},{"$number":"1"},{"$array":"2"}]]]}'
+)
+OLD_HEADER = """{"__metadata__":{"format":"tinygrad_lm saved data","format_version":"1","tree":%s},\
+"2":{"dtype":"I64","shape":[2],"data_offsets":[0,16]},\
+"0":{"dtype":"F32","shape":[2],"data_offsets":[16,24]},\
+"1":{"dtype":"F32","shape":[],"data_offsets":[24,28]}}  """
+OLD_ARRAYS = np.array([0, 1], "<i8").tobytes() + np.array([1.5, -2.0, 0.25], "<f4").tobytes()
+
+
+def old_file():
+    header = (OLD_HEADER % json.dumps(OLD_TREE)).encode()
+    return len(header).to_bytes(8, "little") + header + OLD_ARRAYS
+
+
+def everything():
+    w = nn.Parameter(tl.tensor([1.5, -2.0]))
+    return {
+        "w": w,
+        "again": [w.detach()],
+        "plain": (None, True, 3, 0.1, -math.inf, 1 + 2j, b"\0x", "$float"),
+        "sets": [{1}, frozenset({2}), tl.Size((2, 3))],
+        0: {"$key": OrderedDict([((1,), 2)])},
+        "args": argparse.Namespace(lr=0.5),
+        "kinds": [tl.float32, tl.device("cpu"), np.float32(0.25), np.arange(2)],
+    }
+
+
+def test_a_file_of_the_first_version_is_read_and_would_be_written_alike():
+    found, made = tl.load(io.BytesIO(old_file())), everything()
+    assert list(found) == list(made)
+    for key in ("plain", "sets", 0, "args"):
+        assert same(found[key], made[key])
+    assert type(found["w"]) is nn.Parameter and found["w"].tolist() == [1.5, -2.0]
+    assert found["again"][0].data_ptr() == found["w"].data_ptr() and found["w"].requires_grad
+    assert found["kinds"][:2] == made["kinds"][:2] and type(found["kinds"][2]) is np.float32
+    assert found["kinds"][3].tolist() == [0, 1]
+    for value in (made, found):
+        file = io.BytesIO()
+        tl.save(value, file)
+        size = int.from_bytes(file.getvalue()[:8], "little")
+        assert json.loads(file.getvalue()[8 : 8 + size])["__metadata__"]["tree"] == OLD_TREE
+
+
+def test_members_of_enumerations_become_their_value():
+    class Kind(str, enum.Enum):
+        one = "first"
+
+    class Number(float):
+        pass
+
+    assert same(round_trip([Kind.one, Number(0.5), {Kind.one: 2}]), ["first", 0.5, {"first": 2}])
 
 
 def test_shared_tensors_are_stored_once_and_shared_again(tmp_path):

@@ -3,7 +3,7 @@ names. This page only collects the public names; start reading in `engine/core/`
 
 import math as _math
 
-from . import autograd, nn, optim
+from . import aliases, autograd, nn, optim
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .engine.arrays import bfloat16 as _bfloat16
 from .engine.arrays import bool_ as bool
@@ -219,6 +219,7 @@ from .saving.torch_save import load, save
 __version__ = "0.1.0"
 
 _keep_big_blocks()
+aliases.install()
 
 float, double, half = float32, float64, float16
 long, int = int64, int32

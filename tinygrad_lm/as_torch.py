@@ -23,34 +23,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-PACKAGE = __name__.rpartition(".")[0]
-# torch.X -> the module of this package that answers for it.
-SUBMODULES = {
-    "amp": "pages.amp",
-    "autograd": "autograd",
-    "backends": "pages.backends",
-    "backends.cuda": "pages.backends.cuda",
-    "backends.cudnn": "pages.backends.cudnn",
-    "backends.mps": "pages.backends.mps",
-    "compiler": "pages.compiler",
-    "cuda": "pages.cuda",
-    "cuda.amp": "pages.cuda.amp",
-    "distributed": "pages.distributed",
-    "nn": "nn",
-    "nn.functional": "nn.functional",
-    "nn.init": "nn.init",
-    "nn.parallel": "nn.parallel",
-    "nn.utils": "nn.utils",
-    "optim": "optim",
-    "optim.lr_scheduler": "optim.lr_scheduler",
-    "utils": "pages.utils",
-    "utils.data": "pages.utils.data",
-    "utils.data.dataloader": "pages.utils.data.dataloader",
-    "utils.data.dataset": "pages.utils.data.dataset",
-    "utils.data.distributed": "pages.utils.data.distributed",
-    "utils.data.sampler": "pages.utils.data.sampler",
-    "utils.tensorboard": "pages.utils.tensorboard",
-}
+from .aliases import PACKAGE, PYTORCH
+
+# Every torch.X there is: the package has tinygrad_lm.X, or `aliases.py` says what that is.
+SUBMODULES = sorted(
+    "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
+    "nn.parallel nn.utils optim optim.lr_scheduler utils.tensorboard".split()
+    + [*PYTORCH]
+)
 NEED_TORCH = {
     "transformers": "load its weights with load_safetensors into models.gpt",
     "torchvision": "read the data with NumPy",
@@ -90,8 +70,8 @@ def install() -> ModuleType:
             f"{getattr(found, '__file__', 'another torch')} is loaded; move it to the first line?"
         )
     modules = {"torch": package}
-    for part, ours in SUBMODULES.items():
-        modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{ours}")
+    for part in SUBMODULES:
+        modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{part}")
     for name, module in modules.items():
         if not hasattr(module, "__getattr__"):
             module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
@@ -201,9 +181,8 @@ def _find(name: str) -> Any:
     parts = name.split(".")[1:]
     found: Any = importlib.import_module(PACKAGE)
     for i, part in enumerate(parts):
-        if ".".join(parts[: i + 1]) in SUBMODULES:
-            ours = SUBMODULES[".".join(parts[: i + 1])]
-            found = importlib.import_module(f"{PACKAGE}.{ours}")
+        if (path := ".".join(parts[: i + 1])) in SUBMODULES:
+            found = importlib.import_module(f"{PACKAGE}.{path}")
         else:
             found = getattr(found, part)
     return found

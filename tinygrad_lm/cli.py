@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Ask before the parser above can: only this one knows what its flags are called."""
+        """Ask before the parser above can: only this one has the flags' names."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             names = [name for action in self._actions for name in action.option_strings]
@@ -86,7 +86,7 @@ def _add_sample(commands: Any) -> None:
     add("--top-p", type=float, metavar="P", help="choose among the likeliest that hold share P")
     add("--greedy", action="store_true", help="always take the likeliest token")
     add("--stop", metavar="TEXT", help="end before this text")
-    add("--seed", type=int, default=1337, metavar="N", help="where chance comes from (1337)")
+    add("--seed", type=int, default=1337, metavar="N", help="seed of the random numbers (1337)")
     add("--which", choices=["best", "last"], default="best", help="which checkpoint (best)")
     add("--device", help="where to compute: cpu, cuda, ...")
     sample.set_defaults(run=_sample)

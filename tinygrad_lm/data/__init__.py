@@ -1,9 +1,47 @@
-"""Where text and tokens come from: named corpora, any text file, memory-mapped token files.
+"""Text and tokens to train on, and PyTorch's `torch.utils.data`: datasets, samplers, the
+DataLoader. No model is here."""
 
-Knows files and arrays; knows neither Tensor nor model.
-"""
-
+from . import datasets as dataset
+from . import loader as dataloader
+from . import samplers as distributed
+from . import samplers as sampler
 from .corpora import load_text
+from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from .loader import DataLoader, default_collate, default_convert, get_worker_info
+from .samplers import (
+    BatchSampler,
+    DistributedSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from .token_files import open_tokens, write_tokens
 
-__all__ = ["load_text", "open_tokens", "write_tokens"]
+__all__ = [
+    "BatchSampler",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "DistributedSampler",
+    "IterableDataset",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "dataloader",
+    "dataset",
+    "default_collate",
+    "default_convert",
+    "distributed",
+    "get_worker_info",
+    "load_text",
+    "open_tokens",
+    "random_split",
+    "sampler",
+    "write_tokens",
+]

@@ -1,6 +1,6 @@
 """Text to train on: two classic corpora downloaded once, one that every Python carries, any file.
 
-Returns one string and knows nothing of tokens, splits or batches.
+The result is one string; making tokens of it is for `text/tokenizers.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..saving.files import StrPath, replacing
 
 
 class Corpus(NamedTuple):
-    """A file on the network: where it is, what it is called in the cache, and how to know it."""
+    """A file on the network: its address, its name in the cache, and its checksum."""
 
     address: str
     file: str

@@ -1,5 +1,5 @@
 """Datasets under PyTorch's names: items by position, and ways to put datasets together or
-apart. They know no batches.
+apart. Batches are made in `loader.py`.
 """
 
 from __future__ import annotations

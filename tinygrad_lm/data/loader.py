@@ -1,7 +1,6 @@
 """The DataLoader, which groups the items of a dataset into batches, under PyTorch's name.
 
-Workers run in this process, one batch after the other in the same order. This file knows Tensors
-and samplers; it knows neither files nor models.
+Workers run in this process, one batch after the other in the same order.
 """
 
 from __future__ import annotations

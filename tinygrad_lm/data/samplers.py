@@ -1,7 +1,7 @@
 """In which order the items of a dataset are visited, drawn from PyTorch's stream.
 
-A sampler is an iterable of positions (or of lists of positions). It knows the length of the data
-and a generator, never an item.
+A sampler is an iterable of positions, or of lists of positions; it needs the length of the data and
+a generator, and never reads an item.
 """
 
 from __future__ import annotations

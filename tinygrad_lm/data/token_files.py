@@ -1,7 +1,7 @@
 """Token files: corpora larger than memory, as one flat array on disk that is mapped, not read.
 
 A file is a header of 256 bytes, JSON that `head -c 256` shows, and then the ids, little-endian
-uint16 (or uint32 for a vocabulary above 65,536). Knows integers, not what they stand for.
+uint16 (or uint32 for a vocabulary above 65,536). What the ids mean is not kept.
 """
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
-"""Looking at what a network does: studies of activations and gradients, and pictures of them."""
+"""Looking at what a network does: `study.py` measures activations and gradients,
+`viz.py` draws them. Neither changes a model."""

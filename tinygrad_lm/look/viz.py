@@ -1,8 +1,5 @@
 """Pictures: the loss curve of a run from its metrics, and those of the lectures. They need
 matplotlib, which is an extra.
-
-Knows the lines that training writes and the numbers that `study.py` finds, and nothing of how they
-came about.
 """
 
 from __future__ import annotations

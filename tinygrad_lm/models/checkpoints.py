@@ -1,6 +1,6 @@
 """A GPT and its tokenizer in a checkpoint, and back: the part of a run that sampling needs.
 
-Knows the names under which weights are kept; knows no optimiser and no training loop.
+The optimiser and the position in training, which only resuming needs, are kept by `training/`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ..engine.arrays import device as Device
 from ..engine.pytorch import creation
 from ..saving.checkpoint import load_checkpoint
 from ..saving.files import Arrays, StrPath
@@ -24,7 +25,10 @@ def model_state(model: GPT, tokenizer: CharTokenizer) -> tuple[Arrays, dict[str,
 
 
 def load_gpt(
-    folder: StrPath, which: str = "best", device: Any = None, dropout: float | None = None
+    folder: StrPath,
+    which: str = "best",
+    device: str | Device | None = None,
+    dropout: float | None = None,
 ) -> tuple[GPT, CharTokenizer]:
     """The model and the tokenizer of the checkpoint `which` ("best" or "last") of a run's folder.
 

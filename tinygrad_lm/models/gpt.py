@@ -1,7 +1,7 @@
 """GPT-2 as a module: embeddings, blocks of causal attention and MLP, a head tied to the embedding.
 
 Names, initialisation and the order of random draws are nanoGPT's, so its weights fit and a seeded
-model starts from the same numbers. Knows nothing of text, files or the training loop.
+model starts from the same numbers.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class GPT(nn.Module):
     ) -> AdamW:
         """AdamW that decays matrices and embeddings but neither biases nor norms.
 
-        device_type is taken for nanoGPT's sake: the parameters know where they are.
+        device_type is taken for nanoGPT's sake and changes nothing: parameters have a device.
         """
         trained = [p for p in self.parameters() if p.requires_grad]
         groups = [

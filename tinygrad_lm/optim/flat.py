@@ -28,7 +28,7 @@ from ..engine.arrays import (
 )
 from ..engine.core.tensor import Tensor, wrap
 
-# (library, parameter, gradient, kept arrays, scratch arrays): 1-D blocks of one length. The rule
+# (library, parameter, gradient, kept arrays, SCRATCH rows): 1-D blocks of one length. The rule
 # writes parameter, kept and scratch; never the gradient, which may be the user's own.
 Update = Callable[[Any, Array, Array, list[Array], Array], None]
 Number = Callable[[float], Any]  # makes a constant in the dtype of the blocks
@@ -68,7 +68,9 @@ class Flat:
         if names or self.counts:
             state.update(zip(self.params, self.entries))
         tensors = [(e, name, t) for e in self.entries for name, t in e.items()]
-        self.views = [(e, name, t, t.array) for e, name, t in tensors if isinstance(t, Tensor)]
+        self.views: list[tuple[dict[str, Any], str, Tensor, Array]] = [
+            (e, name, t, t.array) for e, name, t in tensors if isinstance(t, Tensor)
+        ]
 
     def choose_rule(self, optimizer: Any, group: dict, like: Array) -> None:
         """The optimiser's own rule, block by block, or a kernel for this kind of array."""
@@ -94,7 +96,7 @@ class Flat:
                 views[name][...] = self._placed(name, old[name].array, i)
         return {**old, **{name: wrap(view) for name, view in views.items()}}
 
-    def _placed(self, name: str, array: Any, i: int) -> Any:
+    def _placed(self, name: str, array: Array, i: int) -> Array:
         if array.shape != self.shapes[i]:
             raise RuntimeError(
                 f"[step] {name} must have its parameter's shape {tuple(self.shapes[i])}, got "
@@ -155,7 +157,7 @@ class Large:
             kept = [buffer[start + a : start + b] for buffer in flat.buffers]
             self.pieces.append((slice(a, b), own[a:b], kept))
 
-    def update(self, rule: Update, scratch: Any) -> None:
+    def update(self, rule: Update, scratch: Array) -> None:
         g = _gradient(self.p)
         for piece, own, kept in self.pieces:
             rule(self.library, own, g[piece], kept, scratch[2:, : own.size])
@@ -186,7 +188,7 @@ class Small:
         starts = self.flat.starts
         return starts[self.first + len(self.params)] - starts[self.first]
 
-    def update(self, rule: Update, scratch: Any) -> None:
+    def update(self, rule: Update, scratch: Array) -> None:
         lib, n, start = self.flat.library, self.width, self.flat.starts[self.first]
         g, own = scratch[0, :n], scratch[1, :n]
         lib.concatenate([_gradient(p) for p in self.params], out=g)
@@ -261,12 +263,12 @@ class Plan:
         self.shapes = [array.shape for array in arrays]
 
 
-def _update_all(rule: Update, parts: list[Large | Small], scratch: Any) -> None:
+def _update_all(rule: Update, parts: list[Large | Small], scratch: Array) -> None:
     for part in parts:
         part.update(rule, scratch)
 
 
-def _gradient(p: Tensor) -> Any:
+def _gradient(p: Tensor) -> Array:
     assert p._grad is not None
     return p._grad.array.reshape(-1)
 

@@ -1,5 +1,5 @@
 """Mixed precision under PyTorch's names: `autocast` runs products in a narrow type, `GradScaler`
-keeps small gradients above zero meanwhile. Which op is cast stands in two sets; no op is here.
+keeps small gradients above zero meanwhile. The sets NARROW and WIDE say which op is cast.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checkpoints that survive a kill at any moment: safetensors and JSON, no pickle anywhere.
 
 Each save writes a fresh sub-folder, which becomes the checkpoint by one rename of a small pointer
-file. This file knows arrays and plain values only: no Tensor, no module, no training.
+file. A checkpoint holds arrays and plain values; Tensors and modules are refused.
 
     run/last.json                             names the sub-folder that is the checkpoint `last`
     run/last.8c1f54d20b7a9e36/arrays.safetensors
@@ -13,12 +13,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from .files import (
     replacing,
     save_safetensors,
 )
+from .tree import Decoder, Encoder
 
 __all__ = [
     "check_writable",
@@ -58,7 +58,7 @@ def save_checkpoint(
     if not SUB_FOLDER.fullmatch(f"{name}.{0:016x}"):
         message = f"[save_checkpoint] a name must be letters, digits, _ and -, got {name!r}"
         raise ValueError(f"{message}; use 'last'?")
-    content: dict[str, Any] = {"meta": _to_json(meta, "meta")}
+    content: dict[str, Any] = {"meta": MetaEncoder().encode(meta, "meta")}
     folder = Path(folder)
     fresh = folder / f"{name}.{os.urandom(8).hex()}"
     try:
@@ -146,8 +146,8 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes(), object_hook=_from_json)
-    except ValueError as error:
+        content = Decoder().decode(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
         message = f"[load_checkpoint] {path} must be JSON, got: {error}"
         raise ValueError(f"{message}; is it damaged?") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -159,26 +159,25 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _to_json(value: Any, where: str) -> Any:
-    """`value` in the words of JSON, so that _from_json gives back its equal, of the same type."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"$float": repr(value)}  # JSON has no infinity, and a best loss starts there
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    if isinstance(value, (list, tuple)):
-        items = [_to_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
-        return {"$tuple": items} if isinstance(value, tuple) else items
-    if isinstance(value, dict) and all(isinstance(k, str) and k[:1] != "$" for k in value):
-        return {key: _to_json(item, f"{where}[{key!r}]") for key, item in value.items()}
-    kinds = "None, bool, int, float, str, list, tuple or dict (its keys texts not beginning with $)"
-    came = f"the keys {list(value)[:9]}" if isinstance(value, dict) else type(value).__name__
-    message = f"[save_checkpoint] {where} must be {kinds}, got {came}"
-    raise TypeError(f"{message}; keep arrays in `arrays`, and turn other things into text?")
+class MetaEncoder(Encoder):
+    """Plain data only; numbers of NumPy become Python's, and subclasses what they derive from."""
 
+    op = "save_checkpoint"
 
-def _from_json(item: dict[str, Any]) -> Any:
-    if item.keys() == {"$float"}:
-        return float(item["$float"])
-    return tuple(item["$tuple"]) if item.keys() == {"$tuple"} else item
+    def other(self, value: Any, where: str) -> Any:
+        if isinstance(value, np.generic):
+            value = value.item()
+        for kind in (list, tuple):
+            if isinstance(value, kind):
+                return self.container(kind(value), where)
+        if isinstance(value, dict) and all(isinstance(k, str) and k[:1] != "$" for k in value):
+            return self.container({str.__str__(k): item for k, item in value.items()}, where)
+        return super().other(value, where)
+
+    def refuse(self, value: Any, where: str) -> NoReturn:
+        kinds = "None, bool, int, float, str, list, tuple or dict"
+        came = f"the keys {list(value)[:9]}" if isinstance(value, dict) else type(value).__name__
+        raise TypeError(
+            f"[{self.op}] {where} must be {kinds} (its keys texts not beginning with $), got "
+            f"{came}; keep arrays in `arrays`, and turn other things into text?"
+        )

@@ -1,6 +1,6 @@
 """Single files written all or nothing, so that a crash never leaves half of one under its name.
 
-Knows arrays and the safetensors format; knows neither checkpoints nor Tensors.
+Arrays are kept as safetensors; Tensors are refused.
 """
 
 from __future__ import annotations

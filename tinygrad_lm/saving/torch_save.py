@@ -1,8 +1,8 @@
 """`save` and `load`: nested Python data with tensors anywhere, in one file and without pickle.
 
 The arrays lie in a safetensors file, the tree around them as JSON in its metadata; a tensor that
-occurs twice is stored once and is one again after loading. Modules and PyTorch's own files are
-refused. This file knows Tensors and plain data, no model and no training.
+occurs twice is stored once and is one again after loading. Modules and PyTorch's own files, which
+would need pickle, are refused.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import math
 import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -26,11 +25,10 @@ from ..engine.pytorch.tensor_extras import Size
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from .files import Arrays, StrPath, load_safetensors, save_safetensors
+from .tree import Decoder, Encoder
 
 FORMAT, VERSION = "tinygrad_lm saved data", "1"
-NAMED: dict[str, type] = {
-    "tuple": tuple, "set": set, "frozenset": frozenset, "Size": Size,
-}  # fmt: skip
+NAMED: dict[str, type] = {"set": set, "frozenset": frozenset, "Size": Size}
 
 
 def save(obj: Any, f: StrPath | BinaryIO, *settings: Any, **named: Any) -> None:
@@ -41,14 +39,14 @@ def save(obj: Any, f: StrPath | BinaryIO, *settings: Any, **named: Any) -> None:
     at will. Settings of PyTorch's pickling are accepted and have nothing to act on. TypeError says
     where something else is.
     """
-    writer = _Writer()
-    tree = json.dumps(writer.encode(obj, "obj"), separators=(",", ":"))
+    encoder = DataEncoder()
+    tree = json.dumps(encoder.encode(obj, "obj"), separators=(",", ":"))
     metadata = {"format": FORMAT, "format_version": VERSION, "tree": tree}
     if not hasattr(f, "write"):
-        save_safetensors(f, writer.arrays, metadata)
+        save_safetensors(f, encoder.arrays, metadata)
         return
     with tempfile.TemporaryDirectory() as folder:
-        save_safetensors(Path(folder, "file"), writer.arrays, metadata)
+        save_safetensors(Path(folder, "file"), encoder.arrays, metadata)
         f.write(Path(folder, "file").read_bytes())
 
 
@@ -77,42 +75,28 @@ def load(
         return _decode(path, "the open file", map_location)
 
 
-class _Writer:
-    """Turns data into JSON and collects the arrays that occur in it."""
+class DataEncoder(Encoder):
+    """Codes what `save` takes, and collects the arrays that occur in it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.arrays: Arrays = {}
         self.names: dict[tuple, str] = {}
         self.kept: list[Any] = []  # so that an address stays taken while it is a key
-        self.open: set[int] = set()
 
-    def encode(self, value: Any, where: str) -> Any:
-        if value is None or type(value) in (bool, int, str):
-            return value
-        if type(value) is float:
-            return value if math.isfinite(value) else {"$float": repr(value)}
-        if type(value) in (list, dict, OrderedDict, argparse.Namespace, *NAMED.values()):
-            if id(value) in self.open:
-                raise ValueError(f"[save] data must not contain itself, but {where} does")
-            self.open.add(id(value))
-            coded = self.container(value, where)
-            self.open.remove(id(value))
-            return coded
-        return self.leaf(value, where)
-
-    def container(self, value: Any, where: str) -> Any:
-        if isinstance(value, argparse.Namespace):
+    def other(self, value: Any, where: str) -> Any:
+        kind = type(value)
+        if kind in NAMED.values():
+            return {f"${kind.__name__}": self.items(value, where)}
+        if kind in (dict, OrderedDict):
+            pairs = [
+                [self.encode(key, f"a key of {where}"), self.encode(item, f"{where}[{key!r}]")]
+                for key, item in value.items()
+            ]
+            return {f"${kind.__name__}": pairs}
+        if kind is argparse.Namespace:
             return {"$Namespace": self.encode(vars(value), where)}
-        if not isinstance(value, dict):
-            items = [self.encode(item, f"{where}[{i}]") for i, item in enumerate(value)]
-            return items if type(value) is list else {f"${type(value).__name__}": items}
-        if type(value) is dict and all(type(k) is str and k[:1] != "$" for k in value):
-            return {k: self.encode(v, f"{where}[{k!r}]") for k, v in value.items()}
-        pairs = [
-            [self.encode(k, f"a key of {where}"), self.encode(v, f"{where}[{k!r}]")]
-            for k, v in value.items()
-        ]
-        return {f"${type(value).__name__}": pairs}
+        return self.leaf(value, where)
 
     def leaf(self, value: Any, where: str) -> Any:
         if isinstance(value, Tensor):
@@ -130,9 +114,9 @@ class _Writer:
         if isinstance(value, (arrays.dtype, arrays.device)):
             word = value.name if isinstance(value, arrays.dtype) else str(value)
             return {f"${type(value).__name__}": word}
-        if isinstance(value, (int, float, str)):  # an enumeration's member, a subclass
-            plain = next(kind for kind in (int, float, str) if isinstance(value, kind))
-            return self.encode(plain(value), where)
+        return super().other(value, where)
+
+    def refuse(self, value: Any, where: str) -> NoReturn:
         came = type(value).__name__
         if isinstance(value, Module):
             raise TypeError(
@@ -155,27 +139,17 @@ class _Writer:
         return self.names[key]
 
 
-class _Reader:
-    """Turns JSON back into data."""
+class DataDecoder(Decoder):
+    """Gives back what `save` took; tensors that were one are one again."""
 
     def __init__(self, arrays: Arrays, map_location: Any):
         self.arrays, self.map_location = arrays, map_location
         self.placed: dict[tuple[str, str], Any] = {}
         self.tensors: dict[tuple, Tensor] = {}
 
-    def decode(self, item: Any) -> Any:
-        if isinstance(item, list):
-            return [self.decode(x) for x in item]
-        if not isinstance(item, dict):
-            return item
-        key = next(iter(item), "")
-        if key[:1] != "$":
-            return {k: self.decode(v) for k, v in item.items()}
-        return self.special(key[1:], item[key])
-
     def special(self, kind: str, coded: Any) -> Any:
         simple: dict[str, Callable] = {
-            "float": float, "complex": complex, "bytes": base64.b64decode,
+            "complex": complex, "bytes": base64.b64decode,
             "dtype": arrays.dtype_named, "device": arrays.device,
             "array": self.arrays.__getitem__, "number": lambda name: self.arrays[name][()],
         }  # fmt: skip
@@ -183,12 +157,13 @@ class _Reader:
             return simple[kind](coded)
         if kind in ("Tensor", "Parameter"):
             return self.tensor(kind, *coded)
-        content = self.decode(coded)
+        if kind in NAMED:
+            return NAMED[kind](self.decode(coded))
         if kind == "Namespace":
-            return argparse.Namespace(**content)
+            return argparse.Namespace(**self.decode(coded))
         if kind in ("dict", "OrderedDict"):
-            return (dict if kind == "dict" else OrderedDict)((k, v) for k, v in content)
-        return NAMED[kind](content)
+            return (dict if kind == "dict" else OrderedDict)(self.decode(coded))
+        return super().special(kind, coded)
 
     def tensor(self, kind: str, name: str, device: str, requires_grad: bool) -> Tensor:
         key = (kind, name, device, requires_grad)
@@ -243,6 +218,6 @@ def _decode(path: StrPath, shown: str, map_location: Any) -> Any:
             "install the version of tinygrad_lm that wrote it?"
         )
     try:
-        return _Reader(arrays, map_location).decode(json.loads(metadata["tree"]))
+        return DataDecoder(arrays, map_location).decode(json.loads(metadata["tree"]))
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f"[load] {shown} must be whole, got: {error!r}; copy it again?") from error

@@ -1,1 +1,2 @@
-"""From text to ids and back: tokenizers, and text continued by a model."""
+"""Text and a model's ids: `tokenizers.py` turns one into the other, `generation.py` continues a
+text. No model is trained here."""

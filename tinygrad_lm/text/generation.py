@@ -1,7 +1,6 @@
 """Text out of a language model: one token at a time, each drawn from what the model expects next.
 
-Works on any module that maps ids (B, T) to logits (B, T', V), alone or first in a tuple. Knows
-nothing of how the model is made or trained.
+Works on any module that maps ids (B, T) to logits (B, T', V), alone or first in a tuple.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.pytorch.joining import cat
+from ..engine.random.generator import Generator
 from ..nn import Module
+from .tokenizers import Tokenizer
 
 
 def generate(
@@ -25,15 +26,15 @@ def generate(
     top_p: float | None = None,
     greedy: bool = False,
     stop: str | None = None,
-    tokenizer: Any = None,
-    generator: Any = None,
+    tokenizer: Tokenizer | None = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """ids (B, T), int64, continued: (B, T + n), n <= max_new_tokens.
 
     temperature: logits are divided by it. top_k: draw among the k likeliest only. top_p: among the
     smallest set of tokens that holds this share (Holtzman et al., 2019, arXiv 1904.09751). greedy:
     take the likeliest, draw nothing. stop: end with this text (one row; needs the tokenizer).
-    generator: where chance comes from; with one of its own the global stream is not touched.
+    generator: the source of random numbers; with one of its own the global stream is not touched.
 
     The model is put into eval mode meanwhile: dropout would spoil text and stream. Contexts longer
     than model.config.block_size lose their beginning. ValueError: an option out of its range.
@@ -53,8 +54,9 @@ def generate(
                     probs = _narrowed(logits / temperature, top_k, top_p).softmax(-1)
                     chosen = random.multinomial(probs, 1, generator=generator)
                 idx = cat([idx, chosen], 1)
-                if stop and stop in _tail(idx, prompt_length, stop, tokenizer):
-                    break
+                if stop and tokenizer is not None:
+                    if stop in _tail(idx, prompt_length, stop, tokenizer):
+                        break
     finally:
         model.train(was_training)
     return idx
@@ -62,7 +64,7 @@ def generate(
 
 def generate_text(
     model: Module,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     prompt: str,
     max_new_tokens: int,
     *,
@@ -71,7 +73,7 @@ def generate_text(
 ) -> str:
     """The prompt and its continuation; a stop text ends it and is left out.
 
-    options: those of `generate`. ValueError: an empty prompt, or a character nobody taught it.
+    options: those of `generate`. ValueError: an empty prompt, or a character out of the vocabulary.
     """
     if not prompt:
         message = "[generate] the prompt must hold at least one character, got an empty text"
@@ -91,7 +93,7 @@ def _check(
     top_k: int | None,
     top_p: float | None,
     stop: str | None,
-    tokenizer: Any,
+    tokenizer: Tokenizer | None,
 ) -> None:
     if idx.ndim != 2 or idx.shape[1] < 1:
         message = f"[generate] the prompt must be ids (B, T) with T >= 1, got {tuple(idx.shape)}"
@@ -124,7 +126,7 @@ def _narrowed(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     return logits
 
 
-def _tail(idx: Tensor, prompt_length: int, stop: str, tokenizer: Any) -> str:
+def _tail(idx: Tensor, prompt_length: int, stop: str, tokenizer: Tokenizer) -> str:
     """The last new characters, as many as can newly complete `stop`: no token is empty."""
     new = idx[0, prompt_length:].tolist()
     return tokenizer.decode(new[-len(stop.encode()) :])

@@ -1,6 +1,6 @@
 """Between text and ids: one id per character, the vocabulary being the characters of a text.
 
-Knows strings and NumPy arrays; knows neither Tensor nor model. A tokenizer is saved as JSON.
+It takes strings and gives lists or NumPy arrays, no Tensors. A tokenizer is saved as JSON.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,14 @@ FORMAT, FORMAT_VERSION = "tinygrad_lm tokenizer", 1
 def _code_points(text: str) -> np.ndarray:
     """The characters of `text` as numbers, uint32, shape (len(text),); half surrogates included."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+class Tokenizer(Protocol):
+    """What generating text needs of a tokenizer; yours may be another than those here."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 class CharTokenizer:

@@ -1,6 +1,6 @@
 """Training a GPT on text: the configuration, the steps, and the run with its folder.
 
-`train(TrainConfig(...))` is all of it; nothing here knows the command line.
+`train(TrainConfig(...))` is all of it; the command line is in `cli.py`.
 """
 
 from .config import PRESETS, TrainConfig

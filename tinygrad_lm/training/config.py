@@ -1,6 +1,6 @@
 """What a training run is: every number that decides it, with the help text the command line shows.
 
-Checks numbers against each other before any work starts; knows no file, no model and no data.
+The numbers are checked against each other before any work starts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run has to do with the outside world: signals, the terminal, the file of metrics.
 
-Knows times, lines and losses; knows neither model nor checkpoint.
+Nothing here touches the model; what is saved and when is in `run.py`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Progress:
             self.bar.update(self.tokens_per_step)
 
     def line(self, step: int, loss: float) -> None:
-        """The plain line that stands for the bar."""
+        """The plain line that replaces the bar."""
         if self.bar is None:
             rate = self.tokens_per_second(step)
             left = (self.steps - step) * self.tokens_per_step / max(rate, 1e-9)

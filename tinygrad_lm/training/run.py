@@ -4,7 +4,7 @@
     out/best.json, best.*/   the weights with the lowest validation loss
     out/metrics.jsonl        one line per event; out/loss.png is drawn from it
 
-Knows files and the order of events; the mathematics of a step is in `trainer.py`.
+Files and the order of events are here; the mathematics of a step is in `trainer.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import dataclasses
 import hashlib
 import time
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ..data import load_text
 from ..engine.arrays import library_on, set_num_threads
@@ -24,7 +22,7 @@ from ..look.viz import save_loss_curve
 from ..models.checkpoints import load_gpt, model_state, rebuild
 from ..models.gpt import GPT, GPTConfig
 from ..saving.checkpoint import load_checkpoint, save_checkpoint
-from ..saving.files import StrPath, check_writable
+from ..saving.files import Arrays, StrPath, check_writable
 from ..text.generation import generate_text
 from ..text.tokenizers import CharTokenizer
 from .config import MODEL_FIELDS, TrainConfig
@@ -98,6 +96,13 @@ def _check_same(config: TrainConfig, old: TrainConfig) -> None:
         raise ValueError(f"{message} {', '.join(differing)}; {hint}?")
 
 
+class Saved(NamedTuple):
+    """A checkpoint that was read."""
+
+    arrays: Arrays
+    meta: dict[str, Any]
+
+
 class Run:
     """A run that is ready to go; making it checks everything, and changes nothing if that fails."""
 
@@ -105,43 +110,51 @@ class Run:
         self, config: TrainConfig, signals: Signals, resume: bool, overwrite: bool
     ) -> None:
         self.config, self.signals, self.out = config, signals, Path(config.out)
-        _check_folder(self.out, resume, overwrite)
-        library_on(config.device)
-        if config.threads is not None:
-            set_num_threads(config.threads)
-        text = load_text(config.data)
-        self.sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        arrays, meta = self._saved() if resume else ({}, {})
-        manual_seed(config.seed)
-        model, self.tokenizer = self._model(text, arrays, meta)
-        self.prompt = config.sample_prompt or ("\n" if "\n" in text else text[0])
-        self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
-        tokens = split_tokens(self.tokenizer.encode_array(text), config)
-        model = model if config.device is None else model.to(config.device)
-        self.trainer = Trainer(model, tokens, config)
-        if resume:
-            self.trainer.load_state(arrays, meta["trainer"])
-        self._open(meta)
+        text, saved = self._inputs(resume, overwrite)
+        model, tokens = self._model(text, saved)
+        self._state(model, tokens, saved)
         sizes = f"{len(text):,} characters, {self.tokenizer.vocab_size} distinct"
         count = f"{model.get_num_params(False):,} parameters"
         self.progress.say(f"{config.data}: {sizes}; {count}; from step {self.trainer.step}")
 
-    def _saved(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    # ------------------------------------------------ stage 1: what the run is given
+
+    def _inputs(self, resume: bool, overwrite: bool) -> tuple[str, Saved | None]:
+        """The text, and the checkpoint of a run to resume; folder and device are checked first."""
+        _check_folder(self.out, resume, overwrite)
+        library_on(self.config.device)
+        if self.config.threads is not None:
+            set_num_threads(self.config.threads)
+        text = load_text(self.config.data)
+        self.sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return text, self._saved() if resume else None
+
+    def _saved(self) -> Saved:
         """The checkpoint to resume from, which must be of this configuration and this text."""
-        arrays, meta = load_checkpoint(self.out, "last")
-        _check_same(self.config, _config_in(meta, self.out))
-        if meta["sha256"] != self.sha256:
+        saved = Saved(*load_checkpoint(self.out, "last"))
+        _check_same(self.config, _config_in(saved.meta, self.out))
+        if saved.meta["sha256"] != self.sha256:
             message = f"[resume] {self.config.data} must be the text the run began with"
             raise ValueError(f"{message}, got another; put the old one back?")
-        return arrays, meta
+        return saved
 
-    def _model(
-        self, text: str, arrays: dict[str, np.ndarray], meta: dict[str, Any]
-    ) -> tuple[GPT, CharTokenizer]:
+    # ------------------------------------------------ stage 2: what is trained, and on what
+
+    def _model(self, text: str, saved: Saved | None) -> tuple[GPT, Arrays]:
+        """The seeded model on its device, and the text in its ids, split in two."""
+        config = self.config
+        manual_seed(config.seed)
+        model, self.tokenizer = self._model_and_tokenizer(text, saved)
+        self.prompt = config.sample_prompt or ("\n" if "\n" in text else text[0])
+        self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
+        tokens = split_tokens(self.tokenizer.encode_array(text), config)
+        return model if config.device is None else model.to(config.device), tokens
+
+    def _model_and_tokenizer(self, text: str, saved: Saved | None) -> tuple[GPT, CharTokenizer]:
         """A resumed model, one to fine-tune, or a new one."""
         config = self.config
-        if meta:
-            return rebuild(arrays, meta, f"{self.out} (last)")
+        if saved:
+            return rebuild(saved.arrays, saved.meta, f"{self.out} (last)")
         if config.init_from is None:
             tokenizer = CharTokenizer.from_text(text)
             shape = {name: getattr(config, name) for name in MODEL_FIELDS}
@@ -155,6 +168,15 @@ class Run:
         model.crop_block_size(config.block_size)
         return model, tokenizer
 
+    # ------------------------------------------------ stage 3: where the run stands
+
+    def _state(self, model: GPT, tokens: Arrays, saved: Saved | None) -> None:
+        """The trainer, at the step it was saved at; then the folder, where writing begins."""
+        self.trainer = Trainer(model, tokens, self.config)
+        if saved:
+            self.trainer.load_state(saved.arrays, saved.meta["trainer"])
+        self._open(saved.meta if saved else {})
+
     def _open(self, meta: dict[str, Any]) -> None:
         """The folder, its metrics, the progress: the first things that are written."""
         config = self.config
@@ -166,6 +188,8 @@ class Run:
         per_step = config.batch_size * config.gradient_accumulation_steps * config.block_size
         self.progress = Progress(self.trainer.step, config.max_iters, per_step)
         self.start = time.monotonic() - meta.get("seconds", 0.0)
+
+    # ------------------------------------------------ the run itself
 
     def loop(self) -> None:
         trainer, config = self.trainer, self.config

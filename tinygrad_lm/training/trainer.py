@@ -1,7 +1,7 @@
 """A model in training: batches, one step, an evaluation, and all of it as arrays to save.
 
 The order of random draws is that of nanoGPT's training script, so a seeded run sees the same
-batches. Knows no file, no terminal and no clock.
+batches. Files, the terminal and the clock are in `run.py` and `console.py`.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.arrays import device as Device
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import default_generator
 from ..models.gpt import GPT
 from ..nn.utils import clip_grad_norm_
+from ..saving.files import Arrays
 from .config import TrainConfig
 
 # Shapes: B batch, T time (block_size).
-
-Arrays = dict[str, np.ndarray]
 
 
 class NotFinite(ArithmeticError):
     """A loss or a gradient is NaN or infinite; nothing has been updated with it."""
 
 
-def split_tokens(tokens: np.ndarray, config: TrainConfig) -> dict[str, np.ndarray]:
+def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
     """The beginning to train on and the end to validate with. ValueError: one is too short."""
     cut = int(len(tokens) * (1 - config.val_fraction))
     splits = {"train": tokens[:cut], "val": tokens[cut:]}
@@ -48,7 +48,7 @@ def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.nda
 
 
 def batch_at(
-    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: Any = None
+    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: str | Device | None = None
 ) -> tuple[Tensor, Tensor]:
     """Inputs and targets, int64 (B, T) each: targets[b, t] is the token after inputs[b, t].
 
@@ -65,7 +65,7 @@ class Trainer:
     tokens: {"train": (N,), "val": (M,)}. The first batch is drawn here, before anything else.
     """
 
-    def __init__(self, model: GPT, tokens: dict[str, np.ndarray], config: TrainConfig) -> None:
+    def __init__(self, model: GPT, tokens: Arrays, config: TrainConfig) -> None:
         self.model, self.tokens, self.config = model, tokens, config
         betas = (config.beta1, config.beta2)
         self.optimizer = model.configure_optimizers(

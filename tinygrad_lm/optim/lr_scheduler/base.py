@@ -1,6 +1,6 @@
 """What a schedule is: a group's rate as a function of how often `step()` was called. Being a closed
-form of that number, nothing accumulates and a resume is exact. It knows an optimiser's
-`param_groups` and nothing else of it; names and numbers are PyTorch's.
+form of that number, nothing accumulates and a resume is exact. It reads and
+writes an optimiser's `param_groups` only; names and numbers are PyTorch's.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The schedules that are one line of arithmetic. Each class is that line and the check of its
-settings; when it is called, and what follows what, is not known here.
+settings; `base.py` applies it.
 """
 
 from __future__ import annotations

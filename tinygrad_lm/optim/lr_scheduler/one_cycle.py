@@ -1,5 +1,5 @@
 """The one-cycle policy: the rate up and down once, the momentum down and up. The only schedule that
-writes more than a rate, so it knows whether its optimiser has momentum or betas.
+writes more than a rate, so it asks whether its optimiser has momentum or betas.
 """
 
 from __future__ import annotations

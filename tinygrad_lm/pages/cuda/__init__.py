@@ -3,7 +3,7 @@ are answered as PyTorch answers them and requests are the engine's one clear err
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...engine import arrays
 from . import amp
@@ -24,6 +24,9 @@ __all__ = [
     "synchronize",
 ]
 
+# A GPU's number, its name, or None for the current one.
+_Where: TypeAlias = int | str | arrays.device | None
+
 
 def is_available() -> bool:
     """Whether CuPy is installed and finds a GPU."""
@@ -38,7 +41,7 @@ def current_device() -> int:
     return arrays.cupy().cuda.Device().id
 
 
-def _on(device: Any) -> Any:
+def _on(device: _Where) -> Any:
     """CuPy's device object for a number, a name or None (the current one)."""
     cuda = arrays.cupy().cuda
     if device is None:
@@ -46,21 +49,21 @@ def _on(device: Any) -> Any:
     return cuda.Device(device if isinstance(device, int) else arrays.device(device).index or 0)
 
 
-def set_device(device: Any) -> None:
+def set_device(device: _Where) -> None:
     _on(device).use()
 
 
-def synchronize(device: Any = None) -> None:
+def synchronize(device: _Where = None) -> None:
     """Wait until the GPU has done everything it was asked for."""
     _on(device).synchronize()
 
 
-def get_device_capability(device: Any = None) -> tuple[int, int]:
+def get_device_capability(device: _Where = None) -> tuple[int, int]:
     number = _on(device).compute_capability
     return int(number[:-1]), int(number[-1])
 
 
-def get_device_name(device: Any = None) -> str:
+def get_device_name(device: _Where = None) -> str:
     properties = arrays.cupy().cuda.runtime.getDeviceProperties(_on(device).id)
     return properties["name"].decode()
 
@@ -83,6 +86,6 @@ def empty_cache() -> None:
         arrays.cupy().get_default_memory_pool().free_all_blocks()
 
 
-def memory_allocated(device: Any = None) -> int:
+def memory_allocated(device: _Where = None) -> int:
     """Bytes in use by arrays."""
     return arrays.cupy().get_default_memory_pool().used_bytes() if is_available() else 0

@@ -1,6 +1,7 @@
-"""PyTorch's paths `torch.utils.data` and `torch.utils.tensorboard`. What stands behind the first is
-in `tinygrad_lm.data`; nothing is computed here."""
+"""PyTorch's page `torch.utils`: its `data` is `tinygrad_lm.data`, its `tensorboard` is a file here.
+Nothing is computed on this page."""
 
-from . import data, tensorboard
+from ... import data
+from . import tensorboard
 
 __all__ = ["data", "tensorboard"]

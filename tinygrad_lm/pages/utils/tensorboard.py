@@ -1,6 +1,6 @@
 """SummaryWriter: curves for TensorBoard where tensorboardX is installed, else a file of JSON lines.
 
-Knows numbers and texts with a name and a step; knows neither model nor training.
+It keeps numbers and texts, each with a name and a step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...engine.core.tensor import Tensor
 
 
 def _given_arrays(method: Callable) -> Callable:
-    """tensorboardX knows NumPy's arrays, not our tensors."""
+    """tensorboardX takes NumPy's arrays, not our tensors."""
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,87 @@
+"""Second names of modules: PyTorch's path, or the one a module had in version 0.1.0. Importing
+`tinygrad_lm.viz` gives the module `tinygrad_lm.look.viz` itself, loaded once, when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+PACKAGE = __name__.rpartition(".")[0]
+# `torch.X` and `tinygrad_lm.X` -> where X is. PyTorch's other modules here have PyTorch's path.
+PYTORCH = {
+    "amp": "pages.amp",
+    "backends": "pages.backends",
+    "compiler": "pages.compiler",
+    "cuda": "pages.cuda",
+    "distributed": "pages.distributed",
+    "utils": "pages.utils",
+    "utils.data": "data",
+    "utils.data.dataloader": "data.loader",
+    "utils.data.dataset": "data.datasets",
+    "utils.data.sampler": "data.samplers",
+    "utils.data.distributed": "data.samplers",
+}
+MOVED = {
+    "files": "saving.files",
+    "generation": "text.generation",
+    "serialization": "saving.torch_save",
+    "study": "look.study",
+    "tokenizers": "text.tokenizers",
+    "viz": "look.viz",
+    # Pickles name the modules of the objects in them, and have to be read for longer than that.
+    "engine.backend": "engine.arrays",
+    "engine.dtypes": "engine.arrays.dtypes",
+    "engine.interop": "engine.pytorch.protocols",
+    "engine.tensor": "engine.pytorch.tensor_extras",
+}
+PLACES = {f"{PACKAGE}.{name}": f"{PACKAGE}.{place}" for name, place in (PYTORCH | MOVED).items()}
+
+
+def real_name(name: str) -> str:
+    """The one name under which the module `name` is loaded; what is below an alias moves along."""
+    above, _, last = name.rpartition(".")
+    if name in PLACES or not above:
+        return PLACES.get(name, name)
+    return f"{real_name(above)}.{last}"
+
+
+class Finder(MetaPathFinder):
+    """Answers for second names, before Python finds the file and loads it again under that name."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not name.startswith(f"{PACKAGE}.") or (real := real_name(name)) == name:
+            return None
+        spec = importlib.util.find_spec(real)
+        return None if spec is None else ModuleSpec(name, Alias(real), origin=spec.origin)
+
+
+class Alias(Loader):
+    """Gives the module that goes by the name `real`, which keeps its own `__spec__`."""
+
+    def __init__(self, real: str):
+        self.real = real
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self.real)
+        self.spec = module.__spec__  # the import system is about to replace it
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec
+
+    def get_code(self, fullname: str) -> None:
+        raise ImportError(f"[python -m] {fullname} must go by its first name; try {self.real}")
+
+
+def install() -> None:
+    """From now on, imports find modules by their second names."""
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, Finder())
