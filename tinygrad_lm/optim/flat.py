@@ -94,7 +94,7 @@ class Flat:
                 views[name][...] = self._placed(name, old[name].array, i)
         return {**old, **{name: wrap(view) for name, view in views.items()}}
 
-    def _placed(self, name: str, array: Any, i: int) -> Any:
+    def _placed(self, name: str, array: Array, i: int) -> Array:
         if array.shape != self.shapes[i]:
             raise RuntimeError(
                 f"[step] {name} must have its parameter's shape {tuple(self.shapes[i])}, got "
@@ -155,7 +155,7 @@ class Large:
             kept = [buffer[start + a : start + b] for buffer in flat.buffers]
             self.pieces.append((slice(a, b), own[a:b], kept))
 
-    def update(self, rule: Update, scratch: Any) -> None:
+    def update(self, rule: Update, scratch: Array) -> None:
         g = _gradient(self.p)
         for piece, own, kept in self.pieces:
             rule(self.library, own, g[piece], kept, scratch[2:, : own.size])
@@ -186,7 +186,7 @@ class Small:
         starts = self.flat.starts
         return starts[self.first + len(self.params)] - starts[self.first]
 
-    def update(self, rule: Update, scratch: Any) -> None:
+    def update(self, rule: Update, scratch: Array) -> None:
         lib, n, start = self.flat.library, self.width, self.flat.starts[self.first]
         g, own = scratch[0, :n], scratch[1, :n]
         lib.concatenate([_gradient(p) for p in self.params], out=g)
@@ -207,10 +207,10 @@ class Plan:
     def __init__(self) -> None:
         self.flats: list[Flat] = []
         self.active: list[Tensor] = []
-        self.arrays: list[Any] = []
+        self.arrays: list[Array] = []
         self.shapes: list[tuple] = []
         # (where it is kept, positions there, parts, scratch) of the tensors of each age
-        self.ages: list[tuple[Flat, Any, list, Any]] = []
+        self.ages: list[tuple[Flat, Array, list, Array]] = []
 
     def run(self, optimizer: Any, group: dict[str, Any]) -> None:
         """One step of a group: every tensor that has a gradient."""
@@ -261,12 +261,12 @@ class Plan:
         self.shapes = [array.shape for array in arrays]
 
 
-def _update_all(rule: Update, parts: list[Large | Small], scratch: Any) -> None:
+def _update_all(rule: Update, parts: list[Large | Small], scratch: Array) -> None:
     for part in parts:
         part.update(rule, scratch)
 
 
-def _gradient(p: Tensor) -> Any:
+def _gradient(p: Tensor) -> Array:
     assert p._grad is not None
     return p._grad.array.reshape(-1)
 

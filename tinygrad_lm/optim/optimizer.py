@@ -1,5 +1,5 @@
-"""What all optimisers share: parameter groups, state, and saving both. It knows no update rule
-and no gradient's origin: a rule says what it keeps and how a block changes, `flat.py` applies it.
+"""What all optimisers share: parameter groups, state, and saving both. An update rule says what it
+keeps and how a block changes; `flat.py` applies it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..engine.arrays import mark_written, to_device
+from ..engine.arrays import Array, mark_written, to_device
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.grad_mode import enable_grad, no_grad
 from .flat import Number, Plan, Update
@@ -193,7 +193,7 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def regularised(lib: Any, p: Any, g: Any, decay: Any, maximize: bool, scratch: Any) -> Any:
+def regularised(lib: Any, p: Array, g: Array, decay: Any, maximize: bool, scratch: Array) -> Array:
     """The gradient a rule works with, +-g + decay p: g itself or the last scratch."""
     t, s = scratch
     if maximize:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..engine.arrays import Array
 from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
@@ -57,7 +58,7 @@ class RMSprop(Optimizer):
         rate, momentum = number(-float(group["lr"])), number(group["momentum"])
         eps = number(group["eps"])
 
-        def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
+        def block(lib: Any, p: Array, g: Array, kept: list[Array], scratch: Array) -> None:
             t, s = scratch
             arrays = dict(zip(names, kept))
             v, mean, b = map(arrays.get, ("square_avg", "grad_avg", "momentum_buffer"))

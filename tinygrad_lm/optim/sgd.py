@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..engine.arrays import Array
 from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
@@ -64,7 +65,7 @@ class SGD(Optimizer):
         damped = number(1 - group["dampening"]) if group["dampening"] else None
         rate, momentum = number(-float(group["lr"])), number(group["momentum"])
 
-        def block(lib: Any, p: Any, g: Any, kept: list, scratch: Any) -> None:
+        def block(lib: Any, p: Array, g: Array, kept: list[Array], scratch: Array) -> None:
             t, s = scratch
             add, multiply = lib.add, lib.multiply  # the last argument receives the result
             g = regularised(lib, p, g, decay, maximize, scratch)
