@@ -6,6 +6,7 @@ from the results of the other scripts; it measures nothing. What has no result s
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ import ops
 import pictures
 import scaling
 import step
+import verdict
 from works import WORKS
 
 HERE, HOME = Path(__file__).parent / "README.md", harness.ROOT / "README.md"
@@ -32,7 +34,7 @@ TARGETS = {
 MEMORY_TARGETS = ("baby-gpt", "gpt2-b1", "gpt2-b4")  # no more than PyTorch's
 
 
-def where(record: dict[str, Any]) -> str:
+def where(record: dict[str, Any], commit: bool = True) -> str:
     """The machine, versions and settings of a result, in a line."""
     m, threads = record["machine"], record.get("settings", record)["threads"]
     facts = [f"{m['processor']}, {threads} of {m['cores']} cores"]
@@ -40,7 +42,7 @@ def where(record: dict[str, Any]) -> str:
     if "compiled_kernels" in m:
         facts.append(f"{'with' if m['compiled_kernels'] else 'without'} compiled kernels")
         facts += [] if m["malloc_settings"] else ["our malloc settings off"]
-    if m.get("commit"):
+    if commit and m.get("commit"):
         facts.append(f"commit {m['commit']}{' with changes' * m.get('changed_since', False)}")
     return "; ".join(facts)
 
@@ -71,9 +73,8 @@ def summary(name: str, record: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def against_targets(rows: list[dict[str, Any]], short: bool = False) -> str:
-    """A line per work. Met is said of the median; a short table leaves out who PyTorch's best is
-    and what hand-written NumPy reached."""
+def against_targets(rows: list[dict[str, Any]]) -> str:
+    """A line per work. Met is said of the median."""
     lines = []
     for row in rows:
         goals = row["targets"] or {"found": None, "settings": None}
@@ -81,19 +82,12 @@ def against_targets(rows: list[dict[str, Any]], short: bool = False) -> str:
         memory = f"{row['peak'][0]:.0f} / {row['peak'][1]:.0f}"
         if row["work"] in MEMORY_TARGETS:
             memory += " (met)" if row["peak"][0] <= row["peak"][1] else " (missed)"
-        title = WORKS[row["work"]].title if short else f"`{row['work']}`"
-        line = [title, _milliseconds(median(row["ms"])), ratio["found"], ratio["settings"], memory]
-        if not short:
-            by_hand = "-" if row["by hand"] is None else f"{row['by hand']:.2f}"
-            fastest = " / ".join(_form(row["best"][k]) for k in ("found", "settings"))
-            line[2:2] = [by_hand]
-            line.append(fastest)
-        lines.append(line)
-    head = ["training step", "ours, ms", "PyTorch as found / ours", "with malloc settings / ours"]
-    head.append("peak MB, ours / PyTorch")
-    if not short:
-        head[2:2] = ["hand-written NumPy"]
-        head.append("PyTorch's fastest form")
+        by_hand = "-" if row["by hand"] is None else f"{row['by hand']:.2f}"
+        fastest = " / ".join(_form(row["best"][k]) for k in ("found", "settings"))
+        times = [f"`{row['work']}`", _milliseconds(median(row["ms"])), by_hand]
+        lines.append([*times, ratio["found"], ratio["settings"], memory, fastest])
+    head = ["training step", "ours, ms", "hand-written NumPy", "PyTorch as found / ours"]
+    head += ["with malloc settings / ours", "peak MB, ours / PyTorch", "PyTorch's fastest form"]
     return harness.markdown(head, lines)
 
 
@@ -112,8 +106,19 @@ def _form(row: str) -> str:
     return "torch.compile" if "torch.compile" in row else "eager"
 
 
+def summaries(records: dict[str, dict]) -> list[dict[str, Any]]:
+    return [row for name, record in records.items() if (row := summary(name, record))]
+
+
+def verdict_section(records: dict[str, dict]) -> str:
+    single, scaled = harness.load("ops"), harness.load("scaling")
+    known = [record for record in (*records.values(), single, scaled) if record]
+    machines = dict.fromkeys(where(record, commit=False) for record in known)
+    return verdict.page(summaries(records), records, single, scaled, machines)
+
+
 def targets_section(records: dict[str, dict]) -> str:
-    rows = [row for name, record in records.items() if (row := summary(name, record))]
+    rows = summaries(records)
     if not rows:
         return "No result beside PyTorch yet.\n"
     try:
@@ -174,60 +179,90 @@ def scaling_section(records: dict[str, dict]) -> str:
     return "\n".join(parts)
 
 
-def shakespeare(found: dict[str, Any]) -> str:
-    """The nine losses beside PyTorch's, the curve, and what the model writes."""
-    losses_here = [f"{x:.4f}" for x in found["validation_losses"]]
-    reference = [f"{x:.4f}" for x in found["reference"]]
-    lines = harness.markdown(
-        ["step", *found["steps"]], [["here", *losses_here], ["PyTorch", *reference]]
-    )
-    sample = "\n".join(found["sample"].strip().splitlines()[:14])
-    return f"""### Shakespeare
+# ---------------------------------------------------------------- the project's README
 
-nanoGPT's CPU configuration on tiny shakespeare, seed 1337: validation losses here and those that
-PyTorch 2.13.0 prints. The run took {found["seconds"]:.0f} s, with its evaluations and samples.
-`{found["command"]}`
+HEADLINE = ("mlp", "rnn", "gpt-cpu", "baby-gpt", "gpt2-b1")  # the rows of the project's README
+TRAINED = "nanoGPT's CPU configuration on tiny Shakespeare, seed 1337"
+
+
+def shakespeare_section(records: dict[str, dict]) -> str:
+    """The nine losses beside PyTorch's, and the curve."""
+    found = harness.load("shakespeare")
+    if not found:
+        return ""
+    rows = [[name, *(f"{x:.4f}" for x in found[key])] for name, key in TRAINED_ROWS.items()]
+    return f"""{TRAINED}: validation losses here and those that PyTorch 2.13.0 prints.
+`{found["command"]}` took {found["seconds"]:.0f} s, with its evaluations and samples.
 ({where(found)})
 
-{lines}
+{harness.markdown(["step", *found["steps"]], rows)}
 
-![loss curve](benchmarks/results/shakespeare.png)
+![loss curve](results/shakespeare.png)
+"""
 
-What the trained model writes (0.80 M parameters, one character at a time):
+
+TRAINED_ROWS = {"here": "validation_losses", "PyTorch": "reference"}
+
+
+def trained_section(records: dict[str, dict]) -> str:
+    """What the trained model writes."""
+    found = harness.load("shakespeare")
+    if not found:
+        return ""
+    apart = max(abs(a - b) for a, b in zip(found["validation_losses"], found["reference"]))
+    lines = found["sample"].strip().splitlines()
+    shown = "\n".join(lines[: lines.index("") if "" in lines[4:] else 8])
+    machine = found["machine"]["processor"]
+    last, count = found["validation_losses"][-1], len(found["steps"])
+    return f"""{TRAINED}: 0.80 M parameters, {found["seconds"]:.0f} s on two cores ({machine}),
+validation loss {last:.4f}; its {count} losses are {apart:.4f} apart from PyTorch's
+([benchmarks/README.md](benchmarks/README.md#shakespeare)). One character at a time it writes:
 
 ```text
-{sample}
+{shown}
 ```
 """
 
 
-def headline(records: dict[str, dict]) -> str:
-    rows = [row for name, record in records.items() if (row := summary(name, record))]
+def measured_section(records: dict[str, dict]) -> str:
+    rows = summaries(records)
     if not rows:
         return ""
-    return f"""### One training step, beside PyTorch
+    shown = [
+        [WORKS[row["work"]].title, _milliseconds(median(row["ms"]))]
+        + [harness.spread(row[k]) for k in ("found", "settings")]
+        for row in rows
+        if row["work"] in HEADLINE
+    ]
+    head = ["training step", "ours, ms", "PyTorch as found / ours", "with malloc settings / ours"]
+    return f"""{harness.markdown(head, shown)}
 
-Forward, backward and update, each engine in a process of its own, in turn: PyTorch's best time over
-ours, median (least - most), above 1 where we are faster. PyTorch in its fastest form of eager and
-torch.compile, as found and with the malloc settings that we make at import. Every row, the losses,
-single ops and scaling: [benchmarks/README.md](benchmarks/README.md).
-
-{against_targets(rows, short=True)}
+Forward, backward and update; PyTorch's time in its faster form of eager and torch.compile over
+ours, median (least - most), above 1 where we are faster.
+{_where_pytorch_wins()}All rows, and how they are measured: [benchmarks](benchmarks/README.md).
 
 ({where(next(iter(records.values())))})
 """
 
 
-def home_section(records: dict[str, dict]) -> str:
-    trained = harness.load("shakespeare")
-    parts = [headline(records), shakespeare(trained) if trained else ""]
-    return "\n".join(filter(None, parts))
+def _where_pytorch_wins() -> str:
+    single = harness.load("ops")
+    if not single:
+        return ""
+    fused = verdict.fused_ratios(single["results"])
+    losing = [f"`{op}`" for op, sizes in fused.items() if any(map(verdict.loses, sizes.values()))]
+    some = f"Of {len(fused)} fused ops PyTorch is faster in {len(losing)} at some size"
+    return textwrap.fill(f"{some}: {', '.join(losing)}.", 110) + "\n"
+
+
+def measured() -> dict[str, dict]:
+    """The training steps that have a result."""
+    return {n: found for n in WORKS if (found := harness.load(f"step-{n}"))}
 
 
 def fill(path: Path, sections: dict[str, Callable]) -> None:
-    """Replace what stands between <!-- name --> and <!-- /name -->."""
-    text = path.read_text("utf-8")
-    records = {n: found for n in WORKS if (found := harness.load(f"step-{n}"))}
+    """Replace what is between <!-- name --> and <!-- /name -->."""
+    text, records = path.read_text("utf-8"), measured()
     for name, section in sections.items():
         before, rest = text.split(f"<!-- {name} -->")
         after = rest.split(f"<!-- /{name} -->")[1]
@@ -237,9 +272,11 @@ def fill(path: Path, sections: dict[str, Callable]) -> None:
 
 
 SECTIONS = {
+    "verdict": verdict_section,
     "targets": targets_section,
     "steps": steps_section,
     "losses": losses_section,
+    "shakespeare": shakespeare_section,
     "ops": ops_section,
     "scaling": scaling_section,
 }
@@ -247,7 +284,7 @@ SECTIONS = {
 
 def main() -> None:
     fill(HERE, SECTIONS)
-    fill(HOME, {"measured": home_section})
+    fill(HOME, {"trained": trained_section, "measured": measured_section})
 
 
 if __name__ == "__main__":

@@ -152,21 +152,31 @@ def axis_table(results: dict[str, list], axis: str) -> str:
     return harness.markdown(head, [*lines, ["**all**", *[""] * len(found), *grown]])
 
 
-def verdict(results: dict[str, list], axis: str) -> str:
-    """Where the step grows faster than its arithmetic by more than FASTER, and which part does."""
-    found = columns(results, axis)
-    values, spans = list(found["ours"]), []
-    if axis == "threads":
-        gain = {n: c[values[0]] / c[values[-1]] for n, c in found.items() if n != "arithmetic"}
-        told = ", ".join(f"{name} {times:.2f}" for name, times in gain.items())
-        return f"{values[-1]} threads against {values[0]}, times faster: {told}. {WHY[axis]}"
+def steep(results: dict[str, list], axis: str) -> list[tuple[int, int, str]]:
+    """Where the step grows faster than its arithmetic by more than FASTER: from, to, and the part
+    that grows most with its exponent. More threads are no more arithmetic."""
+    found, spans = columns(results, axis), []
+    values = list(found["ours"]) if axis != "threads" else []
     for pair in zip(values, values[1:]):
         p = {n: exponent(pair, [c[v] for v in pair]) for n, c in found.items()}
         if p["ours"] > p["arithmetic"] + FASTER:
             part = max(("products", "rest"), key=p.get)
-            spans.append(f"from {pair[0]} to {pair[1]} (most of all the {part}, {p[part]:.2f})")
-    where = "; ".join(spans) or "nowhere on this axis"
-    return f"Faster than its arithmetic the step grows {where}. {WHY[axis]}"
+            spans.append((*pair, f"{part}, {p[part]:.2f}"))
+    return spans
+
+
+def verdict(results: dict[str, list], axis: str) -> str:
+    """Where the step grows faster than its arithmetic, or how much more threads help; and why."""
+    if axis == "threads":
+        found = columns(results, axis)
+        values = list(found["ours"])
+        gain = {n: c[values[0]] / c[values[-1]] for n, c in found.items() if n != "arithmetic"}
+        told = ", ".join(f"{name} {times:.2f}" for name, times in gain.items())
+        return f"{values[-1]} threads against {values[0]}, times faster: {told}. {WHY[axis]}"
+    spans = [f"from {a} to {b} (most of all the {part})" for a, b, part in steep(results, axis)]
+    if not spans:
+        return f"On this axis the step never grows faster than its arithmetic. {WHY[axis]}"
+    return f"The step grows faster than its arithmetic {' and '.join(spans)}. {WHY[axis]}"
 
 
 def growth(column: dict[int, float], values: list[int]) -> str:

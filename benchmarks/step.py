@@ -13,6 +13,7 @@ import argparse
 import functools
 import importlib
 import json
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -82,16 +83,24 @@ def table(record: dict[str, Any]) -> str:
     return harness.markdown([*head, "peak MB", "last loss"], lines)
 
 
-def agreement(record: dict[str, Any]) -> str:
-    """A sentence on the two engines' losses, and whether they are as near as they must be."""
+def gap(record: dict[str, Any]) -> tuple[str, float, float]:
+    """The step after which both engines' losses are compared, how far apart they are (nan without
+    PyTorch), and how far they may be."""
     at, allowed = WORKS[record["work"]].agree
     losses = record["results"][harness.OURS][-1]["losses"]
-    at = str(at) if str(at) in losses else min(losses, key=int)
-    if "PyTorch" not in record["results"]:
-        return f"The loss after step {at} is {losses[at]:.6f}; there is no PyTorch to compare with."
-    gap = harness.loss_gap(record["results"], at)
-    verdict = "agree" if gap <= allowed else "DISAGREE"
-    return f"Losses after step {at} {verdict}: {gap:.1e} apart, {allowed:.0e} allowed."
+    step = str(at) if str(at) in losses else min(losses, key=int)
+    both = "PyTorch" in record["results"]
+    return step, harness.loss_gap(record["results"], step) if both else math.nan, allowed
+
+
+def agreement(record: dict[str, Any]) -> str:
+    """A sentence on the two engines' losses, and whether they are as near as they must be."""
+    at, apart, allowed = gap(record)
+    if math.isnan(apart):
+        loss = record["results"][harness.OURS][-1]["losses"][at]
+        return f"The loss after step {at} is {loss:.6f}; there is no PyTorch to compare with."
+    verdict = "agree" if apart <= allowed else "DISAGREE"
+    return f"Losses after step {at} {verdict}: {apart:.1e} apart, {allowed:.0e} allowed."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -22,6 +22,7 @@ import ops  # noqa: E402
 import report  # noqa: E402
 import scaling  # noqa: E402
 import step  # noqa: E402
+import verdict  # noqa: E402
 import works  # noqa: E402
 
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if "argparse" in path.read_text())
@@ -184,11 +185,15 @@ def scaled(ours, products):
 def test_growth_beyond_the_arithmetic_is_found_and_put_down_to_its_part():
     """Layers: the arithmetic grows by 1 at most; what grows by 2 here is no product."""
     found = scaled(ours=lambda v: 10 + v**2, products=lambda v: v)
-    assert "from 8 to 16 (most of all the rest, " in scaling.verdict(found, "layers")
+    told = scaling.verdict(found, "layers")
+    assert told.startswith("The step grows faster than its arithmetic from ")
+    assert "from 8 to 16 (most of all the rest, " in told
     last, whole = scaling.axis_table(found, "layers").splitlines()[-2:]
+    assert "layers 8 to 16, " in verdict.growth(found)
     assert "| 16 | 15.8 | 266 | 16 | 250 | 266 |" in last and "**1.00**" in whole
     steady = scaled(ours=lambda v: 3 * v**0.9, products=lambda v: v**0.9)
-    assert "nowhere" in scaling.verdict(steady, "layers")
+    told = scaling.verdict(steady, "layers")
+    assert told.startswith("On this axis the step never grows faster than its arithmetic.")
     faster = scaled(ours=lambda v: 10 / v, products=lambda v: 4 / v**0.5)
     assert "times faster: ours 2.00, products 1.41" in scaling.verdict(faster, "threads")
 
@@ -332,7 +337,74 @@ def test_the_report_keeps_figures_that_miss_their_target(results, pages):
         assert f"(results/{picture})" in text
         assert (results / picture).read_bytes().startswith(b"\x89PNG")
     home = report.HOME.read_text("utf-8")
-    assert "commit abc1234" in home and "with compiled kernels" in home and "target 1.15" in home
+    assert "commit abc1234" in home and "with compiled kernels" in home
+    assert "| 1.50 (1.50 - 1.50) |" in home and "| 0.80 (0.80 - 0.80) |" in home  # won, lost
+
+
+def single_ops():
+    """Made-up runs of ops.py: PyTorch takes twice our time in `add` and half of it in `max`; the
+    fused op `good` wins everywhere, `mixed` loses at one size with malloc settings."""
+
+    def run(add, most, good, mixed):
+        def entries(**times):
+            return {op: {"forward": t / 4, "backward": 3 * t / 4} for op, t in times.items()}
+
+        fused = {"small": entries(good=good, mixed=2.0), "large": entries(good=good, mixed=mixed)}
+        return [{"tiny": entries(add=add, max=most), "fused": fused}]
+
+    return {
+        OURS: run(1.0, 1.0, 1.0, 1.0),
+        "PyTorch": run(2.0, 0.5, 3.0, 1.0),
+        "PyTorch, malloc settings": run(2.0, 0.5, 3.0, 0.75),
+    }
+
+
+def test_the_verdict_counts_what_wins_and_names_what_loses(results, pages):
+    for work in ("gpt-cpu", "moons", "rnn"):
+        found = record(work)
+        if work == "gpt-cpu":  # faster, with another loss
+            found["results"]["PyTorch"] = runs((20, 60, 160), loss=2.1)
+        if work == "moons":  # level as found, slower with settings
+            found["results"]["PyTorch, torch.compile"] = runs((10, 20, 40), peak=300.0)
+            found["results"]["PyTorch, malloc settings"] = runs((8, 16, 32), peak=90.0)
+            found["results"][ALONE] = runs((20, 40, 80))
+        if work == "rnn":  # faster, but not in each run
+            found["results"]["PyTorch, torch.compile"] = runs((9, 30, 60), peak=300.0)
+        harness.save(f"step-{work}", found)
+    settings = {"threads": 2, "repeats": 2}
+    for name, found in (("ops", single_ops()), ("scaling", scaled(lambda v: v, lambda v: v))):
+        harness.save(name, {"settings": settings, "machine": MACHINE, "results": found})
+    told = report.verdict_section(report.measured())
+    first, *lines = told.splitlines()
+    assert first == (
+        "On a processor, 2 of 2 cores; numpy 2; with compiled kernels. Medians of 2 to 3 runs."
+    )
+    assert lines[1] == (
+        "- **Training steps**, beside PyTorch's fastest form: faster in 2 of 3 (`rnn` 1.50 / 2.00 "
+        "to `gpt-cpu` 1.50 / 2.00), slower in `moons` 1.00 / 0.80. Single runs went down to `rnn` "
+        "0.90."
+    )
+    assert "same steps: faster in 0 of 1, slower in `moons` 0.50 / 0.40." in told
+    assert "no more in 1 of 3, more in `rnn`, 90 MB against 80 MB (PyTorch, malloc" in told
+    assert "faster in 1 of 2 (`add` 2.00), slower in `max` 0.50." in told
+    assert "faster at every size in 1 of 2, slower at some size in 1, which" in told
+    assert lines[-3:] == [
+        "| slower at some size | small | large |",
+        "| --- | --- | --- |",
+        "| `mixed` | 1.00 / 1.00 | 1.00 / **0.75** |",
+    ]
+    assert "faster in 0 of 20, level in `width 64` 1.00, `width 128` 1.00, " in told
+    assert "slower in none. Our step never grows faster than its arithmetic." in told
+    assert "PyTorch's in 2 of 3 steps, not in `gpt-cpu`; they are 5.0e-02 apart at most." in told
+    other = {**MACHINE, "processor": "another one"}
+    harness.save("step-mlp", {**record("mlp"), "machine": other})
+    assert "; and on another one, 2 of 2 cores" in report.verdict_section(report.measured())
+
+
+def test_the_first_page_says_what_the_results_say():
+    """The committed page, from the committed results."""
+    page = report.HERE.read_text("utf-8").split("<!-- verdict -->\n")[1]
+    assert page.split("<!-- /verdict -->")[0] == report.verdict_section(report.measured())
 
 
 def test_the_report_of_nothing_is_empty_and_repeating_it_changes_nothing(pages):

@@ -131,15 +131,28 @@ def test_every_step_has_a_test_a_place_on_the_ladder_and_a_line_in_the_map(run_a
     names = [path.name for path in STEPS]
     assert sorted(set(tested)) == [name[:2] for name in names]
     assert [step.file for step in run_all.LADDER] == names
-    table = README.split(f"| {run_all.HEAD} |")[1].split(run_all.END)[0]
+    table = README.split("<!-- map -->")[1].split("<!-- /map -->")[0]
+    figures = README.split("<!-- figures -->")[1].split("<!-- /figures -->")[0]
+    assert table.startswith(f"\n| {run_all.HEAD} |\n")
     assert re.findall(r"^\| \[(\d\d_\w+\.py)\]", table, re.M) == names
+    assert re.findall(r"^### (\S+)\n", figures, re.M) == names
     for step in run_all.LADDER:
         commands = [f"`python examples/{step.file} {options}`" for options in step.runs]
-        shown = [step.lecture, step.minutes, step.teaches, *commands]
-        assert all(text in table for text in shown), step.file
+        assert all(text in table for text in (run_all.lecture(step), step.teaches, commands[-1]))
+        assert step.compared in figures
+        assert len(commands) == 1 or all(command in figures for command in commands), step.file
     for path in STEPS:
         head = path.read_text(encoding="utf-8").split('"""')[1]
         assert re.search(r"\d:\d\d", head) and f"python examples/{path.name} --full" in head
+
+
+def test_a_lecture_is_linked_at_its_first_minute(run_all):
+    about = ("teaches", "compared")
+    link = run_all.lecture(run_all.Step("a.py", "makemore part 4, a part", "1:54 to 2:00", *about))
+    assert link == "[makemore part 4](https://youtu.be/q8SA3rM6ckI?t=6840), a part, 1:54 to 2:00"
+    unknown = run_all.lecture(run_all.Step("a.py", "a lecture", "0:01", *about))
+    assert unknown == f"[a lecture]({run_all.COURSE}), 0:01" and f"]({run_all.COURSE})" in README
+    assert {step.lecture.split(",")[0] for step in run_all.LADDER} == run_all.VIDEOS.keys()
 
 
 def test_pictures_are_small_and_the_readme_shows_only_what_exists():
@@ -154,7 +167,7 @@ import sys, json, pathlib
 rows = open(sys.argv[sys.argv.index('--json') + 1], 'a')
 row = {'what': 'loss', 'ours': 2.5, 'reference': None, 'floor': 3.25}
 print(json.dumps(row), file=rows)
-print(json.dumps({'picture': 'p.png'}), file=rows)
+print(json.dumps({'picture': '01_the_start.png'}), file=rows)
 log = open(pathlib.Path(__file__).with_name('ran'), 'a')
 print('ran', *sys.argv[1:3], file=log)
 """
@@ -172,10 +185,12 @@ def stubs(run_all, tmp_path, monkeypatch):
     (tmp_path / "01_a.py").write_text(STUB)
     (tmp_path / "02_b.py").write_text(STUB.replace("2.5", "1e-08"))
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- ladder -->\nold\n<!-- /ladder -->\nafter\n")
+    marks = [f"<!-- {name} -->\nold\n<!-- /{name} -->" for name in ("map", "figures")]
+    readme.write_text("\n".join(["before", *marks, "after", ""]))
+    runs = ("--stage x --full", "--full")
     ladder = [
-        run_all.Step("01_a.py", "part 1", "0:01", "counting", ("--stage x --full", "--full")),
-        run_all.Step("02_b.py", "part 2", "0:02", "more"),
+        run_all.Step("01_a.py", "part 1", "0:01", "counting", "compared with nothing", runs),
+        run_all.Step("02_b.py", "part 2", "0:02", "more", "compared with 01"),
     ]
     monkeypatch.setattr(run_all, "HERE", tmp_path)
     monkeypatch.setattr(run_all, "LADDER", ladder)
@@ -188,16 +203,25 @@ def stubs(run_all, tmp_path, monkeypatch):
     return call, readme
 
 
-def test_figures_and_seconds_of_one_call_become_the_map(stubs, tmp_path):
+def test_figures_and_seconds_of_one_call_become_map_and_figures(stubs, tmp_path):
     call, readme = stubs
     call("--fresh")
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    first, second, third = [x for x in text.splitlines() if x.startswith("| ") and "loss" in x]
-    about = "| [01_a.py](01_a.py) | part 1, 0:01 | counting | `python examples/01_a.py --stage x"
-    assert first.startswith(f"{about} --full` | loss | 2.5000 |  | 3.2500 | 0 s |")
-    assert second.startswith("|  |  |  | `python examples/01_a.py --full` | loss | 2.5000 |")
-    assert first.endswith("| [1](pictures/p.png) |") and "| 1.0e-08 |" in third
+    head = "| file | lecture, minutes | what it teaches | command | time |\n"
+    table, figures = text.split(head)[1].split("<!-- /map -->")
+    _, first, second = table.splitlines()
+    about = (
+        "| [01_a.py](01_a.py) | [part 1](https://karpathy.ai/zero-to-hero.html), 0:01 | counting"
+    )
+    assert first == f"{about} | `python examples/01_a.py --full`, the last of 2 runs | 0 s in all |"
+    assert second.endswith("0:02 | more | `python examples/02_b.py --full` | 0 s |")
+    first, second = figures.split("### 02_b.py\n")
+    lines = "| figure | ours | floor |\n| --- | --- | --- |\n" + "| loss | 2.5000 | 3.2500 |\n" * 2
+    assert f"### 01_a.py\n\ncompared with nothing\n\n{lines}" in first
+    assert "- `python examples/01_a.py --stage x --full`: 0 s, [the start](pictures/" in first
+    assert "\ncompared with 01\n" in second and "| loss | 1.0e-08 | 3.2500 |" in second
+    assert "Pictures: [the start](pictures/01_the_start.png)." in second
     assert "3 of 3 runs by `python examples/run_all.py --fresh` in one call, begun 20" in text
     assert f"threads: {tl.get_num_threads()}, cores: {os.cpu_count()}; python 3." in text
     assert str(tmp_path) not in text
@@ -208,7 +232,7 @@ def test_what_is_finished_is_kept_until_it_is_asked_for_afresh(stubs, tmp_path):
     ran = tmp_path / "ran"
     call("--only", "01")
     assert ran.read_text() == "ran --stage x\nran --full --out\n"
-    assert readme.read_text().count("not run yet") == 1
+    assert readme.read_text().count("not run yet") == 2  # in the map and in the figures
     call()
     call()
     assert ran.read_text().count("ran") == 3
@@ -222,7 +246,9 @@ def test_a_run_that_fails_is_named_with_what_it_printed_and_the_others_go_on(stu
     (tmp_path / "01_a.py").write_text("raise SystemExit('no luck')")
     with pytest.raises(SystemExit, match=r"no luck[^$]*\[run_all\] 01_a-x must end with 0, got 1"):
         call("--fresh")
-    assert "| 1.0e-08 |" in readme.read_text() and readme.read_text().count("not run yet") == 2
+    text = readme.read_text()
+    assert "| 1.0e-08 |" in text and text.count("| not run yet |") == 3
+    assert "- `python examples/01_a.py --full`: not run yet\n" in text
 
 
 def test_an_interrupt_keeps_what_is_finished_and_ends_the_run(stubs, tmp_path):

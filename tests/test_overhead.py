@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tinygrad_lm.engine.kernels.c.load import recorder
 
 import tinygrad_lm as torch
+from tinygrad_lm.engine import inplace
+from tinygrad_lm.engine.core import graph, op
+from tinygrad_lm.engine.kernels.c.recorder import recorder
 from tinygrad_lm.engine.pytorch import shapes
 
 PACKAGE = str(Path(torch.__file__).parent)
@@ -72,10 +74,10 @@ def test_a_step_takes_few_calls():
 @pytest.mark.parametrize(
     "module, name, phase",
     [
-        (registry, "wrap", 0),
-        (registry, "Node", 0),
-        (autograd, "pull", 1),
-        (writes, "mark_written", 2),
+        (op, "wrap", 0),
+        (op, "Node", 0),
+        (graph, "pull", 1),
+        (inplace, "mark_written", 2),
     ]
     if recorder is None
     else [(shapes, "sizes", 0)],

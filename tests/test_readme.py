@@ -7,7 +7,8 @@ import pytest
 
 import tinygrad_lm as tl
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
@@ -29,13 +30,37 @@ def test_the_op_of_the_readme_has_the_gradient_it_says():
         tl.gradcheck(wrong, [names["x"]])
 
 
+def test_the_picture_is_that_of_the_first_example(capsys):
+    names = {}
+    exec(BLOCKS[0], names)
+    weights = {"w1": names["w1"], "w2": names["w2"]}
+    (path,) = re.findall(r"!\[[^]]*\]\((examples/pictures/.*?)\)", README)
+    assert (ROOT / path).read_text() == tl.draw_graph(names["loss"], weights)
+
+
+def reading_order():
+    """Rows of the two tables: the files and folders that each names, and its other cells."""
+    table = README.split("## Reading order")[1].split("\n## ")[0]
+    for row in re.findall(r"^\| (`.*) \|$", table, re.M):
+        first, *others = row.split(" | ")
+        yield [ROOT / "tinygrad_lm" / name for name in re.findall(r"`([^`]+)`", first)], others
+
+
 def test_every_file_of_the_reading_order_exists():
-    root = Path(tl.__file__).parent
-    table = README.split("## Reading order")[1].split("## ")[0]
-    rows = re.findall(r"^\| (`.*?) \|", table, re.M)
-    folder = ""
-    for row in rows:
-        for name in re.findall(r"`([^`]+)`", row):
-            folder = str(Path(name).parent) if "/" in name else folder
-            path = root / name if "/" in name else root / folder / name
-            assert path.exists() or (root / name).exists(), name
+    named = {path for paths, _ in reading_order() for path in paths}
+    assert [path for path in named if not path.exists()] == []
+    rooms = {path.parts[len(ROOT.parts) + 1] for path in named} | {"autograd.py", "cli.py"}
+    there = {
+        p.name for p in (ROOT / "tinygrad_lm").iterdir() if not p.name.startswith(("_", "py."))
+    }
+    assert there - rooms - {"moved.py"} == set()
+
+
+def test_an_afternoon_has_the_lines_it_says():
+    """Within ten in a hundred, and not a line beyond the 500 of the core."""
+    rows = [(paths, others) for paths, others in reading_order() if len(others) == 2]
+    assert len(rows) == 4
+    for paths, (lines, _) in rows:
+        files = [f for p in paths for f in (p.rglob("*.py") if p.is_dir() else [p])]
+        found = sum(f.read_text().count("\n") for f in files)
+        assert abs(found - int(lines)) <= int(lines) / 10, (paths, found)

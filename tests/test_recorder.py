@@ -1,27 +1,32 @@
 """The recorder in C beside the one in Python, which defines it: the same bits, names, errors and
 histories, and nothing kept that the other would free."""
 
+import contextvars
 import copy
 import gc
 import os
+import re
+import subprocess
 import sys
 import threading
 import tracemalloc
 import weakref
+import zlib
+from pathlib import Path
 
 import numpy as np
 import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from op_laws import pull, run, some_cases, upstream
 from op_specs import SPECS, Case
-from tinygrad_lm.engine.kernels.c.load import load, recorder
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine import inplace
-from tinygrad_lm.engine.core import graph
+from tinygrad_lm.engine import core, inplace
 from tinygrad_lm.engine.core.op import OPS, primitive
 from tinygrad_lm.engine.core.recording import mode
 from tinygrad_lm.engine.core.tensor import Tensor
+from tinygrad_lm.engine.kernels import c
+from tinygrad_lm.engine.kernels.c.recorder import DEFINED, GIVEN, recorder
 from tinygrad_lm.engine.ops import elementwise
 from tinygrad_lm.engine.sparse import SparseGrad
 
@@ -32,8 +37,16 @@ pytestmark = pytest.mark.skipif(recorder is None, reason="installed without a C 
 NAMES = [name for name in OPS if name in SPECS]
 
 
+WALKS = {} if recorder is None else {"in C": recorder.walk, "in Python": DEFINED["walk"]}
+
+
+@pytest.fixture(params=["in C", "in Python"])
+def either_walk(request, monkeypatch):
+    monkeypatch.setattr(core.graph, "walk", WALKS[request.param])
+
+
 def in_python(op):
-    return lambda *inputs, **settings: op.record(*inputs, **settings)
+    return op.call
 
 
 def described(out, leaves):
@@ -44,7 +57,7 @@ def described(out, leaves):
     if node is not None:
         several = isinstance(node.pullbacks, tuple)
         kept = [p is not None for p in node.pullbacks] if several else "one for all"
-        found += [node.name, node.shape, node.dtype, node.hooks, node.tensors, kept]
+        found += [node.name, node.shape, node.dtype, node.hooks, node.create_graph, kept]
         found += [[p if p is None else type(p) for p in node.parents]]
     return found
 
@@ -53,11 +66,8 @@ def described(out, leaves):
 def test_both_record_the_same(name, monkeypatch):
     for case in some_cases(SPECS[name], 6):
         found = []
-        for op, descend in (
-            (OPS[name], recorder.descend),
-            (in_python(OPS[name]), graph._descend),
-        ):
-            monkeypatch.setattr(autograd, "descend", descend)
+        for op, walk in zip((OPS[name], in_python(OPS[name])), WALKS.values()):
+            monkeypatch.setattr(core.graph, "walk", walk)
             out, leaves = run(op, case)
             seen = described(out, leaves)
             if out.requires_grad:
@@ -126,8 +136,8 @@ def test_both_walk_a_graph_the_same(monkeypatch):
     tg.manual_seed(3)
     x, w = tg.randn(4, 3, requires_grad=True), tg.randn(3, 3, requires_grad=True)
     found = []
-    for descend in (recorder.descend, graph._descend):
-        monkeypatch.setattr(autograd, "descend", descend)
+    for walk in WALKS.values():
+        monkeypatch.setattr(core.graph, "walk", walk)
         x.grad = w.grad = None
         tg.autograd.backward(list(graph(x, w)), retain_graph=True)
         a, b = graph(x, w)
@@ -158,11 +168,7 @@ def test_nodes_that_are_reached_in_any_order_are_left_newest_first():
     assert x.grad.item() == 51
 
 
-@pytest.mark.parametrize("descend", ["in C", "in Python"])
-def test_a_pullback_may_replace_the_parents_it_is_called_for(descend, monkeypatch):
-    monkeypatch.setattr(
-        autograd, "descend", recorder.descend if descend == "in C" else graph._descend
-    )
+def test_a_pullback_may_replace_the_parents_it_is_called_for(either_walk):
     x = tg.ones(2, requires_grad=True)
     y = x + x * 1.0
     node = y.node
@@ -176,12 +182,8 @@ def test_a_pullback_may_replace_the_parents_it_is_called_for(descend, monkeypatc
     assert x.grad.tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("descend", ["in C", "in Python"])
-def test_a_leaf_may_get_a_gradient_while_its_parts_are_added_up(descend, monkeypatch):
+def test_a_leaf_may_get_a_gradient_while_its_parts_are_added_up(either_walk):
     """As by another thread's walk: neither is lost."""
-    monkeypatch.setattr(
-        autograd, "descend", recorder.descend if descend == "in C" else graph._descend
-    )
     x = tg.ones(2, requires_grad=True)
     other = (x * 2.0).sum()
 
@@ -198,7 +200,9 @@ def test_a_leaf_may_get_a_gradient_while_its_parts_are_added_up(descend, monkeyp
 
 
 @pytest.mark.parametrize("when", ["before", "by a hook"])
-@pytest.mark.parametrize("slot", ["parents", "pullbacks", "birth", "shape", "dtype", "tensors"])
+@pytest.mark.parametrize(
+    "slot", ["parents", "pullbacks", "birth", "shape", "dtype", "create_graph"]
+)
 def test_a_node_that_lost_a_part_is_an_error(slot, when):
     """Of the walk in C, which reads the parts in place: no crash."""
     x = tg.ones(2, requires_grad=True)
@@ -349,8 +353,24 @@ def test_nothing_leaks_and_nothing_is_freed_twice():
     """References of what all ops share stay as they are, and so does memory, without collecting."""
     tg.manual_seed(0)
     x, w = tg.randn(4, 3, requires_grad=True), tg.randn(3, 3, requires_grad=True)
-    shared = [x, w, x.array, OPS["add"], OPS["add"].function, x.array.dtype, graph.Node, Tensor]
-    shared += [graph._spent, graph.clock, graph._last_write, "add", mode.__dict__]
+    shared = [
+        x,
+        w,
+        x.array,
+        OPS["add"],
+        OPS["add"].function,
+        x.array.dtype,
+        core.graph.Node,
+        Tensor,
+    ]
+    shared += [
+        core.graph.Node,
+        core.graph.spent,
+        GIVEN["clock"],
+        GIVEN["writes"],
+        "add",
+        mode.__dict__,
+    ]
 
     def counted():
         return np.array([sys.getrefcount(thing) for thing in shared])
@@ -418,9 +438,127 @@ def test_each_thread_records_by_its_own_switches():
     assert wrong == []
 
 
-def test_a_module_of_another_version_is_left_alone(monkeypatch):
-    now = recorder.VERSION
-    assert load("._recorder", now) is recorder
-    assert load("._recorder", now + 1) is None and load("._nowhere", now) is None
+def test_a_module_of_other_sources_is_left_alone(monkeypatch):
+    assert c.load("_recorder") is recorder and c.load("_nowhere") is None
+    monkeypatch.setattr(c, "source_version", lambda folder: "other")
+    assert c.load("_recorder") is None
+    monkeypatch.undo()
     monkeypatch.setenv("TINYGRAD_LM_COMPILED", "0")
-    assert load("._recorder", now) is None
+    assert c.load("_recorder") is None
+
+
+def test_the_sources_have_one_name_wherever_it_is_made(tmp_path):
+    """`setup.py` and the loader; and it changes with every byte of them."""
+    folder = Path(c.__file__).parent
+    setup = (Path(__file__).parents[1] / "setup.py").read_text()
+    rule = re.search(r"^version = (.+)$", setup, re.M).group(1)
+    names = {"zlib": zlib, "sources": sorted(folder.glob("*.[ch]"))}
+    assert eval(rule, names) == c.source_version(folder) == recorder.VERSION
+    (tmp_path / "a.c").write_text("int x;")
+    before = c.source_version(tmp_path)
+    (tmp_path / "a.c").write_text("int y;")
+    assert before != c.source_version(tmp_path)
+
+
+def start_without_and_with(missing, **more):
+    """In a process of its own: `start` of a module that nobody has started."""
+    program = f"""
+import tinygrad_lm.engine.kernels.c.recorder as door
+import tinygrad_lm.engine.kernels.c._recorder as fresh
+for use in (lambda: fresh.walk([]), lambda: fresh.operator(max, max, False)):
+    try:
+        use()
+    except RuntimeError as error:
+        print(error)
+given = {{name: thing for name, thing in door.GIVEN.items() if name != {missing!r}}}
+try:
+    fresh.start(**given, **{more!r})
+except TypeError as error:
+    print(str(error)[:70])
+"""
+    apart = {**os.environ, "TINYGRAD_LM_COMPILED": "0"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=apart, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "missing, more, said",
+    [
+        ("Tensor", {}, "start needs Tensor, which is missing"),
+        ("spent", {"spend": 1}, "start needs spent, which is missing"),
+        ("", {"tpyo": 1}, "start takes 22 names, got 23"),
+        ("Writes", {"Writes": 3}, "3 must have a slot last"),
+    ],
+)
+def test_every_name_of_the_start_is_checked(missing, more, said):
+    """A name too few, misspelt, too many, or a class without the slots: no crash later."""
+    told = start_without_and_with(missing, **more)
+    assert told.count("[recorder] start() must come first") == 2 and said in told
+
+
+SEEN = contextvars.ContextVar("SEEN", default="unset")
+
+
+@primitive
+def looks_round(x):
+    seen = [SEEN.get()]
+    SEEN.set("set inside")
+
+    def pullback(g):
+        seen.append(SEEN.get())
+        return g
+
+    looks_round.seen = seen
+    return x * 1, (pullback,)
+
+
+@pytest.mark.parametrize("op", [looks_round, in_python(looks_round)], ids=["in C", "in Python"])
+def test_user_code_runs_in_the_context_of_its_caller(op, either_walk):
+    """An op's own function, its pullbacks, hooks and `Function`: what the caller has put in a
+    context variable is seen there, and what they put there is seen by the caller."""
+
+    class Through(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            seen.append(SEEN.get())
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            seen.append(SEEN.get())
+            return g
+
+    def request():
+        SEEN.set("request 7")
+        x = tg.ones(2, requires_grad=True)
+        y = op(x)
+        assert SEEN.get() == "set inside"
+        SEEN.set("request 8")
+        z = Through.apply(y)
+        z.register_hook(lambda g: seen.append(SEEN.get()))
+        x.register_hook(lambda g: seen.append(SEEN.get()))
+        z.sum().backward()
+        return looks_round.seen + seen
+
+    seen = []
+    found = contextvars.copy_context().run(request)
+    assert found == ["request 7"] + ["request 8"] * 5
+
+
+def test_user_code_leaves_warnings_as_they_were(either_walk):
+    """In C and in Python, also after an error inside."""
+
+    @primitive
+    def fails(x):
+        raise KeyError("inside")
+
+    before = np.geterr()
+    for way in (fails, fails.call):
+        with pytest.raises(KeyError):
+            way(tg.ones(1))
+        assert np.geterr() == before
+    with pytest.raises(FloatingPointError), np.errstate(all="raise"):
+        (tg.zeros(1, requires_grad=True) / 0.0).sum().backward()
+        np.zeros(1) / np.zeros(1)

@@ -3,7 +3,7 @@ plain Tensor."""
 
 from __future__ import annotations
 
-from ..engine.core.tensor import Tensor, become
+from ..engine.core.tensor import Tensor, wrap
 
 
 class Parameter(Tensor):
@@ -16,7 +16,7 @@ class Parameter(Tensor):
                 f"[Parameter] data must be a Tensor, got {type(data).__name__}; "
                 "make one with tensor(...)"
             )
-        become(self, data.array)
+        wrap(data.array, self)
         self.requires_grad_(requires_grad)
 
     def __repr__(self) -> str:

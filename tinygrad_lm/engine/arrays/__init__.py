@@ -1,6 +1,14 @@
 """Facts about arrays, behind one door: libraries, devices, dtypes, what is process-wide, and which
 memory was written when. Gradients begin one floor up, in `core/`."""
 
+from .process import (  # isort: skip  (before NumPy is loaded)
+    get_num_threads,
+    is_quiet,
+    keep_big_blocks,
+    quiet_context,
+    quietly,
+    set_num_threads,
+)
 from .broadcasting import fit, sum_rows, sum_to
 from .devices import (
     CPU,
@@ -11,7 +19,7 @@ from .devices import (
     set_default_device,
     to_device,
 )
-from .dispatch import joint, kernel, kernels_on, reference_only, with_kernels
+from .dispatch import is_ours, joint, kernel, kernels_on, reference_only, with_kernels
 from .dtypes import (
     DTYPES,
     as_dtype,
@@ -48,5 +56,4 @@ from .libraries import (
     to_numpy,
     widened,
 )
-from .process import get_num_threads, keep_big_blocks, quietly, set_num_threads
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

@@ -9,24 +9,29 @@ from functools import update_wrapper
 from typing import Any
 
 
-class _State:
+class Switches:
     """Process-wide."""
 
     kernels_on = True
 
 
 def kernels_on() -> bool:
-    return _State.kernels_on
+    return Switches.kernels_on
 
 
 class reference_only:
     """Inside, no kernel is used, in any thread: every op runs as it is defined."""
 
     def __enter__(self) -> None:
-        self.before, _State.kernels_on = _State.kernels_on, False
+        self.before, Switches.kernels_on = Switches.kernels_on, False
 
     def __exit__(self, *exc: Any) -> None:
-        _State.kernels_on = self.before
+        Switches.kernels_on = self.before
+
+
+def is_ours(function: Callable) -> bool:
+    """Whether a function is this package's own: then it reads nothing of its caller's context."""
+    return (function.__module__ or "").startswith(__name__.partition(".")[0] + ".")
 
 
 def kernel(target: Any, array_type: type) -> Callable:
@@ -39,6 +44,7 @@ def kernel(target: Any, array_type: type) -> Callable:
 
     def register(f: Callable) -> Callable:
         target.kernels.setdefault(array_type, []).insert(0, f)
+        target.ours = target.ours and is_ours(f)
         return f
 
     return register
@@ -51,9 +57,10 @@ class with_kernels:
         update_wrapper(self, function)
         self.function = function
         self.kernels: dict[type, list[Callable]] = {}
+        self.ours = is_ours(function)
 
     def __call__(self, array: Any, *rest: Any) -> Any:
-        if _State.kernels_on:
+        if Switches.kernels_on:
             for way in self.kernels.get(type(array), ()):
                 found = way(array, *rest)
                 if found is not NotImplemented:
@@ -67,3 +74,7 @@ class joint:
 
     def __init__(self, function: Callable):
         self.function = function
+
+    def told(self, wanted: list[bool]) -> Callable:
+        function = self.function  # by name, for the walk looks at what a closure holds
+        return lambda g: function(g, wanted)

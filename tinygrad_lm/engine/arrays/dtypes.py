@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy
 
+from .libraries import LIBRARIES
+
 
 class dtype:
     """An element type under PyTorch's name; `.np` is NumPy's. Category: 0 bool, 1 int, 2 float."""
@@ -122,12 +124,12 @@ def result_type(*operands: Any) -> dtype:
 def promote(name: str, arrays: list, to_float: bool) -> None:
     """Bring arrays and Python numbers, in place in their list, to the one dtype that PyTorch would
     compute in; with `to_float` integers become the default float. None is no operand."""
-    kinds = {x.dtype for x in arrays if hasattr(x, "dtype")}
-    numbers = any(type(x) in (bool, int, float) for x in arrays)
+    kinds = {x.dtype for x in arrays if type(x) in LIBRARIES}
     if len(kinds) == 1:
-        letter = next(iter(kinds)).kind
-        if letter == "f" or not (numbers or to_float):
+        if kinds.pop().kind == "f":
             return  # a Python number takes part in the arrays' own type
+        if not to_float and not any(type(x) in (bool, int, float) for x in arrays):
+            return
     if any(x is None for x in arrays):
         raise TypeError(f"[{name}] inputs must be Tensors, arrays or numbers, got None")
     target = result_type(*arrays)

@@ -15,12 +15,14 @@ from .libraries import LIBRARIES, library
 
 def plain(name: str, x: Any) -> Any:
     """An input that is neither a Tensor nor None, as an array or a Python number."""
+    if type(x) is float or type(x) is int:
+        return x
     if type(x) in LIBRARIES:
         dtype_of(x)  # an error for a dtype that is none of ours
         return x
     if isinstance(x, numpy.generic):
         return x.item()
-    if isinstance(x, (bool, int, float)):
+    if isinstance(x, (int, float)):
         return x
     if isinstance(x, numpy.ndarray):
         return numpy.asarray(x)
@@ -63,7 +65,7 @@ def upstream_gradient(value: Any, g: Any) -> Any:
                 f"implicitly created only for scalar outputs), got shape {tuple(value.shape)}; "
                 "pass gradient= or reduce it with sum() or mean()"
             )
-        return library(value).ones(value.shape, value.dtype)
+        return library(value).asarray(1, value.dtype).reshape(value.shape)
     if tuple(g.shape) != tuple(value.shape):
         raise RuntimeError(
             f"[backward] gradient must have the tensor's shape {tuple(value.shape)}, "

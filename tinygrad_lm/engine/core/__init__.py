@@ -1,4 +1,3 @@
-"""The page to read first, in this order: `graph` (nodes, and the walk back), `op` (how an op is
-called and recorded), `tensor`, `recording`. All of it is plain Python, and complete: where C was
-compiled, `kernels/c/recorder.py` puts the same in C in the place of three of these functions.
-"""
+"""The page to read first: `graph` (nodes, and the walk back), `op` (an op called and recorded),
+`tensor`, `recording`. It is complete, in plain Python. Where C was compiled, C stands in for a few
+of its functions (`kernels/c/recorder.py` says for which) and does the same."""

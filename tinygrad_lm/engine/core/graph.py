@@ -2,9 +2,8 @@
 arrays. No op is known here, and no mathematics beyond adding.
 
 A node keeps no value, only the pullbacks that turn its gradient into those of its parents. Nodes
-are numbered at birth, and a parent is older than its children. So taking the newest of the nodes
-that were reached is the reverse topological order, with no recursion and no separate sort.
-"""
+are numbered at birth, and a parent is older than its children: to take the newest of the nodes that
+were reached, again and again, is the reverse topological order, without recursion or sorting."""
 
 from __future__ import annotations
 
@@ -21,21 +20,19 @@ class Node:
 
     A parent is a Node, or a Tensor where the graph ends in a leaf, or None where no gradient is
     wanted. `pullbacks` is a tuple with one function per parent, or one function for all of them.
-    `twice`: its pullbacks, and those of all nodes before it, are recorded ops themselves.
+    `create_graph`: its pullbacks, and those of all nodes before it, are recorded ops themselves.
     """
 
-    __slots__ = ("birth", "dtype", "hooks", "name", "parents", "pullbacks", "shape", "twice")
+    __slots__ = ("birth", "create_graph", "dtype", "hooks", "name", "parents", "pullbacks", "shape")
 
-    def __init__(self, name: str, out: Array, parents: tuple, pullbacks: Any, twice=False):
+    def __init__(self, name: str, out: Array, parents: tuple, pullbacks: Any, create_graph=False):
         self.name, self.shape, self.dtype = name, out.shape, out.dtype
-        self.parents, self.pullbacks, self.twice = parents, pullbacks, twice
+        self.parents, self.pullbacks, self.create_graph = parents, pullbacks, create_graph
         self.birth = next(clock)
         self.hooks: list[Callable] | None = None
 
 
-def walk(
-    roots: Iterable[tuple[Any, Any]], retain_graph: bool = False, wanted: Any = None
-) -> dict[Any, Any]:
+def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dict[Any, Any]:
     """Carry gradients from the roots to the leaves, the newest node first.
 
     roots: pairs (node or leaf, gradient). Returned is the gradient of each leaf that was reached;
@@ -44,26 +41,17 @@ def walk(
     arrived: dict[Any, Sum] = {}  # node or leaf -> what its children have sent so far
     newest: list[tuple[int, Node]] = []  # a heap of the nodes among them
     found: dict[Any, Any] = {}
-
-    def deliver(target: Any, g: Any) -> None:
-        if target is None or g is None:
-            return
-        if target not in arrived:
-            arrived[target] = Sum(target)
-            if type(target) is Node:
-                heappush(newest, (-target.birth, target))
-        arrived[target].add(g)
-
     for root, g in roots:
-        deliver(root, g)
+        deliver(arrived, newest, root, g)
     while newest:
         node = heappop(newest)[1]  # all its children are newer: they have sent what they have
-        g = hooked(node, arrived.pop(node).total())
+        g = arrived.pop(node).total()
+        if node.hooks:
+            g = hooked(node, g)
         if wanted is not None and node in wanted:
             found[node] = g.copy() if type(g) in LIBRARIES else g
-        parents = node.parents
-        for parent, contribution in zip(parents, pull(node, g)):
-            deliver(parent, contribution)
+        for parent, contribution in zip(node.parents, pull(node, g)):
+            deliver(arrived, newest, parent, contribution)
         if not retain_graph:
             node.pullbacks = spent
     g = contribution = None  # who still holds an array keeps it from being a leaf's own
@@ -73,11 +61,22 @@ def walk(
     return found
 
 
+def deliver(arrived: dict[Any, Sum], newest: list, target: Any, g: Any) -> None:
+    """One contribution to a node or a leaf."""
+    if target is None or g is None:
+        return
+    if target not in arrived:
+        arrived[target] = Sum(target)
+        if type(target) is Node:
+            heappush(newest, (-target.birth, target))
+    arrived[target].add(g)
+
+
 def pull(node: Node, g: Any) -> Any:
     """The gradients of node's parents, one each."""
     if node.birth < writes.last:
         check_unwritten(node.pullbacks, node.birth, node)
-    if type(g) not in LIBRARIES and not node.twice:
+    if type(g) not in LIBRARIES and not node.create_graph:
         g = g.array  # of a Tensor, from a node whose pullbacks are recorded
     pullbacks = node.pullbacks
     if type(pullbacks) is tuple:
@@ -94,7 +93,7 @@ def pull(node: Node, g: Any) -> Any:
 
 def hooked(target: Any, g: Any) -> Any:
     """g after the hooks of a node or a leaf have seen it, and perhaps replaced it."""
-    for hook in target.hooks or ():
+    for hook in target.hooks:
         replaced = hook(g)
         g = g if replaced is None else replaced
     return g
@@ -135,7 +134,9 @@ class Sum:
             return
         if type(g) not in LIBRARIES or g.shape != self.like.shape or g.dtype is not self.like.dtype:
             g = fit(g, self.like)
-        if self.total() is None:
+        if self.parts:
+            self.total()
+        if self.value is None:
             self.value = g
         elif type(g) not in LIBRARIES or type(self.value) not in LIBRARIES:
             self.value = self.value + g  # a Tensor, which may be recorded: never changed in place
@@ -168,6 +169,8 @@ class Sum:
 
     def own(self, leaf: Any) -> Any:
         """The total after the leaf's hooks, in memory that nobody else looks at."""
-        self.value = hooked(leaf, self.total())
+        self.total()
+        if leaf.hooks:
+            self.value = hooked(leaf, self.value)
         self.make_ours()
         return self.value

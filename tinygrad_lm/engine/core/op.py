@@ -2,8 +2,7 @@
 value and its pullbacks; no particular one is known here.
 
 `@primitive` enters a function in the table OPS that the tests walk; `@fused` enters a composition
-of other ops; `@kernel` adds a faster way to an op for one array type.
-"""
+of other ops; `@kernel` (in `arrays/dispatch.py`) adds a faster way for one array type."""
 
 from __future__ import annotations
 
@@ -12,7 +11,11 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from ..arrays import LIBRARIES, as_array, explained, joint, kernels_on, plain, promote, quietly
+from ..arrays.dispatch import is_ours, joint, kernels_on
+from ..arrays.dtypes import promote
+from ..arrays.inputs import explained, plain
+from ..arrays.libraries import LIBRARIES, as_array
+from ..arrays.process import is_quiet, quietly
 from .graph import Node
 from .recording import mode
 from .tensor import Tensor, wrap
@@ -23,12 +26,13 @@ OPS: dict[str, Op] = {}
 class Op:
     """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword."""
 
-    __slots__ = ("__dict__", "arity", "cast", "function", "fused", "kernels", "name", "view")
+    __slots__ = tuple("name function cast view fused kernels arity ours __dict__".split())
 
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
         self.name = function.__name__.strip("_")
         self.function, self.cast, self.view, self.fused = function, cast, view, fused
         self.kernels: dict[type, list[Callable]] = {}  # array type -> functions, tried in turn
+        self.ours = is_ours(function)
         parameters = signature(function).parameters.values()
         self.arity = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self.__doc__, self.__name__ = function.__doc__, self.name
@@ -55,7 +59,7 @@ class Op:
         wanted = len(parents) - parents.count(None)
         if wanted and mode.create_graph is not None:
             return mode.create_graph(self, inputs, settings, parents)
-        found = quietly(self.first_answer, ways, arrays, settings)
+        found = self.first_answer(ways, arrays, settings)
         if found is NotImplemented:  # these inputs are too unusual for every kernel
             return self.compose(*inputs, **settings)
         return self.result(found, parents if wanted else None, inputs)
@@ -91,10 +95,13 @@ class Op:
         return arrays, parents
 
     def first_answer(self, ways: tuple, arrays: list, settings: dict) -> Any:
-        """(value, pullbacks) of the first way that takes these inputs, or NotImplemented."""
+        """(value, pullbacks) of the first way that takes these inputs, or NotImplemented. As in
+        PyTorch there are no floating-point warnings: a user's function runs without them in the
+        context of its caller, one of ours, which has no use for that, in one that is quiet."""
+        run = mode.quiet.run if self.ours and not is_quiet() else quietly
         try:
             for way in ways:
-                found = way(*arrays, **settings)
+                found = run(way, *arrays, **settings)
                 if found is not NotImplemented:
                     return found
             return NotImplemented
@@ -117,27 +124,18 @@ class Op:
 
     def keep_wanted(self, pullbacks: Any, parents: list) -> Any:
         """Only the pullbacks of inputs that want a gradient: the others may keep nothing alive."""
-        if isinstance(pullbacks, joint):
-            function, wanted = pullbacks.function, tuple(p is not None for p in parents)
-            return lambda g: function(g, wanted)
         if type(pullbacks) is not tuple:
-            return pullbacks
+            told = isinstance(pullbacks, joint)
+            return pullbacks.told([p is not None for p in parents]) if told else pullbacks
         if len(pullbacks) != len(parents):
             counts = f"{len(pullbacks)} for {len(parents)}"
             raise TypeError(f"[{self.name}] each input must have a pullback or None, got {counts}")
         return tuple([None if p is None else f for p, f in zip(parents, pullbacks)])
 
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
-        """A fused op by its composition."""
-        return self.function(*[as_operand(self.name, x) for x in inputs], **settings)
-
-
-def as_operand(name: str, x: Any) -> Any:
-    """What a composition works on: a Tensor, a number, or None."""
-    if x is None or isinstance(x, Tensor):
-        return x
-    x = plain(name, x)
-    return wrap(x) if type(x) in LIBRARIES else x
+        """A fused op by its composition, which works on Tensors, numbers and None."""
+        given = [x if x is None or isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
+        return self.function(*[wrap(x) if type(x) in LIBRARIES else x for x in given], **settings)
 
 
 def primitive(
@@ -145,18 +143,15 @@ def primitive(
 ) -> Any:
     """Declare an op: a function of arrays that returns (value, pullbacks).
 
-    `pullbacks` is a tuple with one function g -> dx per array input (None where there is no
-    gradient), or one function g -> (dx, dy, ...) for all. dx may have the broadcast shape of g;
-    the walk sums it. Metadata comes by keyword. `cast="same"` promotes mixed dtypes as PyTorch
-    does, `cast="float"` also lifts integers to the default float, `view=True` says that the value
-    may share memory with the first input.
-
         @primitive
         def cube(x):
             return x**3, (lambda g: g * 3 * x**2,)
 
-        cube(tensor([2.0], requires_grad=True))      # a Tensor; check it with gradcheck(cube, [x])
-    """
+    `pullbacks` is a tuple with one function g -> dx per array input (None where there is no
+    gradient), or one function g -> (dx, dy, ...) for all. dx may have the broadcast shape of g; the
+    walk sums it. Metadata comes by keyword. `cast="same"` promotes mixed dtypes as PyTorch does,
+    `cast="float"` also lifts integers to the default float, `view=True` says that the value may
+    share memory with the first input. `gradcheck` checks an op: gradcheck(cube, [x])."""
 
     def declare(f: Callable) -> Op:
         return enter(Op(f, cast, view, fused=False))

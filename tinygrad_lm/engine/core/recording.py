@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+
+from ..arrays import quiet_context
 
 
 class Mode(threading.local):
@@ -17,21 +18,7 @@ class Mode(threading.local):
         self.create_graph: Callable | None = None
         # (op's name, inputs) -> inputs in another precision.
         self.autocast: Callable[[str, tuple], tuple] | None = None
+        self.quiet = quiet_context()  # our own ops run in it
 
 
 mode = Mode()
-
-
-class switched:
-    """`with switched(recording=False):` sets switches, and puts them back as they were."""
-
-    def __init__(self, **settings: Any):
-        self.settings = settings
-        self.before: list[dict] = []  # a stack: one switch may be entered again inside itself
-
-    def __enter__(self) -> None:
-        self.before.append({name: getattr(mode, name) for name in self.settings})
-        mode.__dict__.update(self.settings)
-
-    def __exit__(self, *exc: Any) -> None:
-        mode.__dict__.update(self.before.pop())

@@ -1,6 +1,5 @@
-"""Tensor: an array, a node in the graph, and a gradient. Entering the graph, leaving it and walking
-back are here. What else a Tensor can do is in `pytorch/`, and bound to this class from there.
-"""
+"""Tensor: an array, a node in the graph, and a gradient; how to enter the graph and walk back.
+What else a Tensor can do is in `pytorch/`, and is bound to this class from there."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..arrays import Array, mark_written, quietly, upstream_gradient
 from . import graph
 from .graph import Node
-from .recording import switched
+from .recording import mode
 
 if TYPE_CHECKING:  # the methods, for type checkers and editors; at run time `methods.py` binds them
     from ..pytorch.methods import Methods
@@ -26,10 +25,7 @@ class Tensor(Methods):
     it looks into as its `base`, and has `seen` so many of the recorded writes, `version`, of it.
     """
 
-    __slots__ = (
-        "__dict__", "__weakref__", "_grad", "array", "base", "hooks", "needs_grad", "node", "seen",
-        "version",
-    )  # fmt: skip
+    __slots__ = "array node needs_grad _grad hooks base version seen __dict__ __weakref__".split()
     array: Array
     node: Node | None
     hooks: list[Callable] | None
@@ -60,10 +56,8 @@ class Tensor(Methods):
         retain_graph: bool | None = None,
         create_graph: bool = False,
     ) -> None:
-        """Add d self / d leaf into `.grad` of every leaf that requires it.
-
-        gradient: of self's shape; may be left out for one element (it is 1).
-        """
+        """Add d self / d leaf into `.grad` of every leaf that requires it. The gradient to start
+        with has self's shape; for one element it may be left out, and is 1."""
         for leaf, g in gradients([self], [gradient], retain_graph, create_graph).items():
             leaf.accumulate(g)
 
@@ -78,17 +72,14 @@ class Tensor(Methods):
             mark_written(self._grad.array)
 
 
-def wrap(array: Array, kind: type[Tensor] = Tensor) -> Any:
-    """A Tensor around an array, outside the graph, sharing its memory."""
-    tensor = object.__new__(kind)
-    become(tensor, array)
-    return tensor
-
-
-def become(tensor: Tensor, array: Array) -> None:
+def wrap(array: Array, tensor: Any = None) -> Any:
+    """A Tensor around an array, outside the graph, sharing its memory: a new one, or this one."""
+    if tensor is None:
+        tensor = object.__new__(Tensor)
     tensor.array, tensor.needs_grad = array, False
     tensor.node = tensor.hooks = tensor._grad = tensor.base = None
     tensor.version = tensor.seen = 0
+    return tensor
 
 
 def gradients(
@@ -98,16 +89,17 @@ def gradients(
     create_graph: bool = False,
     wanted: Any = None,
 ) -> dict[Any, Any]:
-    """The gradients that `graph.walk` finds, by node or leaf: arrays, with create_graph Tensors."""
-    roots = [
-        (t.node or t, start(t, g, create_graph)) for t, g in zip(tensors, upstream, strict=True)
-    ]
+    """The gradients that `graph.walk` finds, by node or leaf: arrays, or Tensors where pullbacks
+    are recorded ops."""
+    roots = [(t.node or t, start(t, g, create_graph)) for t, g in zip(tensors, upstream)]
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         return graph.walk(roots, retain, wanted)
-    with switched(recording=False):
-        found = quietly(graph.walk, roots, retain, wanted)
-    return {target: getattr(g, "array", g) for target, g in found.items()}
+    before, mode.recording = mode.recording, False
+    try:
+        return quietly(graph.walk, roots, retain, wanted)
+    finally:
+        mode.recording = before
 
 
 def start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
@@ -117,14 +109,14 @@ def start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
             "[backward] the tensor must require a gradient, this one does not; was it computed "
             "under no_grad, or from tensors without requires_grad=True?"
         )
-    if create_graph and tensor.node is not None and not tensor.node.twice:
+    if create_graph and tensor.node is not None and not tensor.node.create_graph:
         raise RuntimeError(
             f"[create_graph] the forward pass must be recorded for it, but that of {tensor.node!r} "
             "was not; compute it inside `with autograd.higher_order():`"
         )
     if gradient is not None and not isinstance(gradient, Tensor):
         raise TypeError(f"[backward] gradient must be a Tensor, got {type(gradient).__name__}")
-    g = upstream_gradient(
-        tensor.array, gradient if create_graph else getattr(gradient, "array", None)
-    )
-    return wrap(g) if create_graph and not isinstance(g, Tensor) else g
+    g = upstream_gradient(tensor.array, gradient)
+    if create_graph:
+        return g if isinstance(g, Tensor) else wrap(g)
+    return g.array if isinstance(g, Tensor) else g

@@ -12,20 +12,22 @@ from typing import Any
 from ..arrays import LIBRARIES
 from ..core.graph import Node
 from ..core.op import Op
-from ..core.recording import switched
+from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from . import elementwise, linear, reduce, shape
 
 
 def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
     """op(*inputs) with a node whose pullbacks can be differentiated: see `mode.create_graph`."""
+    mode.create_graph = None
     try:
-        with switched(create_graph=None):
-            value, pullbacks = op.function(*inputs, **settings)
+        value, pullbacks = op.function(*inputs, **settings)
     except (AttributeError, TypeError, KeyError, NotImplementedError) as error:
         raise NotImplementedError(
             f"[{op.name}] has no second derivative; leave `higher_order` for this part"
         ) from error
+    finally:
+        mode.create_graph = record
     result = wrap(value.array)
     if pullbacks is None:
         return result
@@ -34,8 +36,8 @@ def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
         pullbacks = tuple([p and _of_tensors(p) for p in pullbacks])
     else:
         pullbacks = _of_tensors(pullbacks)
-    twice = all(p.twice for p in parents if type(p) is Node)
-    result.node = Node(op.name, value.array, tuple(parents), pullbacks, twice)
+    all_can = all(p.create_graph for p in parents if type(p) is Node)
+    result.node = Node(op.name, value.array, tuple(parents), pullbacks, all_can)
     result.needs_grad = True
     return result
 

@@ -17,6 +17,7 @@ def backward(
 ) -> None:
     """Add d tensors / d leaf into `.grad` of every leaf, walking back from all of them at once."""
     upstream = grad_tensors or [None] * len(tensors)
+    _check_pairs("backward", tensors, upstream)
     for leaf, g in gradients(tensors, upstream, retain_graph, create_graph).items():
         leaf.accumulate(g)
 
@@ -41,6 +42,7 @@ def grad(
     for x in inputs:
         if not x.requires_grad:
             raise RuntimeError("[grad] every input must require a gradient, one does not")
+    _check_pairs("grad", outputs, list(grad_outputs))
     wanted = {x.node or x for x in inputs}
     found = gradients(outputs, list(grad_outputs), retain_graph, create_graph, wanted)
     results: list[Tensor | None] = []
@@ -56,3 +58,11 @@ def grad(
             found[x.node or x] = g.array.copy()  # for an input that is named twice
         results.append(g)
     return tuple(results)
+
+
+def _check_pairs(name: str, tensors: list, upstream: list) -> None:
+    if len(tensors) != len(upstream):
+        raise RuntimeError(
+            f"[{name}] there must be one gradient per tensor, got {len(upstream)} gradients for "
+            f"{len(tensors)} tensors; None stands for the 1 of a single element"
+        )

@@ -8,23 +8,28 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..core.recording import mode, switched
+from ..core.recording import mode
 from ..ops.over_tensors import record
 
 
-class _Switch(switched):
+class _Switch:
     """One of the switches below: a context manager, and a decorator with or without brackets."""
 
     setting: tuple[str, Any]
+    before: list  # a stack: a switch may be used again inside itself
 
     def __new__(cls, function: Any = None) -> Any:
         switch = object.__new__(cls)
-        switch.__init__()  # type: ignore[misc]
+        switch.before = []
         return switch(function) if callable(function) else switch
 
-    def __init__(self, function: Any = None):
+    def __enter__(self) -> None:
         name, value = self.setting
-        super().__init__(**{name: value})
+        self.before.append(getattr(mode, name))
+        setattr(mode, name, value)
+
+    def __exit__(self, *exc: Any) -> None:
+        setattr(mode, self.setting[0], self.before.pop())
 
     def __call__(self, function: Callable) -> Callable:
         if inspect.isgeneratorfunction(function):

@@ -120,7 +120,7 @@ def text(self: Tensor) -> str:
 def deepcopy(self: Tensor, memo: dict) -> Tensor:
     if not self.is_leaf:
         raise RuntimeError("[deepcopy] only leaf tensors can be deep-copied; use detach().clone()")
-    copy = wrap(self.array.copy(), type(self))
+    copy = wrap(self.array.copy(), object.__new__(type(self)))
     memo[id(self)] = copy
     copy.needs_grad = self.needs_grad
     copy._grad = None if self._grad is None else deepcopy(self._grad, memo)
@@ -134,6 +134,6 @@ def pickled(self: Tensor) -> tuple:
 
 
 def _rebuild(kind: type[Tensor], array: np.ndarray, needs_grad: bool, where: str) -> Tensor:
-    tensor = wrap(arrays.to_device(array, where), kind)
+    tensor = wrap(arrays.to_device(array, where), object.__new__(kind))
     tensor.needs_grad = needs_grad
     return tensor

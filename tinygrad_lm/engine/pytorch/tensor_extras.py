@@ -14,7 +14,7 @@ from .. import arrays
 from ..arrays import device_of, dtype_of, owner_of, to_numpy
 from ..core.graph import Node
 from ..core.recording import mode
-from ..core.tensor import Tensor, become, wrap
+from ..core.tensor import Tensor, wrap
 
 
 class Size(tuple):
@@ -48,7 +48,7 @@ def initialize(self: Tensor, *data: Any) -> None:
         raise RuntimeError(f"[Tensor] sizes must not be negative, got {data}")
     else:
         made = numpy.empty(data or 0, kind)
-    become(self, arrays.to_device(made, None))
+    wrap(arrays.to_device(made, None), self)
 
 
 def shape(self: Tensor) -> Size:
