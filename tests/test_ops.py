@@ -1,6 +1,9 @@
 """The laws that every op obeys, over every entry of the op table. What an op is called with comes
 from its record; an op without a record is a failure."""
 
+import inspect
+import re
+
 import numpy as np
 import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
@@ -55,6 +58,11 @@ def law(names, examples=12, **strategies):
 
 def test_every_op_has_a_record():
     assert set(OPS) == set(SPECS)
+
+
+@pytest.mark.parametrize("name", [name for name in OPS if OPS[name].fused])
+def test_a_composition_says_what_its_gradient_comes_to(name):
+    assert re.search(r"# .*\bd[a-z]+(\[v\])? = ", inspect.getsource(OPS[name].function))
 
 
 @law(NAMES)

@@ -1,5 +1,5 @@
-"""Gradients that are zero outside a region, and what several of them add up to: those of a row of a
-table, of a slice, of a piece of a split tensor. No op is known here.
+"""Gradients that are zero outside a region, as those of a row of a table, of a slice or of a piece
+of a split tensor are, and what several of them add up to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SparseGrad(Sparse):
         self,
         like: Array,
         shape: tuple,
-        add_to: Callable[[Any], None],
+        add_to: Callable[[Array], None],
         key: tuple = (),
         values: Any = None,
     ):
@@ -66,7 +66,7 @@ class SparseGrad(Sparse):
         return total
 
 
-def _same(x: Any, y: Any) -> bool:
+def _same(x: Array, y: Array) -> bool:
     """Whether two arrays of NumPy's are one region of memory."""
     places = [getattr(a, "__array_interface__", None) for a in (x, y)]
     return None not in places and places[0] == places[1]

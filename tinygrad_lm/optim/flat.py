@@ -209,10 +209,10 @@ class Plan:
     def __init__(self) -> None:
         self.flats: list[Flat] = []
         self.active: list[Tensor] = []
-        self.arrays: list[Any] = []
+        self.arrays: list[Array] = []
         self.shapes: list[tuple] = []
         # (where it is kept, positions there, parts, scratch) of the tensors of each age
-        self.ages: list[tuple[Flat, Any, list, Any]] = []
+        self.ages: list[tuple[Flat, Array, list, Array]] = []
 
     def run(self, optimizer: Any, group: dict[str, Any]) -> None:
         """One step of a group: every tensor that has a gradient."""

@@ -1,5 +1,5 @@
-"""What all optimisers share: parameter groups, state, and saving both. A rule is
-a subclass that says what it keeps and how a block changes; `flat.py` applies it.
+"""What all optimisers share: parameter groups, state, and saving both. An update rule says what it
+keeps and how a block changes; `flat.py` applies it.
 """
 
 from __future__ import annotations

@@ -285,89 +285,45 @@ def round(x):
 # ---------------------------------------------------------------- questions: no gradient
 
 
+# fmt: off
 @primitive(cast="same")
-def eq(x, y):
-    return x == y, None
-
-
+def eq(x, y): return x == y, None
 @primitive(cast="same")
-def ne(x, y):
-    return x != y, None
-
-
+def ne(x, y): return x != y, None
 @primitive(cast="same")
-def lt(x, y):
-    return x < y, None
-
-
+def lt(x, y): return x < y, None
 @primitive(cast="same")
-def le(x, y):
-    return x <= y, None
-
-
+def le(x, y): return x <= y, None
 @primitive(cast="same")
-def gt(x, y):
-    return x > y, None
-
-
+def gt(x, y): return x > y, None
 @primitive(cast="same")
-def ge(x, y):
-    return x >= y, None
-
+def ge(x, y): return x >= y, None
 
 @primitive
-def isfinite(x):
-    return library(x).isfinite(x), None
-
+def isfinite(x): return library(x).isfinite(x), None
+@primitive
+def isnan(x): return library(x).isnan(x), None
+@primitive
+def isinf(x): return library(x).isinf(x), None
 
 @primitive
-def isnan(x):
-    return library(x).isnan(x), None
-
+def logical_not(x): return library(x).logical_not(x), None
+@primitive
+def logical_and(x, y): return library_of(x, y).logical_and(x, y), None
+@primitive
+def logical_or(x, y): return library_of(x, y).logical_or(x, y), None
+@primitive
+def logical_xor(x, y): return library_of(x, y).logical_xor(x, y), None
 
 @primitive
-def isinf(x):
-    return library(x).isinf(x), None
-
-
-@primitive
-def logical_not(x):
-    return library(x).logical_not(x), None
-
-
-@primitive
-def logical_and(x, y):
-    return library_of(x, y).logical_and(x, y), None
-
-
-@primitive
-def logical_or(x, y):
-    return library_of(x, y).logical_or(x, y), None
-
-
-@primitive
-def logical_xor(x, y):
-    return library_of(x, y).logical_xor(x, y), None
-
-
-@primitive
-def bitwise_not(x):
-    return ~x, None
-
-
+def bitwise_not(x): return ~x, None
 @primitive(cast="same")
-def bitwise_and(x, y):
-    return x & y, None
-
-
+def bitwise_and(x, y): return x & y, None
 @primitive(cast="same")
-def bitwise_or(x, y):
-    return x | y, None
-
-
+def bitwise_or(x, y): return x | y, None
 @primitive(cast="same")
-def bitwise_xor(x, y):
-    return x ^ y, None
+def bitwise_xor(x, y): return x ^ y, None
+# fmt: on
 
 
 @primitive

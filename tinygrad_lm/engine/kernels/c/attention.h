@@ -141,19 +141,20 @@ static void attention_forward(void *job, long from, long to) {
     }
 }
 
-/* weights and slopes of one query, from its scores and g v^T: see the derivative of softmax. */
+/* weights w and slopes of one query, from its scores and dw = g v^T: slopes = w (dw - sum(dw w)),
+   where sum(dw w) = sum(g out); then dv = w^T g, dk = slopes^T q scale, dq = slopes k scale. */
 static void slopes_of(const Attention *w, float *weights, float *slopes, const float *g,
                       const float *out, long head, long t, long end) {
     long seen = seen_by(w, t);
     float shift = w->shift[head * w->T + t];
     vec total = all(0);
     EACH(i, w->E) total += get(g, i, w->E, 0) * get(out, i, w->E, 0);
-    float along = sum(total);
+    float sum_g_out = sum(total);
     if (w->keep) drop(w, slopes, head, t, seen);
     EACH(s, seen) {
         vec y = exp_(get(weights, s, seen, -INFINITY) - shift);
         store(weights + s, y);
-        store(slopes + s, y * (load(slopes + s) - along));
+        store(slopes + s, y * (load(slopes + s) - sum_g_out));
     }
     for (long s = up(seen); s < end; s += LANES)
         store(weights + s, all(0)), store(slopes + s, all(0));

@@ -32,7 +32,9 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     fast.attention(*settings, q, k, v, out, shift)
 
     def pullback(g):
-        if (T, D) == (S, E):  # in one array, as they came if they were split from one
+        # With the weights w: dv = w^T g, dw = g v^T, dscores = w (dw - sum(dw w)) as in softmax,
+        # dq = dscores k scale, dk = dscores^T q scale.
+        if (T, D) == (S, E):  # in one array: if q, k, v were split from one, this is its gradient
             dq, dk, dv = numpy.empty((B, T, 3, H, D), q.dtype).transpose(2, 0, 3, 1, 4)
         else:
             dq, dk, dv = _heads(B, T, H, D), _heads(B, S, H, D), _heads(B, S, H, E)

@@ -1,6 +1,5 @@
 /* Threads for the loops: `parallel` hands out ranges of rows to whichever thread is free. The
-   ranges depend on `grain` alone, so where that does not depend on the threads, nothing does. It
-   knows no array and no kernel. */
+   ranges depend on `grain` alone, so where that does not depend on the threads, nothing does. */
 
 #include <pthread.h>
 #include <sched.h>

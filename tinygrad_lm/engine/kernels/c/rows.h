@@ -55,7 +55,7 @@ static void norm_forward(void *job, long from, long to) {
     }
 }
 
-/* dx = scale (w g - mean(w g) - y mean(w g y)) with y the normal row; RMS norm has no mean(w g). */
+/* dx = scale (h - mean(h) - y mean(h y)), h = weight g, y the normal row; RMS: without mean(h). */
 static void norm_backward(void *job, long from, long to) {
     Norm *w = job;
     long n = w->n;
@@ -125,7 +125,7 @@ static void gelu_forward(void *job, long from, long to) {
     }
 }
 
-/* The slope: Phi + x Phi', with Phi' the normal density, or in the tanh form 2 phi (1 - phi) u'. */
+/* dx = g (Phi + x Phi') with Phi' the normal density, or in the tanh form 2 phi (1 - phi) u'. */
 static void gelu_backward(void *job, long from, long to) {
     Gelu *w = job;
     EACH(i, to - from) {
@@ -172,15 +172,15 @@ static void softmax_forward(void *job, long from, long to) {
     }
 }
 
-static void softmax_backward(void *job, long from, long to) { /* x is the forward's result */
+static void softmax_backward(void *job, long from, long to) { /* dx = y (g - sum(y g)), x is y */
     Rows *w = job;
     long n = w->n;
     for (long r = from; r < to; r++) {
         const float *y = w->x + r * n, *g = w->g + r * n;
         vec along = all(0);
         EACH(i, n) along += get(y, i, n, 0) * get(g, i, n, 0);
-        float mean = sum(along);
-        EACH(i, n) put(w->out + r * n, get(y, i, n, 0) * (get(g, i, n, 0) - mean), i, n);
+        float sum_yg = sum(along);
+        EACH(i, n) put(w->out + r * n, get(y, i, n, 0) * (get(g, i, n, 0) - sum_yg), i, n);
     }
 }
 
@@ -193,7 +193,7 @@ static void softmax_backward(void *job, long from, long to) { /* x is the forwar
 #define ROUND
 #endif
 
-ROUNDED static void tanh_backward(void *job, long from, long to) { /* of elements; x: tanh's */
+ROUNDED static void tanh_backward(void *job, long from, long to) { /* dx = g (1 - y y), x is y */
     ROUND
     Rows *w = job;
     EACH(i, to - from) {
@@ -236,6 +236,7 @@ static void cross_entropy_forward(void *job, long from, long to) {
     }
 }
 
+/* dx = factor (softmax(x) - one-hot), 0 in a row that is ignored; factor = g / rows that count */
 static void cross_entropy_backward(void *job, long from, long to) {
     CrossEntropy *w = job;
     long n = w->n;

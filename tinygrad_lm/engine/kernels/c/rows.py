@@ -1,6 +1,5 @@
 """Norms, GELU, softmax, tanh, cross-entropy, dropout, sums of rows and the gradient of a table, by
-the loops of `rows.h`. What is not float32, or has a form these loops do not know, is left to the
-NumPy kernels.
+the loops of `rows.h`. Other dtypes than float32, and rarer forms, are left to the NumPy kernels.
 """
 
 import math
@@ -57,6 +56,7 @@ def _norm(x, weight, bias, axes, eps, centred):
     fast.norm(rows, n, threads, x, weight, bias, out, mean, scale, eps)
 
     def pullback(g):
+        # dx = scale (h - mean(h) - normal mean(h normal)) with h = weight g; RMS: without mean(h)
         (g,) = dense(g)
         dx = numpy.empty(x.shape, x.dtype)
         dweight, dbias = (
@@ -80,6 +80,7 @@ def gelu(x, *, approximate="none"):
     fast.gelu(x.size, threads, x, None, out, tanh)
 
     def pullback(g):
+        # dx = g (Phi + x Phi')
         (g,) = dense(g)
         dx = numpy.empty(x.shape, x.dtype)
         fast.gelu(x.size, threads, x, g, dx, tanh)
@@ -99,6 +100,7 @@ def softmax(x, *, axis=-1):
     fast.softmax(x.size // n, n, threads, x, out, None)
 
     def pullback(g):
+        # dx = y (g - sum(g y)) with y the result
         (g,) = dense(g)
         dx = numpy.empty(out.shape, out.dtype)
         fast.softmax(out.size // n, n, threads, out, dx, g)
@@ -115,6 +117,7 @@ def tanh(x):
     out, threads = numpy.tanh(x), get_num_threads()
 
     def dx(g):
+        # g (1 - y^2)
         y, g = dense(out, g)
         slope = numpy.empty(y.shape, y.dtype)
         fast.tanh_slopes(y.size, threads, y, g, slope)
@@ -175,6 +178,7 @@ def cross_entropy(
     value = numpy.asarray(total / count if count else math.nan, x.dtype)
 
     def pullback(g):
+        # dlogits = g (softmax(logits) - one-hot) / count
         dx = numpy.empty(x.shape, x.dtype)
         factor = float(g) / count if count else math.nan
         fast.cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, factor, dx)
@@ -217,6 +221,7 @@ def embedding(weight, *, ids):
     like, threads = numpy.empty(0, weight.dtype), get_num_threads()
 
     def dweight(g):
+        # dweight[v] = the sum of g where ids is v
         (g,) = dense(g)
 
         def add_to(total):

@@ -1,5 +1,5 @@
 /* Vectors of float32 by GCC's and Clang's vector types, and the few functions of them that the
-   loops need. It knows no array of Python's and no thread. */
+   loops need. */
 
 #include <stdint.h>
 #include <string.h>

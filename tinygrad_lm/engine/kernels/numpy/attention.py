@@ -82,6 +82,8 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
         )
 
         def backward(batch, q, k, v, hidden, out, shift, g, dq, dk, dv):
+            # With the weights w: dv = w^T g, dw = g v^T, dscores = w (dw - sum(g out)),
+            # dk = dscores^T q scale, dq = dscores k scale; the scale of dk is already in q.
             along = numpy.einsum("bhte,bhte->bht", g, out)
             for now, end in reversed(blocks):
                 if kept is not None:

@@ -25,7 +25,7 @@ def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
         out += bias
 
     def pullback(g):
-        # dx = scale w * (g - mean(g) - normal * mean(g normal))
+        # dx = scale weight (g - mean(g) - normal mean(g normal))
         dbias, dweight = average @ g, average @ (g * normal)
         dx = g - dbias
         dx -= normal * dweight

@@ -16,7 +16,7 @@ from typing import Any
 import numpy
 from threadpoolctl import ThreadpoolController
 
-from ...arrays import get_num_threads
+from ...arrays import Array, get_num_threads
 
 BLOCK = 1 << 17  # elements of a block: half a megabyte of float32, so a few fit in a core's cache
 SHARED = 1 << 17  # fewer elements than this are done before a second thread has woken up
@@ -37,13 +37,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def floating(*arrays: Any) -> bool:
+def floating(*arrays: Array | None) -> bool:
     """Whether all arrays have the one dtype, float32 or float64, that NumPy computes fast in."""
     kinds = {x.dtype for x in arrays if x is not None}
     return len(kinds) == 1 and kinds.pop().char in "fd"
 
 
-def in_blocks(function: Callable, *arrays: Any, cost: int | None = None) -> list:
+def in_blocks(function: Callable, *arrays: Array, cost: int | None = None) -> list:
     """[function(*rows of the arrays) for each block of rows], blocks shared among the threads.
 
     All arrays have the same length. cost: elements worked on per row, where that is not the size

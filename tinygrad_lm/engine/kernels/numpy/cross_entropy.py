@@ -34,7 +34,7 @@ def cross_entropy(
         sums = row_sums(exponents)
         numpy.subtract(numpy.log(sums[:, 0]), chosen, out=losses)
         losses[~counted] = 0
-        if slope_wanted:
+        if slope_wanted:  # softmax minus one-hot, 0 where the row does not count
             exponents *= counted[:, None] / sums
             exponents[at] -= counted
 
@@ -47,6 +47,7 @@ def cross_entropy(
         value = total / logits.dtype.type(0)
 
     def pullback(g):
+        # dlogits = g (softmax - one-hot) / N with N rows that count
         return slope * (g * logits.dtype.type(share))
 
     return value, (pullback, None)

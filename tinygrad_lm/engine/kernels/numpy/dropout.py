@@ -1,5 +1,4 @@
-"""Dropout that keeps one byte per element: the mask, not the mask times the scale. It draws
-nothing: which elements stay is decided by whoever calls it."""
+"""Dropout that keeps one byte per element for backward: the mask, not the mask times the scale."""
 
 import numpy
 
@@ -24,4 +23,4 @@ def dropout(x, *, keep, p):
         numpy.multiply(x, chosen, out=out)
         out *= scale
 
-    return apply(x), (apply,)
+    return apply(x), (apply,)  # dx = g / (1 - p) where keep holds, 0 elsewhere

@@ -22,6 +22,7 @@ def embedding(weight, *, ids):
     flat = ids.reshape(-1)
 
     def dweight(g):
+        # dweight[v] = the sum of g where ids is v
         g = g.reshape(len(flat), -1)
         if len(flat) * rows > ONE_HOT:
             return sum_by_id(g, flat, rows)

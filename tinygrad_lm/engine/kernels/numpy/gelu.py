@@ -42,6 +42,7 @@ def gelu(x, *, approximate="none"):
     shape = x.shape
 
     def pullback(g):
+        # dx = g (Phi + x Phi'): the slope, made in the forward pass
         return (g.reshape(-1) * slope).reshape(shape)
 
     return out.reshape(shape), (pullback,)

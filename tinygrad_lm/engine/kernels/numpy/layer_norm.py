@@ -47,7 +47,7 @@ def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
         dx = numpy.empty_like(g)
 
         def backward(g, normal, scale, dx):
-            # dx = scale * (w g - mean(w g) - normal * mean(w g normal))
+            # dx = scale (h - mean(h) - normal mean(h normal)) with h = weight g
             product = g * normal
             ones = numpy.ones(len(g), g.dtype)
             dweight, dbias = ones @ product, ones @ g

@@ -20,6 +20,7 @@ def linear(x, weight, bias=None):
         out += bias
     outputs = out.shape
 
+    # dx = g weight, dweight = g^T x, dbias = sum(g)
     def dx(g):
         return (g.reshape(outputs) @ weight).reshape(shape)
 

@@ -34,7 +34,7 @@ def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
         dx = numpy.empty_like(rows)
 
         def backward(g, x, scale, dx):
-            # dx = scale w g - x scale^3 mean(x w g)
+            # dx = scale (h - normal mean(h normal)) with h = weight g, normal = scale x
             product = g * x
             dweight = numpy.ones(len(g), g.dtype) @ (product * scale) if weight is not None else 0
             along = (product @ vector)[:, None] / n * scale * scale

@@ -21,51 +21,46 @@ def row_sums(x):
 @kernel(fused.softmax, numpy.ndarray)
 def softmax(x, *, axis=-1):
     """e^x over its sum along the last axis."""
-    if not _rows(x, axis):
-        return NotImplemented
-    rows = x.reshape(-1, x.shape[-1])
-    out = numpy.empty_like(rows)
 
-    def forward(x, out):
-        numpy.exp(shifted(x, out), out=out)
-        out /= row_sums(out)
+    def forward(x, y):
+        numpy.exp(shifted(x, y), out=y)
+        y /= row_sums(y)
 
-    def backward(g, out, dx):
-        numpy.multiply(g, out, out=dx)
-        dx -= out * row_sums(dx)
+    def backward(g, y, dx):
+        # dx = y (g - sum(g y))
+        numpy.multiply(g, y, out=dx)
+        dx -= y * row_sums(dx)
 
-    in_blocks(forward, rows, out)
-    return out.reshape(x.shape), (_pullback(backward, out),)
+    return _by_rows(x, axis, forward, backward)
 
 
 @kernel(fused.log_softmax, numpy.ndarray)
 def log_softmax(x, *, axis=-1):
     """x minus the logarithm of the sum of e^x along the last axis."""
-    if not _rows(x, axis):
-        return NotImplemented
-    rows = x.reshape(-1, x.shape[-1])
-    out = numpy.empty_like(rows)
 
-    def forward(x, out):
-        out -= numpy.log(row_sums(numpy.exp(shifted(x, out))))
+    def forward(x, y):
+        y -= numpy.log(row_sums(numpy.exp(shifted(x, y))))
 
-    def backward(g, out, dx):
-        numpy.exp(out, out=dx)
+    def backward(g, y, dx):
+        # dx = g - e^y sum(g)
+        numpy.exp(y, out=dx)
         dx *= row_sums(g)
         numpy.subtract(g, dx, out=dx)
 
-    in_blocks(forward, rows, out)
-    return out.reshape(x.shape), (_pullback(backward, out),)
+    return _by_rows(x, axis, forward, backward)
 
 
-def _rows(x, axis):
-    return x.ndim and x.size and axis in (-1, x.ndim - 1) and floating(x)
+def _by_rows(x, axis, forward, backward):
+    """forward(x, y) writes y, backward(g, y, dx) writes dx: rows along the last axis."""
+    if not (x.ndim and x.size and axis in (-1, x.ndim - 1) and floating(x)):
+        return NotImplemented
+    rows = x.reshape(-1, x.shape[-1])
+    y = numpy.empty_like(rows)
+    in_blocks(forward, rows, y)
 
-
-def _pullback(backward, out):
     def pullback(g):
-        dx = numpy.empty_like(out)
-        in_blocks(backward, g.reshape(out.shape), out, dx)
+        dx = numpy.empty_like(y)
+        in_blocks(backward, g.reshape(y.shape), y, dx)
         return dx.reshape(g.shape)
 
-    return pullback
+    return y.reshape(x.shape), (pullback,)
