@@ -128,8 +128,12 @@ class Op:
         return tuple([None if p is None else f for p, f in zip(parents, pullbacks)])
 
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
-        """A fused op by its composition."""
-        return self.function(*[as_operand(self.name, x) for x in inputs], **settings)
+        """A fused op by its composition; the last node of it carries the op's name."""
+        operands = [as_operand(self.name, x) for x in inputs]
+        out = self.function(*operands, **settings)
+        if out.node is not None and not any(out.node is getattr(x, "node", None) for x in operands):
+            out.node.name = self.name
+        return out
 
 
 def as_operand(name: str, x: Any) -> Any:

@@ -12,8 +12,9 @@ from ..arrays import library
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops import elementwise as ops
-from .common import as_tensor, named, raw
+from .common import as_tensor, raw
 from .conversions import cast
+from .names import named, one_op
 from .ordering import nonzero
 
 
@@ -25,14 +26,16 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
+@one_op
 def rsub(input: Tensor, other: Any) -> Tensor:
     """other - input, as Python calls it for `1 - x`."""
-    return named(ops.sub(other, input), "RsubBackward1")
+    return ops.sub(other, input)
 
 
+@one_op
 def rdiv(input: Tensor, other: Any) -> Tensor:
     """other / input, as Python calls it for `1 / x`."""
-    return named(ops.div(other, input), "MulBackward0")
+    return ops.div(other, input)
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
@@ -86,22 +89,25 @@ def rpow(input: Tensor, other: Any) -> Tensor:
 
 
 def square(input: Tensor) -> Tensor:
-    return named(ops.square(input), "PowBackward0")
+    return ops.square(input)
 
 
+@one_op
 def exp2(input: Tensor) -> Tensor:
     """2 ** input."""
-    return named(ops.pow(2.0, input), "Exp2Backward0")
+    return ops.pow(2.0, input)
 
 
+@one_op
 def trunc(input: Tensor) -> Tensor:
     """The integer part: rounded towards zero."""
-    return named(ops.mul(ops.sign(input), ops.floor(ops.abs(input))), "TruncBackward0")
+    return ops.mul(ops.sign(input), ops.floor(ops.abs(input)))
 
 
+@one_op
 def frac(input: Tensor) -> Tensor:
     """What trunc leaves."""
-    return named(ops.sub(input, trunc(input)), "FracBackward0")
+    return ops.sub(input, trunc(input))
 
 
 def remainder(input: Any, other: Any) -> Tensor:
@@ -125,14 +131,16 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return named(out, f"LerpBackward{1 if isinstance(weight, Tensor) else 0}")
 
 
+@one_op
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value tensor1 tensor2."""
-    return named(add(input, ops.mul(tensor1, tensor2), alpha=value), "AddcmulBackward0")
+    return add(input, ops.mul(tensor1, tensor2), alpha=value)
 
 
+@one_op
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value tensor1 / tensor2."""
-    return named(add(input, ops.div(tensor1, tensor2), alpha=value), "AddcdivBackward0")
+    return add(input, ops.div(tensor1, tensor2), alpha=value)
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -145,15 +153,17 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         raise RuntimeError("[clamp] at least one of min and max must be given, got neither")
     bounds = [bound for bound in (min, max) if bound is not None]
     input = cast(input, arrays.result_type(input.array, *bounds))  # a float bound lifts integers
-    return named(ops.clamp(input, min=min, max=max), "ClampBackward1")
+    return ops.clamp(input, min=min, max=max)
 
 
+@one_op
 def clamp_min(input: Tensor, min: Any) -> Tensor:
-    return named(clamp(input, min), "ClampMinBackward0")
+    return clamp(input, min)
 
 
+@one_op
 def clamp_max(input: Tensor, max: Any) -> Tensor:
-    return named(clamp(input, None, max), "ClampMaxBackward0")
+    return clamp(input, None, max)
 
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
@@ -185,6 +195,7 @@ def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
     return ops.masked_fill(input, mask=raw(mask), value=value)
 
 
+@one_op
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like input, all one value."""
     lib, size = library(input.array), getattr(value, "ndim", 0)
@@ -193,13 +204,14 @@ def fill(input: Tensor, value: Any) -> Tensor:
         raise kind(f"[fill] value must be a number or a 0-d tensor, got {value!r:.60}")
     if mode.recording and (input.requires_grad or getattr(value, "requires_grad", False)):
         whole = masked_fill(input, lib.ones(input.array.shape, bool), value)
-        return named(whole, "FillBackward2")
+        return whole
     return as_tensor(lib.full_like(input.array, raw(value)))
 
 
+@one_op
 def zero(input: Tensor) -> Tensor:
     """A tensor like input, all zero."""
-    return named(fill(input, 0), "ZeroBackward0")
+    return fill(input, 0)
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:

@@ -137,13 +137,6 @@ def numpy_names(function: Callable) -> Callable:
     return accepting
 
 
-def named(out: Tensor, name: str) -> Tensor:
-    """Give a recorded op the name that PyTorch prints for it."""
-    if out.node is not None:
-        out.node.name = name
-    return out
-
-
 def sizes(given: tuple, by_name: Any = None) -> tuple:
     """view(2, 3), view((2, 3)), view(torch.Size) and view(size=(2, 3)) all mean the same."""
     given = given if by_name is None else (by_name,)

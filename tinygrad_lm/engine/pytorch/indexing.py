@@ -16,7 +16,8 @@ from ..ops.elementwise import clone
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from . import keys
-from .common import as_tensor, axis_of, named, raw
+from .common import as_tensor, axis_of, raw
+from .names import named, one_op
 from .shapes import broadcast_tensors
 
 
@@ -84,7 +85,7 @@ def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tenso
     if dim is None:
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
-    return named(take_along_axis(input, indices=indices, axis=axis), "GatherBackward0")
+    return take_along_axis(input, indices=indices, axis=axis)
 
 
 def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
@@ -105,6 +106,7 @@ def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any 
     return named(out, "ScatterBackward0" if isinstance(source, Tensor) else "ScatterBackward1")
 
 
+@one_op
 def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
     """input plus the slices of source added at index along dim; those that repeat add up."""
     axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
@@ -112,15 +114,16 @@ def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: flo
     along = [-1 if i == axis else 1 for i in range(input.ndim)]
     spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
     source = source if alpha == 1 else source * alpha
-    return named(ops.scatter_add(input, source, indices=spread, axis=axis), "IndexAddBackward0")
+    return ops.scatter_add(input, source, indices=spread, axis=axis)
 
 
 def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
     """Whole slices of input along dim."""
     axis, index = axis_of(input, dim, "index_select"), _indices(index, "index_select").reshape(-1)
-    return named(ops.take(input, indices=index, axis=axis), "IndexSelectBackward0")
+    return ops.take(input, indices=index, axis=axis)
 
 
+@one_op
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one row."""
     if mask.dtype is not arrays.bool_:
@@ -128,7 +131,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
             f"[masked_select] mask must be boolean, got {mask.dtype}; compare first?"
         )
     input, mask = broadcast_tensors(input, mask)
-    return named(getitem(input, mask), "MaskedSelectBackward0")
+    return getitem(input, mask)
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:

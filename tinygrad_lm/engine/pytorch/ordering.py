@@ -8,7 +8,8 @@ from typing import Any
 from ..arrays import library
 from ..core.tensor import Tensor, wrap
 from ..ops import reduce as ops
-from .common import ReturnType, axis_of, check_some, named, numpy_names, raw
+from .common import ReturnType, axis_of, check_some, numpy_names, raw
+from .names import named, one_op
 from .shapes import squeeze
 
 
@@ -16,14 +17,16 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return ops.argsort(input, axis=axis_of(input, dim, "argsort"), descending=descending)
 
 
+@one_op
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """(values, indices) in order; equal elements keep theirs."""
     indices = argsort(input, dim, descending)
     axis = axis_of(input, dim, "sort")
     values = ops.take_along_axis(input, indices=indices.array, axis=axis)
-    return ReturnType.of("sort", values=named(values, "SortBackward0"), indices=indices)
+    return ReturnType.of("sort", values=values, indices=indices)
 
 
+@one_op
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the k largest (smallest) along dim."""
     axis = axis_of(input, dim, "topk")
@@ -34,7 +37,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     order = argsort(input, dim, descending=largest).array
     indices = order[(*(slice(None),) * axis, slice(0, k))].copy()
     values = ops.take_along_axis(input, indices=indices, axis=axis)
-    return ReturnType.of("topk", values=named(values, "TopkBackward0"), indices=wrap(indices))
+    return ReturnType.of("topk", values=values, indices=wrap(indices))
 
 
 @numpy_names

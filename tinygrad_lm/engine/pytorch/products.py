@@ -10,7 +10,8 @@ from ..core.tensor import Tensor
 from ..ops import linear as ops
 from ..ops.elementwise import mul
 from ..ops.reduce import sum as sum_op
-from .common import as_tensor, named
+from .common import as_tensor
+from .names import named, one_op
 from .shapes import diagonal, squeeze, unsqueeze
 
 
@@ -20,7 +21,7 @@ def matmul(input: Any, other: Any) -> Tensor:
         input, other = as_tensor(input), as_tensor(other)
     n, m = input.array.ndim, other.array.ndim
     if n == 2 and m == 2:
-        return named(ops.matmul(input, other), "MmBackward0")
+        return ops.matmul(input, other)
     if n == 0 or m == 0:
         raise RuntimeError("[matmul] both operands must have at least one dim, got a 0-d tensor")
     if n == 1 and m == 1:
@@ -34,6 +35,7 @@ def matmul(input: Any, other: Any) -> Tensor:
     return named(ops.matmul(input, other), f"{'Clone' if n == 2 else 'UnsafeView'}Backward0")
 
 
+@one_op
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Sum of products of two vectors."""
     if input.ndim != 1 or tensor.ndim != 1 or input.shape != tensor.shape:
@@ -41,7 +43,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
             f"[dot] needs two vectors of one size, got {tuple(input.shape)} and "
             f"{tuple(tensor.shape)}"
         )
-    return named(sum_op(mul(input, tensor)), "DotBackward0")
+    return sum_op(mul(input, tensor))
 
 
 def _ranked(name: str, first: int, second: int, doc: str) -> Any:
@@ -71,13 +73,14 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return mul(unsqueeze(input, 1), vec2)
 
 
+@one_op
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """beta input + alpha mat1 @ mat2."""
     product = mm(mat1, mat2)
     product = product if alpha == 1 else product * alpha
-    return named(product + (input if beta == 1 else input * beta), "AddmmBackward0")
+    return product + (input if beta == 1 else input * beta)
 
 
 def einsum(equation: str, *operands: Any) -> Tensor:

@@ -143,7 +143,7 @@ def _filled(input: Tensor, name: str, draw: Callable[[tuple], Any]) -> Tensor:
     back = sorted(range(input.ndim), key=order.__getitem__)
     input.copy_(wrap(arrays.to_device(array.transpose(back), input.device)))
     if input.node is not None and input.base is None:
-        input.node.name = f"{name}Backward0"
+        input.node.name = name
     return input
 
 
@@ -153,7 +153,7 @@ def uniform_(
     """Uniform on [from, to)."""
     low, kind = named.get("from", from_), _floating("uniform_", input.dtype)
     source = _generator(generator)
-    return _filled(input, "Uniform", lambda shape: source.uniform(shape, low, to, dtype=kind))
+    return _filled(input, "uniform", lambda shape: source.uniform(shape, low, to, dtype=kind))
 
 
 def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
@@ -167,20 +167,20 @@ def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: An
     def draw(shape: tuple) -> Any:
         return source.normal(shape, mean, std, dtype=kind, contiguous=dense)
 
-    return _filled(input, "Normal", draw)
+    return _filled(input, "normal", draw)
 
 
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """1 with probability p (a number, or a tensor of them), else 0."""
     if isinstance(p, Tensor):
         return input.copy_(bernoulli(p, generator=generator))
-    return _filled(input, "Bernoulli", lambda shape: _generator(generator).bernoulli(p, shape))
+    return _filled(input, "bernoulli", lambda shape: _generator(generator).bernoulli(p, shape))
 
 
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Exponential with mean 1 / lambd."""
     source, kind = _generator(generator), input.array.dtype
-    return _filled(input, "Exponential", lambda shape: source.exponential(shape, lambd, dtype=kind))
+    return _filled(input, "exponential", lambda shape: source.exponential(shape, lambd, dtype=kind))
 
 
 # How many integers, from 0 on, each dtype holds exactly.
@@ -194,7 +194,7 @@ def random_(
     """Integers from low to high - 1; without bounds, all that the dtype holds from 0 on."""
     if high is None:
         low, high = 0, low or WHOLE[input.dtype.name]
-    return _filled(input, "Random", lambda shape: _generator(generator).integers(low, high, shape))
+    return _filled(input, "random", lambda shape: _generator(generator).integers(low, high, shape))
 
 
 def get_rng_state() -> Tensor:

@@ -9,8 +9,9 @@ from typing import Any
 from ..core.tensor import Tensor
 from ..ops import elementwise, fused
 from ..ops import reduce as ops
-from .common import ReturnType, axes_of, axis_of, check_some, named, numpy_names
+from .common import ReturnType, axes_of, axis_of, check_some, numpy_names
 from .conversions import cast
+from .names import named, one_op
 from .shapes import squeeze
 
 
@@ -62,25 +63,28 @@ def var(
     return ops.var(input, axis=axes, keepdims=keepdim, correction=correction)
 
 
+@one_op
 @numpy_names
 def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The root of `var`, with the same arguments."""
-    return named(elementwise.sqrt(var(input, *args, **kwargs)), "StdBackward0")
+    return elementwise.sqrt(var(input, *args, **kwargs))
 
 
+@one_op
 def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """(variance, mean), with the arguments of `var`."""
-    spread = named(var(input, *args, **kwargs), "VarMeanBackward0")
+    spread = var(input, *args, **kwargs)
     dim = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
     kept = spread.ndim == input.ndim
     average = mean(input, None if isinstance(dim, bool) else dim, keepdim=kept)
-    return spread, named(average, "VarMeanBackward0")
+    return spread, average
 
 
+@one_op
 def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """(standard deviation, mean), with the arguments of `var`."""
     spread, average = var_mean(input, *args, **kwargs)
-    return named(elementwise.sqrt(spread), "StdMeanBackward0"), named(average, "StdMeanBackward0")
+    return elementwise.sqrt(spread), average
 
 
 @numpy_names
@@ -94,8 +98,7 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> T
         return sum(cast(elementwise.ne(input, 0), input.dtype), dim, keepdim)
     if ord == -math.inf:
         return amin(elementwise.abs(input), dim, keepdim)
-    out = ops.norm(input, ord=ord, axis=axes_of(input, dim, "norm"), keepdims=keepdim)
-    return named(out, "LinalgVectorNormBackward0")
+    return ops.norm(input, ord=ord, axis=axes_of(input, dim, "norm"), keepdims=keepdim)
 
 
 @numpy_names
@@ -192,16 +195,18 @@ def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
     """e^x over its sum along dim."""
     input = input if dtype is None else cast(input, dtype)
     axis = _last(input, dim, "softmax")
-    out = fused.softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
-    return named(out, "SoftmaxBackward0")
+    if not input.array.size:
+        return named(elementwise.clone(input), "softmax")
+    return fused.softmax(input, axis=axis)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """x minus the log of the sum of e^x along dim."""
     input = input if dtype is None else cast(input, dtype)
     axis = _last(input, dim, "log_softmax")
-    out = fused.log_softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
-    return named(out, "LogSoftmaxBackward0")
+    if not input.array.size:
+        return named(elementwise.clone(input), "log_softmax")
+    return fused.log_softmax(input, axis=axis)
 
 
 def _last(input: Tensor, dim: int | None, name: str) -> int:

@@ -10,7 +10,7 @@ from ...engine.arrays import library
 from ...engine.core.op import primitive
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
-from ...engine.pytorch.common import named
+from ...engine.pytorch.names import named, one_op
 from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
 from .ids import check_range, whole_ids
@@ -137,7 +137,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tenso
     """(input - target)^2."""
     _check_reduction("mse_loss", reduction)
     _warn_of_broadcasting("mse_loss", input, target)
-    return named(fused.mse_loss(input, target, reduction=reduction), "MseLossBackward0")
+    return fused.mse_loss(input, target, reduction=reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
@@ -170,13 +170,11 @@ def binary_cross_entropy_with_logits(
     _check_reduction(name, reduction)
     _check_sizes(name, input, target)
     if weight is None and pos_weight is None:
-        out = fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
-    else:
-        # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
-        share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
-        losses = (1 - target) * input + share * softplus(-input, threshold=40.0)
-        out = _reduced(losses, weight, reduction)
-    return named(out, "BinaryCrossEntropyWithLogitsBackward0")
+        return fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
+    # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
+    share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    losses = (1 - target) * input + share * softplus(-input, threshold=40.0)
+    return named(_reduced(losses, weight, reduction), name)
 
 
 @primitive
@@ -190,6 +188,7 @@ def bernoulli_nll(x, y):
     )
 
 
+@one_op
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
@@ -202,5 +201,4 @@ def binary_cross_entropy(
             "[binary_cross_entropy] the input must be in 0 ... 1, it is not everywhere; "
             "binary_cross_entropy_with_logits takes logits"
         )
-    out = _reduced(bernoulli_nll(input, target), weight, reduction)
-    return named(out, "BinaryCrossEntropyBackward0")
+    return _reduced(bernoulli_nll(input, target), weight, reduction)
