@@ -38,6 +38,7 @@ from .engine.ops.elementwise import (
     bitwise_or,
     bitwise_xor,
     ceil,
+    clone,
     cos,
     eq,
     erf,
@@ -114,7 +115,6 @@ from .engine.pytorch.creation import (
     zeros,
     zeros_like,
 )
-from .engine.pytorch.indexing import copy as clone
 from .engine.pytorch.indexing import (
     from_dlpack,
     gather,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from inspect import signature
-from typing import Any
+from typing import Any, ParamSpec, overload
 
 from ..arrays import LIBRARIES, as_array, explained, joint, kernels_on, plain, promote, quietly
 from .graph import Node
@@ -18,6 +18,7 @@ from .recording import mode
 from .tensor import Tensor, wrap
 
 OPS: dict[str, Op] = {}
+P = ParamSpec("P")  # what an op takes, for type checkers
 
 
 class Op:
@@ -144,6 +145,16 @@ def as_operand(name: str, x: Any) -> Any:
     return wrap(x) if type(x) in LIBRARIES else x
 
 
+@overload
+def primitive(function: Callable[P, Any]) -> Callable[P, Tensor]: ...
+
+
+@overload
+def primitive(
+    *, cast: str | None = None, view: bool = False
+) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]: ...
+
+
 def primitive(
     function: Callable | None = None, *, cast: str | None = None, view: bool = False
 ) -> Any:
@@ -168,7 +179,7 @@ def primitive(
     return declare if function is None else declare(function)
 
 
-def fused(function: Callable) -> Op:
+def fused(function: Callable[P, Any]) -> Callable[P, Tensor]:
     """Declare an op as a composition of other ops. The composition is its definition; kernels may
     do the same thing faster."""
     return enter(Op(function, None, False, fused=True))

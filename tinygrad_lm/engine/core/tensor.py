@@ -35,6 +35,9 @@ class Tensor(Methods):
     hooks: list[Callable] | None
     _grad: Tensor | None
     base: Tensor | None
+    needs_grad: bool
+    version: int
+    seen: int
     library: Any  # NumPy's names over recorded ops: see `ops/over_tensors.py`
     # What a view is a view of, and its new history after a write to that: see `inplace.py`.
     look_into: Callable

@@ -102,21 +102,21 @@ def cross_entropy(
 @fused
 def mse_loss(x, y, *, reduction="mean"):
     """(x - y)^2."""
-    return _reduce((x - y).square(), reduction)
+    return reduced((x - y).square(), reduction)
 
 
 @fused
 def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
     """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, but nothing overflows."""
-    return _reduce(softplus(x, threshold=40.0) - x * y, reduction)
+    return reduced(softplus(x, threshold=40.0) - x * y, reduction)
 
 
-def check_reduction(reduction):
+def check_reduction(reduction, name="loss"):
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"[loss] reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        raise ValueError(f"[{name}] reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def _reduce(losses, reduction):
+def reduced(losses, reduction):
     check_reduction(reduction)
     return losses if reduction == "none" else getattr(losses, reduction)()
 

@@ -12,7 +12,7 @@ from ..arrays import library
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops import elementwise as ops
-from .common import as_tensor, raw
+from .common import raw, to_tensor
 from .conversions import cast
 from .names import named, one_op
 from .ordering import nonzero
@@ -60,7 +60,7 @@ def _integers(*operands: Any) -> bool:
 
 def _check_divisor(name: str, input: Any, other: Any) -> None:
     """No integer stands for x / 0, and NumPy and CuPy would answer 0."""
-    if _integers(input, other) and bool(numpy.any(arrays.to_numpy(as_tensor(other).array) == 0)):
+    if _integers(input, other) and bool(numpy.any(arrays.to_numpy(to_tensor(other).array) == 0)):
         raise RuntimeError(
             f"[{name}] an integer divisor must not be zero, got one that is; float()?"
         )
@@ -74,7 +74,7 @@ def floor_divide(input: Any, other: Any) -> Tensor:
 
 def pow(input: Any, exponent: Any) -> Tensor:
     """input ** exponent; one of them may be a number."""
-    if _integers(input, exponent) and bool((as_tensor(exponent).array < 0).any()):
+    if _integers(input, exponent) and bool((to_tensor(exponent).array < 0).any()):
         raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
     out = ops.pow(input, exponent)
     if out.array.dtype.char == "b":  # NumPy's int8, which is no dtype here
@@ -146,8 +146,8 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Elements below min become min, above max become max; outside the gradient is 0."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        out = input if min is None else ops.maximum(input, as_tensor(min, input))
-        out = out if max is None else ops.minimum(out, as_tensor(max, input))
+        out = input if min is None else ops.maximum(input, to_tensor(min, input))
+        out = out if max is None else ops.minimum(out, to_tensor(max, input))
         return named(out, "ClampBackward0")
     if min is None and max is None:
         raise RuntimeError("[clamp] at least one of min and max must be given, got neither")
@@ -169,12 +169,12 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """input where the condition holds, other elsewhere; with the condition alone, its positions."""
     if input is None:
-        return nonzero(as_tensor(condition), as_tuple=True)
-    mask = raw(as_tensor(condition))
+        return nonzero(to_tensor(condition), as_tuple=True)
+    mask = raw(to_tensor(condition))
     if mask.dtype != bool:
         raise RuntimeError(f"[where] the condition must be boolean, got {arrays.dtype_of(mask)}")
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
-        input = as_tensor(input, as_tensor(condition))
+        input = to_tensor(input, to_tensor(condition))
     return ops.where(input, other, condition=mask)
 
 
@@ -205,7 +205,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
     if mode.recording and (input.requires_grad or getattr(value, "requires_grad", False)):
         whole = masked_fill(input, lib.ones(input.array.shape, bool), value)
         return whole
-    return as_tensor(lib.full_like(input.array, raw(value)))
+    return to_tensor(lib.full_like(input.array, raw(value)))
 
 
 @one_op

@@ -16,7 +16,7 @@ from ..ops.elementwise import clone
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from . import keys
-from .common import as_tensor, axis_of, raw
+from .common import axis_of, raw, to_tensor
 from .names import named, one_op
 from .shapes import broadcast_tensors
 
@@ -47,7 +47,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     if apart is not None:
         return setitem(getitem(input, apart[0]), apart[1], value)
     if not isinstance(value, (Tensor, int, float)):
-        value = as_tensor(value, input)
+        value = to_tensor(value, input)
     if isinstance(value, Tensor) and type(value.array) is not type(input.array):
         if value.array.ndim:
             raise RuntimeError(
@@ -65,7 +65,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
 
 
 def _indices(index: Any, name: str) -> Any:
-    index = raw(as_tensor(index))
+    index = raw(to_tensor(index))
     if index.dtype.kind not in "iu":
         raise RuntimeError(
             f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
@@ -155,9 +155,4 @@ def from_dlpack(source: Any) -> Tensor:
     if not hasattr(source, "__dlpack_device__"):
         raise TypeError(f"[from_dlpack] needs an array with DLPack, got {type(source).__name__}")
     lib = library_on("cpu" if source.__dlpack_device__()[0] == 1 else "cuda")
-    return as_tensor(lib.from_dlpack(source))
-
-
-def copy(input: Tensor) -> Tensor:
-    """The same values in memory of its own; gradients pass through."""
-    return clone(input)
+    return to_tensor(lib.from_dlpack(source))

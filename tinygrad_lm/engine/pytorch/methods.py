@@ -314,7 +314,7 @@ class Methods:
     expand_as = shapes.expand_as
     contiguous = shapes.contiguous
     repeat = joining.repeat
-    clone = indexing.copy
+    clone = e.clone
     to = conversions.to
     type = conversions.type_of
     type_as = conversions.type_as

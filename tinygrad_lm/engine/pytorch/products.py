@@ -10,15 +10,15 @@ from ..core.tensor import Tensor
 from ..ops import linear as ops
 from ..ops.elementwise import mul
 from ..ops.reduce import sum as sum_op
-from .common import as_tensor
+from .common import Operand, to_tensor
 from .names import named, one_op
 from .shapes import diagonal, squeeze, unsqueeze
 
 
-def matmul(input: Any, other: Any) -> Tensor:
+def matmul(input: Operand, other: Operand) -> Tensor:
     """input @ other in all ranks: dot, matrix-vector, matrix-matrix, broadcast batches of them."""
     if not isinstance(input, Tensor) or not isinstance(other, Tensor):
-        input, other = as_tensor(input), as_tensor(other)
+        input, other = to_tensor(input), to_tensor(other)
     n, m = input.array.ndim, other.array.ndim
     if n == 2 and m == 2:
         return ops.matmul(input, other)
@@ -46,22 +46,31 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return sum_op(mul(input, tensor))
 
 
-def _ranked(name: str, first: int, second: int, doc: str) -> Any:
-    def function(input: Tensor, mat2: Tensor) -> Tensor:
-        if input.ndim != first or mat2.ndim != second:
-            raise RuntimeError(
-                f"[{name}] needs {first}-d and {second}-d tensors, got {tuple(input.shape)} and "
-                f"{tuple(mat2.shape)}; matmul takes all ranks"
-            )
-        return named(matmul(input, mat2), f"{name.title()}Backward0")
-
-    function.__name__, function.__doc__ = name, doc
-    return function
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Matrix times matrix."""
+    _check_ranks("mm", input, mat2, 2, 2)
+    return ops.matmul(input, mat2)
 
 
-mm = _ranked("mm", 2, 2, "Matrix times matrix.")
-mv = _ranked("mv", 2, 1, "Matrix times vector.")
-bmm = _ranked("bmm", 3, 3, "Matrix times matrix, for each of a batch.")
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """Matrix times vector."""
+    _check_ranks("mv", input, vec, 2, 1)
+    return matmul(input, vec)
+
+
+@one_op
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Matrix times matrix, for each of a batch."""
+    _check_ranks("bmm", input, mat2, 3, 3)
+    return ops.matmul(input, mat2)
+
+
+def _check_ranks(name: str, input: Tensor, other: Tensor, first: int, second: int) -> None:
+    if input.ndim != first or other.ndim != second:
+        raise RuntimeError(
+            f"[{name}] needs {first}-d and {second}-d tensors, got {tuple(input.shape)} and "
+            f"{tuple(other.shape)}; matmul takes all ranks"
+        )
 
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:

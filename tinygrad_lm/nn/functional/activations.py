@@ -1,28 +1,23 @@
-"""Activation functions, element by element, and the two that share out a whole axis. They know
-no module."""
+"""Activation functions. Those that need nothing but their op are that op: `tanh`, `sigmoid`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from ...engine.core.tensor import Tensor
 from ...engine.inplace import in_place
 from ...engine.ops import elementwise, fused
-from ...engine.pytorch import reductions
+from ...engine.ops.elementwise import sigmoid, tanh
 from ...engine.pytorch.names import one_op
+from ...engine.pytorch.reductions import log_softmax, softmax
+
+__all__ = [
+    "elu", "gelu", "leaky_relu", "log_softmax", "logsigmoid", "relu", "sigmoid", "silu", "softmax",
+    "softplus", "tanh",
+]  # fmt: skip
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)."""
     return in_place(input, elementwise.relu) if inplace else elementwise.relu(input)
-
-
-def tanh(input: Tensor) -> Tensor:
-    return elementwise.tanh(input)
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    return elementwise.sigmoid(input)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -58,20 +53,3 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x above 0, alpha (e^x - 1) below (Clevert et al., 2015, arXiv 1511.07289)."""
     out = elementwise.relu(input) + alpha * elementwise.clamp(input, max=0.0).expm1()
     return out
-
-
-def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """e^x over its sum along dim; a row that is all -inf gives NaN."""
-    out = reductions.softmax(input, _dim(input, dim, "softmax"), dtype=dtype)
-    return out
-
-
-def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    out = reductions.log_softmax(input, _dim(input, dim, "log_softmax"), dtype=dtype)
-    return out
-
-
-def _dim(input: Tensor, dim: int | None, name: str) -> int:
-    if dim is None:
-        raise RuntimeError(f"[{name}] dim must be given, got None; dim=-1 is the last axis")
-    return dim

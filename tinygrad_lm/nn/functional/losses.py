@@ -1,5 +1,4 @@
-"""Losses: how far an output is from a target, as one number or one for each element. They know
-no module and no model."""
+"""Losses: how far an output is from a target, as one number or one for each element."""
 
 from __future__ import annotations
 
@@ -15,17 +14,9 @@ from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
 from .ids import check_range, whole_ids
 
-REDUCTIONS = ("mean", "sum", "none")
 
-
-def _check_reduction(name: str, reduction: str) -> None:
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"[{name}] reduction must be one of {REDUCTIONS}, got {reduction!r}")
-
-
-def _reduced(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    losses = losses if weight is None else losses * weight
-    return losses if reduction == "none" else getattr(losses, reduction)()
+def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    return fused.reduced(losses if weight is None else losses * weight, reduction)
 
 
 def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
@@ -60,7 +51,7 @@ def cross_entropy(
     the weights of the targets. label_smoothing e mixes the target with e / V.
     Raises IndexError that names an id outside 0 ... V - 1.
     """
-    _check_reduction("cross_entropy", reduction)
+    fused.check_reduction(reduction, "cross_entropy")
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(
             f"[cross_entropy] label_smoothing must be in 0 ... 1, got {label_smoothing}"
@@ -80,7 +71,7 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Minus the log-probability that input, shaped as for `cross_entropy`, gives each target id."""
-    _check_reduction("nll_loss", reduction)
+    fused.check_reduction(reduction, "nll_loss")
     return _by_ids(fused.nll_loss, input, target, weight, ignore_index, reduction, {})
 
 
@@ -135,16 +126,16 @@ def _soft_cross_entropy(
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)^2."""
-    _check_reduction("mse_loss", reduction)
+    fused.check_reduction(reduction, "mse_loss")
     _warn_of_broadcasting("mse_loss", input, target)
     return fused.mse_loss(input, target, reduction=reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|."""
-    _check_reduction("l1_loss", reduction)
+    fused.check_reduction(reduction, "l1_loss")
     _warn_of_broadcasting("l1_loss", input, target)
-    return _reduced(elementwise.abs(input - target), None, reduction)
+    return fused.reduced(elementwise.abs(input - target), reduction)
 
 
 def _warn_of_broadcasting(name: str, input: Tensor, target: Tensor) -> None:
@@ -167,14 +158,14 @@ def binary_cross_entropy_with_logits(
     """-(p y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s of logits x, targets y in 0 ... 1,
     positive weight p; `weight` multiplies each loss. Nothing overflows."""
     name = "binary_cross_entropy_with_logits"
-    _check_reduction(name, reduction)
+    fused.check_reduction(reduction, name)
     _check_sizes(name, input, target)
     if weight is None and pos_weight is None:
         return fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
     # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
     share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
     losses = (1 - target) * input + share * softplus(-input, threshold=40.0)
-    return named(_reduced(losses, weight, reduction), name)
+    return named(_weighted(losses, weight, reduction), name)
 
 
 @primitive
@@ -193,7 +184,7 @@ def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
     """-(y log x + (1 - y) log(1 - x)) of probabilities x; each logarithm is at least -100."""
-    _check_reduction("binary_cross_entropy", reduction)
+    fused.check_reduction(reduction, "binary_cross_entropy")
     _check_sizes("binary_cross_entropy", input, target)
     array = input.array
     if array.size and not bool(((array >= 0) & (array <= 1)).all()):
@@ -201,4 +192,4 @@ def binary_cross_entropy(
             "[binary_cross_entropy] the input must be in 0 ... 1, it is not everywhere; "
             "binary_cross_entropy_with_logits takes logits"
         )
-    return _reduced(bernoulli_nll(input, target), weight, reduction)
+    return _weighted(bernoulli_nll(input, target), weight, reduction)
