@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from ..engine.arrays import device_of, library, mark_written, quietly, to_device
+from ..engine.arrays import Array, device_of, library, mark_written, quietly, to_device
 from ..engine.arrays import owner_of as storage
 from ..engine.core.tensor import Tensor, wrap
 
@@ -56,7 +56,9 @@ class Flat:
         if names or counts:
             state.update(zip(self.params, self.entries))
         tensors = [(e, name, t) for e in self.entries for name, t in e.items()]
-        self.views = [(e, name, t, t.array) for e, name, t in tensors if isinstance(t, Tensor)]
+        self.views: list[tuple[dict, str, Tensor, Array]] = [
+            (e, name, t, t.array) for e, name, t in tensors if isinstance(t, Tensor)
+        ]
 
     def _keep(self, i: int, old: dict[str, Any]) -> dict[str, Any]:
         """The state of params[i] as views of the buffers, with the values it had."""

@@ -15,7 +15,7 @@ from ..arrays import LIBRARIES, Array
 from ..core.tensor import Tensor, wrap
 
 # What users may write for a size, a dtype, a device, dims, and an operand.
-Size: TypeAlias = "int | Sequence[int] | None"
+Sizes: TypeAlias = "int | Sequence[int] | None"
 Dtype: TypeAlias = "arrays.dtype | numpy.dtype | type | str | None"
 Device: TypeAlias = "arrays.device | str | None"
 Dims: TypeAlias = "int | Sequence[int] | None"
@@ -148,8 +148,8 @@ def numpy_names(function: Callable[P, Result]) -> Callable[P, Result]:
     return accepting
 
 
-def sizes(given: tuple, by_name: Size = None) -> tuple[int, ...]:
-    """view(2, 3), view((2, 3)), view(torch.Size) and view(size=(2, 3)) all mean the same."""
+def sizes(given: tuple, by_name: Sizes = None) -> tuple[int, ...]:
+    """view(2, 3), view((2, 3)), view(torch.Sizes) and view(size=(2, 3)) all mean the same."""
     given = given if by_name is None else (by_name,)
     if len(given) == 1 and isinstance(given[0], (tuple, list)):
         given = tuple(given[0])

@@ -12,7 +12,7 @@ import numpy
 from .. import arrays
 from ..arrays import Array, as_dtype, get_default_dtype, library, library_on
 from ..core.tensor import Tensor, wrap
-from .common import Device, Dtype, Size, raw, sizes, to_array, to_tensor
+from .common import Device, Dtype, Sizes, raw, sizes, to_array, to_tensor
 
 
 def finish(array: Array, device: Device, requires_grad: bool = False) -> Tensor:
@@ -20,7 +20,7 @@ def finish(array: Array, device: Device, requires_grad: bool = False) -> Tensor:
     return _ready(arrays.to_device(array, device), requires_grad)
 
 
-def shape_of(name: str, given: tuple, size: Size = None) -> tuple[int, ...]:
+def shape_of(name: str, given: tuple, size: Sizes = None) -> tuple[int, ...]:
     """The shape from f(2, 3), f((2, 3)) or f(size=(2, 3))."""
     shape = sizes(given if size is None else (size,))
     if min(shape, default=0) < 0:
@@ -63,7 +63,7 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
 
 def zeros(
     *shape: Any,
-    size: Size = None,
+    size: Sizes = None,
     dtype: Dtype = None,
     device: Device = None,
     requires_grad: bool = False,
@@ -83,7 +83,7 @@ def zeros_like(
 
 def ones(
     *shape: Any,
-    size: Size = None,
+    size: Sizes = None,
     dtype: Dtype = None,
     device: Device = None,
     requires_grad: bool = False,
@@ -103,7 +103,7 @@ def ones_like(
 
 def empty(
     *shape: Any,
-    size: Size = None,
+    size: Sizes = None,
     dtype: Dtype = None,
     device: Device = None,
     requires_grad: bool = False,

@@ -106,7 +106,7 @@ def formatted(self: Tensor, spec: str) -> str:
 
 
 def text(self: Tensor) -> str:
-    name = self.grad_fn and grad_fn_name(self.grad_fn.name)
+    name = None if self.grad_fn is None else grad_fn_name(self.grad_fn.name)
     return printing.format_tensor(
         to_numpy(self.array),
         dtype=self.dtype.name,

@@ -12,7 +12,7 @@ from .. import arrays
 from ..arrays import Array, as_dtype
 from ..core.tensor import Tensor, wrap
 from ..random.generator import Generator, default_generator
-from .common import Device, Dtype, Size, to_tensor
+from .common import Device, Dtype, Sizes, to_tensor
 from .creation import empty_like, finish, kind_of, shape_of
 
 
@@ -34,7 +34,7 @@ def _floating(name: str, dtype: Dtype) -> numpy.dtype:
 
 def rand(
     *shape: Any,
-    size: Size = None,
+    size: Sizes = None,
     generator: Generator | None = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -60,7 +60,7 @@ def rand_like(
 
 def randn(
     *shape: Any,
-    size: Size = None,
+    size: Sizes = None,
     generator: Generator | None = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -88,7 +88,7 @@ def randint(
     *bounds: Any,
     low: int = 0,
     high: int | None = None,
-    size: Size = None,
+    size: Sizes = None,
     generator: Generator | None = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -132,7 +132,7 @@ def randperm(
 def normal(
     mean: Tensor | float,
     std: Tensor | float,
-    size: Size = None,
+    size: Sizes = None,
     *,
     generator: Generator | None = None,
 ) -> Tensor:

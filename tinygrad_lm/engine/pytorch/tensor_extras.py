@@ -17,7 +17,7 @@ from ..core.recording import mode
 from ..core.tensor import Tensor, become, wrap
 
 
-class Size(tuple):
+class Size(tuple[int, ...]):
     """A shape; prints as PyTorch prints it."""
 
     def __repr__(self) -> str:
