@@ -8,37 +8,37 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import library
+from ..arrays import Array, library
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops import elementwise as ops
-from .common import raw, to_tensor
+from .common import Operand, raw, to_tensor
 from .conversions import cast
 from .names import named, one_op
 from .ordering import nonzero
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     return ops.add(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
 @one_op
-def rsub(input: Tensor, other: Any) -> Tensor:
+def rsub(input: Tensor, other: Operand) -> Tensor:
     """other - input, as Python calls it for `1 - x`."""
     return ops.sub(other, input)
 
 
 @one_op
-def rdiv(input: Tensor, other: Any) -> Tensor:
+def rdiv(input: Tensor, other: Operand) -> Tensor:
     """other / input, as Python calls it for `1 / x`."""
     return ops.div(other, input)
 
 
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "floor" and "trunc" keep the dtype of the operands."""
     if rounding_mode == "floor":
         return floor_divide(input, other)
@@ -51,14 +51,14 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     return named(cast(trunc(out), whole), "DivBackward2")
 
 
-def _integers(*operands: Any) -> bool:
+def _integers(*operands: Operand) -> bool:
     for x in map(raw, operands):
         if type(x) is float or (hasattr(x, "dtype") and x.dtype.kind not in "biu"):
             return False
     return True
 
 
-def _check_divisor(name: str, input: Any, other: Any) -> None:
+def _check_divisor(name: str, input: Operand, other: Operand) -> None:
     """No integer stands for x / 0, and NumPy and CuPy would answer 0."""
     if _integers(input, other) and bool(numpy.any(arrays.to_numpy(to_tensor(other).array) == 0)):
         raise RuntimeError(
@@ -66,13 +66,13 @@ def _check_divisor(name: str, input: Any, other: Any) -> None:
         )
 
 
-def floor_divide(input: Any, other: Any) -> Tensor:
+def floor_divide(input: Operand, other: Operand) -> Tensor:
     """input / other, rounded down."""
     _check_divisor("floor_divide", input, other)
     return ops.floor_divide(input, other)
 
 
-def pow(input: Any, exponent: Any) -> Tensor:
+def pow(input: Operand, exponent: Operand) -> Tensor:
     """input ** exponent; one of them may be a number."""
     if _integers(input, exponent) and bool((to_tensor(exponent).array < 0).any()):
         raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
@@ -84,7 +84,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     return out
 
 
-def rpow(input: Tensor, other: Any) -> Tensor:
+def rpow(input: Tensor, other: Operand) -> Tensor:
     return pow(other, input)
 
 
@@ -110,14 +110,14 @@ def frac(input: Tensor) -> Tensor:
     return ops.sub(input, trunc(input))
 
 
-def remainder(input: Any, other: Any) -> Tensor:
+def remainder(input: Operand, other: Operand) -> Tensor:
     """input - other floor(input / other): the sign is other's, as Python's % has it."""
     _check_divisor("remainder", input, other)
     out = ops.remainder(input, other)
     return named(out, "RemainderBackward1") if isinstance(other, Tensor) else out
 
 
-def fmod(input: Tensor, other: Any) -> Tensor:
+def fmod(input: Tensor, other: Operand) -> Tensor:
     """The remainder with the sign of input, as C's fmod."""
     kind = arrays.result_type(raw(input), raw(other))
     whole = cast(trunc(ops.div(input, other)), kind)
@@ -125,7 +125,7 @@ def fmod(input: Tensor, other: Any) -> Tensor:
     return named(out, f"FmodBackward{1 if isinstance(other, Tensor) else 0}")
 
 
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """input + weight (end - input)."""
     out = ops.add(input, ops.mul(weight, ops.sub(end, input)))
     return named(out, f"LerpBackward{1 if isinstance(weight, Tensor) else 0}")
@@ -143,7 +143,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     return add(input, ops.div(tensor1, tensor2), alpha=value)
 
 
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """Elements below min become min, above max become max; outside the gradient is 0."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         out = input if min is None else ops.maximum(input, to_tensor(min, input))
@@ -157,16 +157,16 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 
 @one_op
-def clamp_min(input: Tensor, min: Any) -> Tensor:
+def clamp_min(input: Tensor, min: Operand) -> Tensor:
     return clamp(input, min)
 
 
 @one_op
-def clamp_max(input: Tensor, max: Any) -> Tensor:
+def clamp_max(input: Tensor, max: Operand) -> Tensor:
     return clamp(input, None, max)
 
 
-def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+def where(condition: Operand, input: Operand | None = None, other: Operand | None = None) -> Any:
     """input where the condition holds, other elsewhere; with the condition alone, its positions."""
     if input is None:
         return nonzero(to_tensor(condition), as_tuple=True)
@@ -178,12 +178,12 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     return ops.where(input, other, condition=mask)
 
 
-def where_of(input: Tensor, condition: Any, other: Any) -> Tensor:
+def where_of(input: Tensor, condition: Operand, other: Operand) -> Tensor:
     """`where` as a method of what is taken where the condition holds."""
     return where(condition, input, other)
 
 
-def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
+def masked_fill(input: Tensor, mask: Operand, value: Operand) -> Tensor:
     """value where the boolean mask holds."""
     if isinstance(value, Tensor):
         if value.ndim:
@@ -196,7 +196,7 @@ def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
 
 
 @one_op
-def fill(input: Tensor, value: Any) -> Tensor:
+def fill(input: Tensor, value: Operand) -> Tensor:
     """A tensor like input, all one value."""
     lib, size = library(input.array), getattr(value, "ndim", 0)
     if size or not isinstance(value, (Tensor, int, float, numpy.generic)):
@@ -228,7 +228,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
     return bool(isclose(input, other, rtol, atol).array.all())
 
 
-def _pair(name: str, *inputs: Any) -> list:
+def _pair(name: str, *inputs: Tensor) -> list[Array]:
     for x in inputs:
         if not isinstance(x, Tensor):
             raise TypeError(f"[{name}] needs two Tensors, got {type(x).__name__}")

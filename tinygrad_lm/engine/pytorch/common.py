@@ -159,7 +159,7 @@ def sizes(given: tuple, by_name: Sizes = None) -> tuple[int, ...]:
         raise TypeError(f"[size] sizes must be integers, got {given!r:.60}") from error
 
 
-class ReturnType(tuple):
+class ReturnType(tuple[Tensor, ...]):
     """Several results with names, e.g. `.values` and `.indices`; prints as PyTorch's."""
 
     name: str
@@ -175,6 +175,6 @@ class ReturnType(tuple):
         return f"torch.return_types.{self.name}(\n{rows})"
 
     @staticmethod
-    def of(name: str, **fields: Any) -> ReturnType:
+    def of(name: str, **fields: Tensor) -> ReturnType:
         kind = type(name, (ReturnType,), {"name": name, "fields": tuple(fields)})
         return kind(fields.values())

@@ -10,6 +10,7 @@ from ..arrays import library
 from ..core.tensor import Tensor
 from ..ops import elementwise as ops
 from ..ops.shape import copy_to
+from .common import Device, Dtype
 
 TO_OPTIONS = {"dtype", "device", "copy", "non_blocking", "memory_format"}
 
@@ -34,7 +35,7 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return out
 
 
-def cast(input: Tensor, dtype: Any) -> Tensor:
+def cast(input: Tensor, dtype: Dtype) -> Tensor:
     """The values in another dtype; the tensor itself where it has that dtype already."""
     kind = arrays.as_dtype(dtype)
     if input.array.dtype == kind.np:
@@ -78,7 +79,7 @@ def to_cpu(input: Tensor) -> Tensor:
     return to(input, "cpu")
 
 
-def to_cuda(input: Tensor, device: Any = None) -> Tensor:
+def to_cuda(input: Tensor, device: Device = None) -> Tensor:
     return to(input, "cuda" if device is None else device)
 
 
@@ -97,7 +98,7 @@ OLD_NAMES = {
 }  # fmt: skip
 
 
-def type_of(input: Tensor, dtype: Any = None) -> Any:
+def type_of(input: Tensor, dtype: Dtype = None) -> Any:
     """The old name of the type, or a cast."""
     if dtype is not None:
         return cast(input, dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import library, library_on
+from ..arrays import Array, library, library_on
 from ..core.tensor import Tensor, wrap
 from ..inplace import set_item
 from ..ops import index as ops
@@ -16,7 +16,7 @@ from ..ops.elementwise import clone
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from . import keys
-from .common import axis_of, raw, to_tensor
+from .common import Operand, axis_of, raw, to_tensor
 from .names import named, one_op
 from .shapes import broadcast_tensors
 
@@ -64,8 +64,8 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     set_item(input, key, value, keys.name_of_write(input, key))
 
 
-def _indices(index: Any, name: str) -> Any:
-    index = raw(to_tensor(index))
+def _indices(given: Operand, name: str) -> Array:
+    index = raw(to_tensor(given))
     if index.dtype.kind not in "iu":
         raise RuntimeError(
             f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
@@ -73,13 +73,13 @@ def _indices(index: Any, name: str) -> Any:
     return index
 
 
-def gather(input: Tensor, dim: int, index: Any) -> Tensor:
+def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
     axis, index = axis_of(input, dim, "gather"), _indices(index, "gather")
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
-def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tensor:
+def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> Tensor:
     """`gather` whose indices broadcast; the flattened tensor without dim."""
     indices = _indices(indices, "take_along_dim")
     if dim is None:
@@ -88,13 +88,20 @@ def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tenso
     return take_along_axis(input, indices=indices, axis=axis)
 
 
-def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
+def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
     axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add")
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 
-def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Operand,
+    src: Operand | None = None,
+    *,
+    value: Operand | None = None,
+) -> Tensor:
     """input with src (or one value) written at index along dim."""
     axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter")
     ops.check_bounds(index, input.array.shape[axis], "scatter")
@@ -107,7 +114,9 @@ def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any 
 
 
 @one_op
-def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
+def index_add(
+    input: Tensor, dim: int, index: Operand, source: Tensor, *, alpha: float = 1
+) -> Tensor:
     """input plus the slices of source added at index along dim; those that repeat add up."""
     axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
     ops.check_bounds(index, input.array.shape[axis], "index_add")
@@ -117,7 +126,7 @@ def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: flo
     return ops.scatter_add(input, source, indices=spread, axis=axis)
 
 
-def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
+def index_select(input: Tensor, dim: int, index: Operand) -> Tensor:
     """Whole slices of input along dim."""
     axis, index = axis_of(input, dim, "index_select"), _indices(index, "index_select").reshape(-1)
     return ops.take(input, indices=index, axis=axis)

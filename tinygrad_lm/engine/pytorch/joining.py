@@ -10,7 +10,7 @@ from typing import Any
 from .. import arrays
 from ..core.tensor import Tensor
 from ..ops import shape as ops
-from .common import axes_of, axis_of, numpy_names, sizes
+from .common import Sizes, axes_of, axis_of, numpy_names, sizes
 from .names import named, one_op
 from .shapes import flatten
 
@@ -116,7 +116,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple(input[(*lead, i)] for i in range(input.array.shape[axis]))
 
 
-def repeat(input: Tensor, *given: Any, repeats: Any = None) -> Tensor:
+def repeat(input: Tensor, *given: Any, repeats: Sizes = None) -> Tensor:
     """The whole tensor repeated along each axis."""
     counts = sizes(given, repeats)
     if len(counts) < input.ndim:
@@ -138,11 +138,11 @@ def tile(input: Tensor, *repeats: Any) -> Tensor:
     return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
 
 
-def flip(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
+def flip(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
     return ops.flip(input, axis=axes_of(input, sizes(given, dims), "flip"))
 
 
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: Tensor, shifts: int | Sequence[int], dims: Sizes = None) -> Tensor:
     """Elements shifted along dims, those pushed out coming back in (flattened without dims)."""
     shift = shifts if isinstance(shifts, int) else tuple(shifts)
     if isinstance(shift, tuple) and len(shift) > 1 and len(shift) != len(sizes((dims or (),))):

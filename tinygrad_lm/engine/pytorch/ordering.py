@@ -18,7 +18,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 
 
 @one_op
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ReturnType:
     """(values, indices) in order; equal elements keep theirs."""
     indices = argsort(input, dim, descending)
     axis = axis_of(input, dim, "sort")
@@ -27,7 +27,9 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
 
 
 @one_op
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> ReturnType:
     """(values, indices) of the k largest (smallest) along dim."""
     axis = axis_of(input, dim, "topk")
     if not 0 <= k <= input.array.shape[axis]:
@@ -93,7 +95,12 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 def histogram(
-    input: Tensor, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
+    input: Tensor,
+    bins: int | Tensor = 100,
+    *,
+    range: tuple[float, float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
 ) -> ReturnType:
     """(hist, bin_edges): counts, sums of weights, or densities of all elements, as floats."""
     if not input.is_floating_point():

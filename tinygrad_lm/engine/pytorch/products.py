@@ -3,8 +3,6 @@ Ranks are sorted out here, products are made in `ops/linear.py`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import arrays
 from ..core.tensor import Tensor
 from ..ops import linear as ops
@@ -92,7 +90,7 @@ def addmm(
     return product + (input if beta == 1 else input * beta)
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str, *operands: Tensor) -> Tensor:
     """Einstein summation, e.g. einsum("bij,bjk->bik", x, y); without -> the output letters are
     those that appear once, in alphabetical order; "..." stands for leading axes."""
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):

@@ -12,6 +12,7 @@ from .. import arrays
 from ..arrays import to_numpy
 from ..core.tensor import Tensor, wrap
 from . import printing
+from .common import Operand
 from .names import grad_fn_name
 
 
@@ -95,7 +96,7 @@ def as_index(self: Tensor) -> int:
     return int(self.item())
 
 
-def contains(self: Tensor, value: Any) -> bool:
+def contains(self: Tensor, value: Operand) -> bool:
     if not (isinstance(value, (int, float, np.generic)) or hasattr(value, "array")):
         raise RuntimeError(f"[in] needs a number or a Tensor, got {type(value).__name__}")
     return bool((self == value).any())

@@ -12,11 +12,11 @@ from .. import arrays
 from ..arrays import library
 from ..core.tensor import Tensor
 from ..ops import shape as ops
-from .common import axes_of, axis_of, sizes
+from .common import Dims, Sizes, axes_of, axis_of, sizes
 from .names import named, one_op
 
 
-def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
+def _inferred(x: Tensor, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """The shape with one -1 worked out."""
     total, known = x.array.size, 1
     for n in shape:
@@ -31,7 +31,7 @@ def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
     return shape
 
 
-def _reshaped(op: Any, input: Tensor, shape: tuple) -> Tensor:
+def _reshaped(op: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The array library works out a -1; what it refuses is explained here."""
     if not input.array.size or min(shape, default=0) < -1:
         shape = _inferred(input, shape, op.name)
@@ -42,7 +42,7 @@ def _reshaped(op: Any, input: Tensor, shape: tuple) -> Tensor:
         raise
 
 
-def view(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
+def view(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
     """The same memory in another shape; an error where that needs a copy. -1 is worked out."""
     if len(shape) == 1 and isinstance(shape[0], arrays.dtype):
         raise RuntimeError(
@@ -51,13 +51,13 @@ def view(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
     return _reshaped(ops.view, input, sizes(shape, size))
 
 
-def reshape(input: Tensor, *given: Any, shape: Any = None) -> Tensor:
+def reshape(input: Tensor, *given: Any, shape: Sizes = None) -> Tensor:
     """`view` where that is possible, else a copy."""
     out = _reshaped(ops.reshape, input, sizes(given, shape))
     return out if out.base is not None else named(out, "UnsafeViewBackward0")
 
 
-def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One axis as several; -1 is worked out."""
     axis, shape = axis_of(input, dim, "unflatten"), input.array.shape
     sizes = _inferred(input, (*shape[:axis], *sizes, *shape[axis + 1 :]), "unflatten")
@@ -86,7 +86,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return ops.swapaxes(input, first=first, second=second)
 
 
-def permute(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
+def permute(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
     """All axes in a new order."""
     order = sizes(given, dims)
     axes = axes_of(input, order, "permute") or ()
@@ -117,7 +117,7 @@ def movedim(input: Tensor, source: int, destination: int) -> Tensor:
     return permute(input, axes)
 
 
-def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without the axes of size 1 (all, or those of dim)."""
     shape = input.array.shape
     axes = range(len(shape)) if dim is None else axes_of(input, dim, "squeeze")
@@ -135,7 +135,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     return ops.reshape(input, shape=(*shape[:axis], 1, *shape[axis:]))
 
 
-def expand(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
+def expand(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
     """Axes of size 1 stretched without copying; -1 keeps an axis."""
     wanted = sizes(shape, size)
     lead = len(wanted) - input.ndim

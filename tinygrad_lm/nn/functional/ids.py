@@ -3,21 +3,20 @@ from the end and CuPy wraps whatever it gets, so neither may see one."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...engine.arrays import Array
 from ...engine.core.tensor import Tensor
 
 UNSIGNED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
 
 
-def checked_ids(name: str, ids: Tensor, like: Tensor, size: int) -> Any:
+def checked_ids(name: str, ids: Tensor, like: Tensor, size: int) -> Array:
     """The array of `ids`, which are in 0 ... size - 1."""
     array = whole_ids(name, ids, like)
     check_range(name, array, size)
     return array
 
 
-def whole_ids(name: str, ids: Tensor, like: Tensor) -> Any:
+def whole_ids(name: str, ids: Tensor, like: Tensor) -> Array:
     """The array of `ids`: integers on the device of `like`."""
     array = ids.array
     if array.dtype.kind not in "iu":
@@ -29,7 +28,7 @@ def whole_ids(name: str, ids: Tensor, like: Tensor) -> Any:
     return array
 
 
-def check_range(name: str, array: Any, size: int, ignore: int | None = None) -> None:
+def check_range(name: str, array: Array, size: int, ignore: int | None = None) -> None:
     """An IndexError that names the first id that is not in 0 ... size - 1 nor equal to `ignore`."""
     # as unsigned numbers the negative ones are the largest: one maximum tells all
     if array.size and int(array.view(UNSIGNED[array.itemsize]).max()) >= size:

@@ -4,11 +4,10 @@ parameters: those come in as arguments."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy
 
-from ...engine.arrays import library, mark_written
+from ...engine.arrays import Array, library, mark_written
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
 from ...engine.pytorch.names import named
@@ -127,7 +126,7 @@ def batch_norm(
     return fused.batch_norm(input, weight, bias, eps=eps)
 
 
-def _approach(running: Any, found: Any, momentum: float) -> None:
+def _approach(running: Array, found: Array, momentum: float) -> None:
     running *= 1 - momentum
     running += momentum * found
     mark_written(running)
@@ -138,7 +137,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     return input / elementwise.clamp(norm(input, p, dim, keepdim=True), min=eps)
 
 
-def kept(p: float, like: Any, shape: tuple) -> Any:
+def kept(p: float, like: Array, shape: tuple[int, ...]) -> Array:
     """Booleans of a shape, each True with probability 1 - p: what dropout keeps. Drawn from the
     default generator, onto the device of the array `like`."""
     if p == 1:

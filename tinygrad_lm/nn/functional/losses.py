@@ -76,7 +76,13 @@ def nll_loss(
 
 
 def _by_ids(
-    op: Any, input: Tensor, target: Tensor, weight: Any, ignore: int, reduction: str, rest: dict
+    op: Any,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore: int,
+    reduction: str,
+    rest: dict,
 ) -> Tensor:
     shape, n = input.array.shape, input.array.ndim
     if not n or target.array.shape != shape[: n > 1] + shape[2:]:
