@@ -1,5 +1,5 @@
-"""The picture of a computation: its graph as Graphviz DOT text or as a self-contained SVG. It reads
-nodes only (op, shape, dtype, parents) and asks no Graphviz for the layout."""
+"""The picture of a computation: its graph as Graphviz DOT text or as a self-contained SVG, which
+is laid out here, without Graphviz."""
 
 from __future__ import annotations
 

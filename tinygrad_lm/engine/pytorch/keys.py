@@ -1,5 +1,5 @@
-"""What stands between the brackets of x[...]: PyTorch's reading of a key, in terms NumPy and CuPy
-understand, and the names PyTorch prints for the result. It reads and writes nothing itself."""
+"""The key in x[key]: PyTorch's reading of it as a key for NumPy and CuPy, and the names PyTorch
+prints for the result. Reading and writing are in `indexing.py`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Products of vectors and matrices in PyTorch's spelling, and the fused layer functions' doors.
-Ranks are sorted out here, products are made in `ops/linear.py`."""
+"""Products of vectors and matrices in PyTorch's spelling. Ranks are told apart here, the product
+itself is in `ops/linear.py`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What Python and NumPy ask of a Tensor: numbers, lists, truth, iteration, arrays, copies, pickles
-and print. As functions of one; `methods.py` binds them under Python's names."""
+and print. They are functions of a Tensor; `methods.py` lists them under Python's names."""
 
 from __future__ import annotations
 

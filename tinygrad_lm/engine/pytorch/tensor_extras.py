@@ -1,5 +1,5 @@
 """What PyTorch's Tensor has beside the graph: the constructor, sizes and strides, `grad` and
-`data`, hooks. As functions of one; `methods.py` binds them."""
+`data`, hooks. They are functions of a Tensor, listed in `methods.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Activation functions. Those that need nothing but their op are that op: `tanh`, `sigmoid`."""
+"""Activation functions. Where PyTorch's function is an op's own, as `tanh` and `sigmoid`, it is
+imported as it is."""
 
 from __future__ import annotations
 

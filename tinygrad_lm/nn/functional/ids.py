@@ -1,5 +1,5 @@
-"""The one check of ids from outside: token ids and class targets. NumPy would read a negative one
-from the end and CuPy wraps whatever it gets, so neither may see one."""
+"""The one check of token ids and class targets. NumPy would read a negative id from the end, and
+CuPy wraps around whatever it gets, so neither may see a wrong one."""
 
 from __future__ import annotations
 
@@ -39,4 +39,4 @@ def check_range(name: str, array: Array, size: int, ignore: int | None = None) -
             raise IndexError(
                 f"[{name}] ids must be in 0 ... {size - 1}, got {int(array[wrong].reshape(-1)[0])} "
                 "(out of range)"
-            ) from None  # what an op below said of the same ids
+            ) from None  # hide the engine's own message about the same ids

@@ -1,4 +1,5 @@
-"""Losses: how far an output is from a target, as one number or one for each element."""
+"""Losses: how far an output is from a target, as one number or one for each element. Shapes, ids
+and options are checked here; most of the mathematics is in `engine/ops/fused.py`."""
 
 from __future__ import annotations
 
