@@ -488,7 +488,7 @@ except TypeError as error:
     [
         ("Tensor", {}, "start needs Tensor, which is missing"),
         ("spent", {"spend": 1}, "start needs spent, which is missing"),
-        ("", {"tpyo": 1}, "start takes 22 names, got 23"),
+        ("", {"tpyo": 1}, "start takes 23 names, got 24"),
         ("Writes", {"Writes": 3}, "3 must have a slot last"),
     ],
 )

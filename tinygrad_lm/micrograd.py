@@ -96,7 +96,7 @@ class Value:
         """d self / d v is added to the grad of every v this was made from; self.grad becomes 1."""
         values = _reached(self)
         wanted = {v.tensor.node or v.tensor: v for v in values}
-        found = gradients([self.tensor], [None], retain_graph=True, wanted=wanted)
+        found = gradients([self.tensor], [None], True, False, wanted)
         self.grad = 0.0
         for target, value in wanted.items():
             value.grad += float(found.get(target, 0.0))

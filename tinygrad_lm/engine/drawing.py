@@ -1,5 +1,5 @@
-"""The picture of a computation: its graph as Graphviz DOT text or as a self-contained SVG. It reads
-nodes only (op, shape, dtype, parents) and asks no Graphviz for the layout."""
+"""The picture of a computation: its graph as Graphviz DOT text or as a self-contained SVG, which
+is laid out here, without Graphviz."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from .arrays import DTYPES
 from .core.graph import Node
 from .core.tensor import Tensor
+from .pytorch.names import grad_fn_name
 
 # Sizes in SVG units: a box's line of text, its padding, and the gaps between boxes.
 LETTER, LINE, GAP_X, GAP_Y = 7.2, 15, 24, 36
@@ -65,7 +66,8 @@ def _collect(root: Any) -> list[Any]:
 
 def _text(node: Any, labels: dict[int, str]) -> list[str]:
     if isinstance(node, Node):
-        name = sub(r"(?<=[a-z])(?=[A-Z])", "_", node.name.partition("Backward")[0]).lower()
+        words = grad_fn_name(node.name).partition("Backward")[0]
+        name = sub(r"(?<=[a-z])(?=[A-Z])", "_", words).lower()
         dtype = DTYPES[node.dtype].name
     else:
         name, dtype = labels.get(id(node), "leaf"), node.dtype.name

@@ -1,7 +1,5 @@
-"""Is a gradient right? Compare the pullbacks of any function of Tensors with central differences.
-
-It knows no op: whatever maps Tensors to a Tensor can be checked, a user's `@primitive` included.
-"""
+"""Is a gradient right? `gradcheck` compares it with central differences. Any function from Tensors
+to a Tensor can be checked, a user's `@primitive` included."""
 
 from __future__ import annotations
 

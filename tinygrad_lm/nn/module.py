@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..engine import arrays
 from ..engine.core.tensor import Tensor
-from ..engine.pytorch.common import as_tensor
+from ..engine.pytorch.common import to_tensor
 from ..engine.pytorch.conversions import TO_OPTIONS
 from ..engine.pytorch.grad_mode import no_grad
 from .tree import Tree
@@ -124,7 +124,7 @@ class Module(Tree):
                 f"[load_state_dict] needs a mapping from names, got {type(state_dict).__name__}"
             )
         mine = dict(self._saved(""))
-        given = {name: as_tensor(x) for name, x in state_dict.items()}
+        given = {name: to_tensor(x) for name, x in state_dict.items()}
         missing = [name for name in mine if name not in given]
         unexpected = [name for name in given if name not in mine]
         problems = []

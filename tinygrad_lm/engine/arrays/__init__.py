@@ -19,7 +19,7 @@ from .devices import (
     set_default_device,
     to_device,
 )
-from .dispatch import is_ours, joint, kernel, kernels_on, reference_only, with_kernels
+from .dispatch import is_ours, joint, keep_wanted, kernel, kernels_on, reference_only, with_kernels
 from .dtypes import (
     DTYPES,
     as_dtype,

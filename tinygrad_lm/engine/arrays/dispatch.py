@@ -4,7 +4,7 @@ has a dict `kernels`; kernels register from outside, and nothing here imports on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any
 
@@ -69,12 +69,22 @@ class with_kernels:
 
 
 class joint:
-    """A pullback for all inputs of an op at once that is told which of them want a gradient:
-    (g, wanted) -> (dx, dy, ...), where what is not wanted may be None."""
+    """A pullback for all inputs of an op at once, made when it is known which of them want a
+    gradient, so that it keeps no more than it needs: wanted -> (g -> (dx, dy, ...)). What is not
+    wanted may be None."""
 
-    def __init__(self, function: Callable):
-        self.function = function
+    def __init__(self, make: Callable[[list[bool]], Callable]):
+        self.make = make
 
-    def told(self, wanted: list[bool]) -> Callable:
-        function = self.function  # by name, for the walk looks at what a closure holds
-        return lambda g: function(g, wanted)
+
+def keep_wanted(name: str, pullbacks: Any, parents: Sequence) -> Any:
+    """Of an op's pullbacks, those of inputs that want a gradient, which have a parent: the others
+    may keep nothing alive."""
+    if type(pullbacks) is not tuple:
+        if isinstance(pullbacks, joint):
+            return pullbacks.make([p is not None for p in parents])
+        return pullbacks
+    if len(pullbacks) != len(parents):
+        counts = f"{len(pullbacks)} for {len(parents)}"
+        raise TypeError(f"[{name}] each input must have a pullback or None, got {counts}")
+    return tuple([None if p is None else f for p, f in zip(parents, pullbacks)])

@@ -4,6 +4,7 @@ an op means in terms of its inputs. No op is known here by more than its name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -32,7 +33,7 @@ def plain(name: str, x: Any) -> Any:
     )
 
 
-def explained(name: str, error: Exception, inputs: tuple) -> Exception:
+def explained(name: str, error: Exception, inputs: Sequence) -> Exception:
     """The error that NumPy or CuPy raised inside an op, as one that says what must hold and what
     came. inputs: arrays, numbers and None."""
     arrays = [x for x in inputs if type(x) in LIBRARIES]

@@ -1,3 +1,2 @@
-"""The page to read first: `graph` (nodes, and the walk back), `op` (an op called and recorded),
-`tensor`, `recording`. It is complete, in plain Python. Where C was compiled, C stands in for a few
-of its functions (`kernels/c/recorder.py` says for which) and does the same."""
+"""The page to read first, in this order: `graph`, `op`, `tensor`, `recording`. Plain Python, and
+complete: `kernels/c/recorder.py` says for which of its functions C stands in, and does the same."""

@@ -20,8 +20,7 @@ class Node:
 
     A parent is a Node, or a Tensor where the graph ends in a leaf, or None where no gradient is
     wanted. `pullbacks` is a tuple with one function per parent, or one function for all of them.
-    `create_graph`: its pullbacks, and those of all nodes before it, are recorded ops themselves.
-    """
+    `create_graph`: its pullbacks, and those of all nodes before it, are recorded ops themselves."""
 
     __slots__ = ("birth", "create_graph", "dtype", "hooks", "name", "parents", "pullbacks", "shape")
 
@@ -36,8 +35,7 @@ def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dic
     """Carry gradients from the roots to the leaves, the newest node first.
 
     roots: pairs (node or leaf, gradient). Returned is the gradient of each leaf that was reached;
-    with `wanted`, of those nodes and leaves only. The arrays are the caller's to keep.
-    """
+    with `wanted`, of those nodes and leaves only. The arrays are the caller's to keep."""
     arrived: dict[Any, Sum] = {}  # node or leaf -> what its children have sent so far
     newest: list[tuple[int, Node]] = []  # a heap of the nodes among them
     found: dict[Any, Any] = {}
@@ -118,8 +116,7 @@ class Sum:
     """What has arrived at a node or a leaf so far.
 
     The first contribution is only borrowed: `add` hands one g to both its parents, and a pullback
-    may return what it keeps. So nothing is added in place into an array that somebody else holds.
-    """
+    may return what it keeps. So nothing is added in place into an array that others hold."""
 
     __slots__ = ("like", "parts", "value")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from inspect import signature
-from typing import Any
+from typing import Any, ParamSpec, overload
 
-from ..arrays.dispatch import is_ours, joint, kernels_on
+from ..arrays.dispatch import is_ours, keep_wanted, kernels_on
 from ..arrays.dtypes import promote
 from ..arrays.inputs import explained, plain
 from ..arrays.libraries import LIBRARIES, as_array
@@ -21,6 +21,7 @@ from .recording import mode
 from .tensor import Tensor, wrap
 
 OPS: dict[str, Op] = {}
+P = ParamSpec("P")  # what an op takes, for type checkers
 
 
 class Op:
@@ -114,27 +115,31 @@ class Op:
         out, pullbacks = as_array(found[0]), found[1]
         result = wrap(out)
         if parents is not None and pullbacks is not None:
-            pullbacks = self.keep_wanted(pullbacks, parents)
+            pullbacks = keep_wanted(self.name, pullbacks, parents)
             result.node = Node(self.name, out, tuple(parents), pullbacks)
             result.needs_grad = True
         if self.view and out.base is not None and isinstance(inputs[0], Tensor):
             result.look_into(inputs[0])
         return result
 
-    def keep_wanted(self, pullbacks: Any, parents: list) -> Any:
-        """Only the pullbacks of inputs that want a gradient: the others may keep nothing alive."""
-        if type(pullbacks) is not tuple:
-            told = isinstance(pullbacks, joint)
-            return pullbacks.told([p is not None for p in parents]) if told else pullbacks
-        if len(pullbacks) != len(parents):
-            counts = f"{len(pullbacks)} for {len(parents)}"
-            raise TypeError(f"[{self.name}] each input must have a pullback or None, got {counts}")
-        return tuple([None if p is None else f for p, f in zip(parents, pullbacks)])
-
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
-        """A fused op by its composition, which works on Tensors, numbers and None."""
-        given = [x if x is None or isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
-        return self.function(*[wrap(x) if type(x) in LIBRARIES else x for x in given], **settings)
+        """A fused op by its composition, on Tensors, numbers and None; its last node is the op."""
+        known = [x if x is None or isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
+        given: list[Any] = [wrap(x) if type(x) in LIBRARIES else x for x in known]
+        out = self.function(*given, **settings)
+        if out.node is not None and all(out.node is not getattr(x, "node", None) for x in given):
+            out.node.name = self.name
+        return out
+
+
+@overload
+def primitive(function: Callable[P, Any]) -> Callable[P, Tensor]: ...
+
+
+@overload
+def primitive(
+    *, cast: str | None = None, view: bool = False
+) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]: ...
 
 
 def primitive(
@@ -152,13 +157,12 @@ def primitive(
     `cast="float"` also lifts integers to the default float, `view=True` says that the value may
     share memory with the first input. `gradcheck` checks an op: gradcheck(cube, [x])."""
 
-    def declare(f: Callable) -> Op:
-        return enter(Op(f, cast, view, fused=False))
+    if function is None:
+        return lambda f: enter(Op(f, cast, view, fused=False))
+    return enter(Op(function, cast, view, fused=False))
 
-    return declare if function is None else declare(function)
 
-
-def fused(function: Callable) -> Op:
+def fused(function: Callable[P, Any]) -> Callable[P, Tensor]:
     """Declare an op as a composition of other ops. The composition is its definition; kernels may
     do the same thing faster."""
     return enter(Op(function, None, False, fused=True))

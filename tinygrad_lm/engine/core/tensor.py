@@ -22,8 +22,7 @@ class Tensor(Methods):
 
     `array` is NumPy's or CuPy's. `node` is what computed it, None for a leaf; `needs_grad` says
     whether a gradient is wanted, and `_grad` is what has arrived at a leaf. A view has the tensor
-    it looks into as its `base`, and has `seen` so many of the recorded writes, `version`, of it.
-    """
+    it looks into as its `base`, and has `seen` so many of the recorded writes, `version`, of it."""
 
     __slots__ = "array node needs_grad _grad hooks base version seen __dict__ __weakref__".split()
     array: Array
@@ -31,10 +30,12 @@ class Tensor(Methods):
     hooks: list[Callable] | None
     _grad: Tensor | None
     base: Tensor | None
+    needs_grad: bool
+    version: int
+    seen: int
     library: Any  # NumPy's names over recorded ops: see `ops/over_tensors.py`
-    # What a view is a view of, and its new history after a write to that: see `inplace.py`.
-    look_into: Callable
-    refresh: Callable
+    look_into: Callable  # what a view is a view of: see `inplace.py`
+    refresh: Callable  # a view's new history after a write to that
 
     @property
     def requires_grad(self) -> bool:
@@ -83,11 +84,7 @@ def wrap(array: Array, tensor: Any = None) -> Any:
 
 
 def gradients(
-    tensors: list[Tensor],
-    upstream: list[Tensor | None],
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    wanted: Any = None,
+    tensors: list[Tensor], upstream: list, retain_graph: Any, create_graph: bool, wanted: Any = None
 ) -> dict[Any, Any]:
     """The gradients that `graph.walk` finds, by node or leaf: arrays, or Tensors where pullbacks
     are recorded ops."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ..arrays import LIBRARIES
+from ..arrays import LIBRARIES, keep_wanted
 from ..core.graph import Node
 from ..core.op import Op
 from ..core.recording import mode
@@ -31,7 +31,7 @@ def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
     result = wrap(value.array)
     if pullbacks is None:
         return result
-    pullbacks = op.keep_wanted(pullbacks, parents)
+    pullbacks = keep_wanted(op.name, pullbacks, parents)
     if type(pullbacks) is tuple:
         pullbacks = tuple([p and _of_tensors(p) for p in pullbacks])
     else:

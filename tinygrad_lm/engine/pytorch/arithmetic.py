@@ -8,34 +8,37 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import library
+from ..arrays import Array, library
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops import elementwise as ops
-from .common import as_tensor, named, raw
+from .common import Operand, raw, to_tensor
 from .conversions import cast
+from .names import named, one_op
 from .ordering import nonzero
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     return ops.add(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
 
 
-def rsub(input: Tensor, other: Any) -> Tensor:
+@one_op
+def rsub(input: Tensor, other: Operand) -> Tensor:
     """other - input, as Python calls it for `1 - x`."""
-    return named(ops.sub(other, input), "RsubBackward1")
+    return ops.sub(other, input)
 
 
-def rdiv(input: Tensor, other: Any) -> Tensor:
+@one_op
+def rdiv(input: Tensor, other: Operand) -> Tensor:
     """other / input, as Python calls it for `1 / x`."""
-    return named(ops.div(other, input), "MulBackward0")
+    return ops.div(other, input)
 
 
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "floor" and "trunc" keep the dtype of the operands."""
     if rounding_mode == "floor":
         return floor_divide(input, other)
@@ -48,30 +51,30 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     return named(cast(trunc(out), whole), "DivBackward2")
 
 
-def _integers(*operands: Any) -> bool:
+def _integers(*operands: Operand) -> bool:
     for x in map(raw, operands):
         if type(x) is float or (hasattr(x, "dtype") and x.dtype.kind not in "biu"):
             return False
     return True
 
 
-def _check_divisor(name: str, input: Any, other: Any) -> None:
+def _check_divisor(name: str, input: Operand, other: Operand) -> None:
     """No integer stands for x / 0, and NumPy and CuPy would answer 0."""
-    if _integers(input, other) and bool(numpy.any(arrays.to_numpy(as_tensor(other).array) == 0)):
+    if _integers(input, other) and bool(numpy.any(arrays.to_numpy(to_tensor(other).array) == 0)):
         raise RuntimeError(
             f"[{name}] an integer divisor must not be zero, got one that is; float()?"
         )
 
 
-def floor_divide(input: Any, other: Any) -> Tensor:
+def floor_divide(input: Operand, other: Operand) -> Tensor:
     """input / other, rounded down."""
     _check_divisor("floor_divide", input, other)
     return ops.floor_divide(input, other)
 
 
-def pow(input: Any, exponent: Any) -> Tensor:
+def pow(input: Operand, exponent: Operand) -> Tensor:
     """input ** exponent; one of them may be a number."""
-    if _integers(input, exponent) and bool((as_tensor(exponent).array < 0).any()):
+    if _integers(input, exponent) and bool((to_tensor(exponent).array < 0).any()):
         raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
     out = ops.pow(input, exponent)
     if out.array.dtype.char == "b":  # NumPy's int8, which is no dtype here
@@ -81,37 +84,40 @@ def pow(input: Any, exponent: Any) -> Tensor:
     return out
 
 
-def rpow(input: Tensor, other: Any) -> Tensor:
+def rpow(input: Tensor, other: Operand) -> Tensor:
     return pow(other, input)
 
 
 def square(input: Tensor) -> Tensor:
-    return named(ops.square(input), "PowBackward0")
+    return ops.square(input)
 
 
+@one_op
 def exp2(input: Tensor) -> Tensor:
     """2 ** input."""
-    return named(ops.pow(2.0, input), "Exp2Backward0")
+    return ops.pow(2.0, input)
 
 
+@one_op
 def trunc(input: Tensor) -> Tensor:
     """The integer part: rounded towards zero."""
-    return named(ops.mul(ops.sign(input), ops.floor(ops.abs(input))), "TruncBackward0")
+    return ops.mul(ops.sign(input), ops.floor(ops.abs(input)))
 
 
+@one_op
 def frac(input: Tensor) -> Tensor:
     """What trunc leaves."""
-    return named(ops.sub(input, trunc(input)), "FracBackward0")
+    return ops.sub(input, trunc(input))
 
 
-def remainder(input: Any, other: Any) -> Tensor:
+def remainder(input: Operand, other: Operand) -> Tensor:
     """input - other floor(input / other): the sign is other's, as Python's % has it."""
     _check_divisor("remainder", input, other)
     out = ops.remainder(input, other)
     return named(out, "RemainderBackward1") if isinstance(other, Tensor) else out
 
 
-def fmod(input: Tensor, other: Any) -> Tensor:
+def fmod(input: Tensor, other: Operand) -> Tensor:
     """The remainder with the sign of input, as C's fmod."""
     kind = arrays.result_type(raw(input), raw(other))
     whole = cast(trunc(ops.div(input, other)), kind)
@@ -119,61 +125,65 @@ def fmod(input: Tensor, other: Any) -> Tensor:
     return named(out, f"FmodBackward{1 if isinstance(other, Tensor) else 0}")
 
 
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
     """input + weight (end - input)."""
     out = ops.add(input, ops.mul(weight, ops.sub(end, input)))
     return named(out, f"LerpBackward{1 if isinstance(weight, Tensor) else 0}")
 
 
+@one_op
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value tensor1 tensor2."""
-    return named(add(input, ops.mul(tensor1, tensor2), alpha=value), "AddcmulBackward0")
+    return add(input, ops.mul(tensor1, tensor2), alpha=value)
 
 
+@one_op
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value tensor1 / tensor2."""
-    return named(add(input, ops.div(tensor1, tensor2), alpha=value), "AddcdivBackward0")
+    return add(input, ops.div(tensor1, tensor2), alpha=value)
 
 
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """Elements below min become min, above max become max; outside the gradient is 0."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        out = input if min is None else ops.maximum(input, as_tensor(min, input))
-        out = out if max is None else ops.minimum(out, as_tensor(max, input))
+        out = input if min is None else ops.maximum(input, to_tensor(min, input))
+        out = out if max is None else ops.minimum(out, to_tensor(max, input))
         return named(out, "ClampBackward0")
     if min is None and max is None:
         raise RuntimeError("[clamp] at least one of min and max must be given, got neither")
     bounds = [bound for bound in (min, max) if bound is not None]
     input = cast(input, arrays.result_type(input.array, *bounds))  # a float bound lifts integers
-    return named(ops.clamp(input, min=min, max=max), "ClampBackward1")
+    return ops.clamp(input, min=min, max=max)
 
 
-def clamp_min(input: Tensor, min: Any) -> Tensor:
-    return named(clamp(input, min), "ClampMinBackward0")
+@one_op
+def clamp_min(input: Tensor, min: Operand) -> Tensor:
+    return clamp(input, min)
 
 
-def clamp_max(input: Tensor, max: Any) -> Tensor:
-    return named(clamp(input, None, max), "ClampMaxBackward0")
+@one_op
+def clamp_max(input: Tensor, max: Operand) -> Tensor:
+    return clamp(input, None, max)
 
 
-def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+def where(condition: Operand, input: Operand | None = None, other: Operand | None = None) -> Any:
     """input where the condition holds, other elsewhere; with the condition alone, its positions."""
     if input is None:
-        return nonzero(as_tensor(condition), as_tuple=True)
-    mask = raw(as_tensor(condition))
+        return nonzero(to_tensor(condition), as_tuple=True)
+    mask = raw(to_tensor(condition))
     if mask.dtype != bool:
         raise RuntimeError(f"[where] the condition must be boolean, got {arrays.dtype_of(mask)}")
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
-        input = as_tensor(input, as_tensor(condition))
+        input = to_tensor(input, to_tensor(condition))
     return ops.where(input, other, condition=mask)
 
 
-def where_of(input: Tensor, condition: Any, other: Any) -> Tensor:
+def where_of(input: Tensor, condition: Operand, other: Operand) -> Tensor:
     """`where` as a method of what is taken where the condition holds."""
     return where(condition, input, other)
 
 
-def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
+def masked_fill(input: Tensor, mask: Operand, value: Operand) -> Tensor:
     """value where the boolean mask holds."""
     if isinstance(value, Tensor):
         if value.ndim:
@@ -185,7 +195,8 @@ def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:
     return ops.masked_fill(input, mask=raw(mask), value=value)
 
 
-def fill(input: Tensor, value: Any) -> Tensor:
+@one_op
+def fill(input: Tensor, value: Operand) -> Tensor:
     """A tensor like input, all one value."""
     lib, size = library(input.array), getattr(value, "ndim", 0)
     if size or not isinstance(value, (Tensor, int, float, numpy.generic)):
@@ -193,13 +204,14 @@ def fill(input: Tensor, value: Any) -> Tensor:
         raise kind(f"[fill] value must be a number or a 0-d tensor, got {value!r:.60}")
     if mode.recording and (input.requires_grad or getattr(value, "requires_grad", False)):
         whole = masked_fill(input, lib.ones(input.array.shape, bool), value)
-        return named(whole, "FillBackward2")
-    return as_tensor(lib.full_like(input.array, raw(value)))
+        return whole
+    return to_tensor(lib.full_like(input.array, raw(value)))
 
 
+@one_op
 def zero(input: Tensor) -> Tensor:
     """A tensor like input, all zero."""
-    return named(fill(input, 0), "ZeroBackward0")
+    return fill(input, 0)
 
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
@@ -216,7 +228,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
     return bool(isclose(input, other, rtol, atol).array.all())
 
 
-def _pair(name: str, *inputs: Any) -> list:
+def _pair(name: str, *inputs: Tensor) -> list[Array]:
     for x in inputs:
         if not isinstance(x, Tensor):
             raise TypeError(f"[{name}] needs two Tensors, got {type(x).__name__}")

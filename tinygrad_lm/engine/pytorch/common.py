@@ -1,18 +1,28 @@
-"""What the functions below share: reading `dim` as PyTorch reads it, making Tensors of anything,
-and PyTorch's names for recorded ops. No function of its own computes anything."""
+"""What the functions in PyTorch's spelling share: reading `dim` and sizes as PyTorch does, and
+converting arguments to Tensors and arrays."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy
 
 from .. import arrays
-from ..arrays import LIBRARIES
+from ..arrays import LIBRARIES, Array
 from ..core.tensor import Tensor, wrap
+
+# What users may write for a size, a dtype, a device, dims, and an operand.
+Sizes: TypeAlias = "int | Sequence[int] | None"
+Dtype: TypeAlias = "arrays.dtype | numpy.dtype | type | str | None"
+Device: TypeAlias = "arrays.device | str | None"
+Dims: TypeAlias = "int | Sequence[int] | None"
+Operand: TypeAlias = "Tensor | Array | float"
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 def raw(x: Any) -> Any:
@@ -20,7 +30,7 @@ def raw(x: Any) -> Any:
     return x.array if isinstance(x, Tensor) else x
 
 
-def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
+def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     """A Tensor of a Tensor, an array, a number or nested lists of them."""
     if isinstance(x, Tensor):
         return x
@@ -89,7 +99,7 @@ def to_array(data: Any, dtype: arrays.dtype | None = None) -> numpy.ndarray:
     return found
 
 
-def axis_of(x: Any, dim: int, name: str, extra: int = 0) -> int:
+def axis_of(x: Tensor, dim: int, name: str, extra: int = 0) -> int:
     """One dim as a non-negative axis. extra: how many axes more than x has are allowed."""
     n = x.ndim + extra
     n = max(n, 1)
@@ -103,7 +113,7 @@ def axis_of(x: Any, dim: int, name: str, extra: int = 0) -> int:
     return dim % n
 
 
-def axes_of(x: Any, dim: Any, name: str) -> Any:
+def axes_of(x: Tensor, dim: Dims, name: str) -> Any:
     """dim as NumPy's axis: None, an int, or a tuple without repeats."""
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return None
@@ -112,22 +122,23 @@ def axes_of(x: Any, dim: Any, name: str) -> Any:
         if len(set(axes)) != len(axes):
             raise RuntimeError(f"[{name}] each dim must appear once, got {tuple(dim)}")
         return axes if x.ndim else None
-    axis = axis_of(x, dim, name)
+    axis = axis_of(x, cast(int, dim), name)
     return axis if x.ndim else None
 
 
-def check_some(x: Tensor, name: str, dim: Any = None) -> None:
+def check_some(x: Tensor, name: str, dim: int | None = None) -> None:
     """Extremes need elements to choose from: along dim, or somewhere if there is no dim."""
     if not (x.array.size if dim is None or not x.ndim else x.array.shape[dim]):
         kind = RuntimeError if dim is None and not name.startswith("arg") else IndexError
         raise kind(f"[{name}] needs at least one element, got shape {tuple(x.shape)}")
 
 
-def numpy_names(function: Callable) -> Callable:
-    """Accept NumPy's axis= and keepdims= beside PyTorch's dim= and keepdim=."""
+def numpy_names(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Accept NumPy's axis= and keepdims= beside PyTorch's dim= and keepdim=, which are the ones
+    that type checkers see."""
 
     @wraps(function)
-    def accepting(*args: Any, **kwargs: Any) -> Any:
+    def accepting(*args: P.args, **kwargs: P.kwargs) -> Result:
         if "axis" in kwargs:
             kwargs["dim"] = kwargs.pop("axis")
         if "keepdims" in kwargs:
@@ -137,15 +148,8 @@ def numpy_names(function: Callable) -> Callable:
     return accepting
 
 
-def named(out: Tensor, name: str) -> Tensor:
-    """Give a recorded op the name that PyTorch prints for it."""
-    if out.node is not None:
-        out.node.name = name
-    return out
-
-
-def sizes(given: tuple, by_name: Any = None) -> tuple:
-    """view(2, 3), view((2, 3)), view(torch.Size) and view(size=(2, 3)) all mean the same."""
+def sizes(given: tuple, by_name: Sizes = None) -> tuple[int, ...]:
+    """view(2, 3), view((2, 3)), view(torch.Sizes) and view(size=(2, 3)) all mean the same."""
     given = given if by_name is None else (by_name,)
     if len(given) == 1 and isinstance(given[0], (tuple, list)):
         given = tuple(given[0])
@@ -155,7 +159,7 @@ def sizes(given: tuple, by_name: Any = None) -> tuple:
         raise TypeError(f"[size] sizes must be integers, got {given!r:.60}") from error
 
 
-class ReturnType(tuple):
+class ReturnType(tuple[Tensor, ...]):
     """Several results with names, e.g. `.values` and `.indices`; prints as PyTorch's."""
 
     name: str
@@ -171,6 +175,6 @@ class ReturnType(tuple):
         return f"torch.return_types.{self.name}(\n{rows})"
 
     @staticmethod
-    def of(name: str, **fields: Any) -> ReturnType:
+    def of(name: str, **fields: Tensor) -> ReturnType:
         kind = type(name, (ReturnType,), {"name": name, "fields": tuple(fields)})
         return kind(fields.values())

@@ -10,7 +10,7 @@ from ..arrays import library
 from ..core.tensor import Tensor
 from ..ops import elementwise as ops
 from ..ops.shape import copy_to
-from .common import named
+from .common import Device, Dtype
 
 TO_OPTIONS = {"dtype", "device", "copy", "non_blocking", "memory_format"}
 
@@ -31,16 +31,16 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if device is not None and arrays.library_on(device) is not library(out.array):
         out = copy_to(out, device=device)
     if kwargs.get("copy") and out is input:
-        return named(ops.clone(input), "ToCopyBackward0")
+        return ops.astype(input, dtype=input.array.dtype)
     return out
 
 
-def cast(input: Tensor, dtype: Any) -> Tensor:
+def cast(input: Tensor, dtype: Dtype) -> Tensor:
     """The values in another dtype; the tensor itself where it has that dtype already."""
     kind = arrays.as_dtype(dtype)
     if input.array.dtype == kind.np:
         return input
-    return named(ops.astype(input, dtype=kind.np), "ToCopyBackward0")
+    return ops.astype(input, dtype=kind.np)
 
 
 def to_float32(input: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def to_cpu(input: Tensor) -> Tensor:
     return to(input, "cpu")
 
 
-def to_cuda(input: Tensor, device: Any = None) -> Tensor:
+def to_cuda(input: Tensor, device: Device = None) -> Tensor:
     return to(input, "cuda" if device is None else device)
 
 
@@ -98,7 +98,7 @@ OLD_NAMES = {
 }  # fmt: skip
 
 
-def type_of(input: Tensor, dtype: Any = None) -> Any:
+def type_of(input: Tensor, dtype: Dtype = None) -> Any:
     """The old name of the type, or a cast."""
     if dtype is not None:
         return cast(input, dtype)

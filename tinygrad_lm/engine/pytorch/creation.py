@@ -4,24 +4,23 @@ are in `random.py`."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
 
 from .. import arrays
-from ..arrays import as_dtype, get_default_dtype, library_on
+from ..arrays import Array, as_dtype, get_default_dtype, library, library_on
 from ..core.tensor import Tensor, wrap
-from .common import as_tensor as _as_tensor
-from .common import raw, sizes, to_array
+from .common import Device, Dtype, Sizes, raw, sizes, to_array, to_tensor
 
 
-def finish(array: Any, device: Any, requires_grad: bool = False) -> Tensor:
+def finish(array: Array, device: Device, requires_grad: bool = False) -> Tensor:
     """A Tensor of an array, on a device (None: the default one)."""
-    made = wrap(arrays.to_device(array, device))
-    return made.requires_grad_() if requires_grad else made
+    return _ready(arrays.to_device(array, device), requires_grad)
 
 
-def shape_of(name: str, given: tuple, size: Any = None) -> tuple:
+def shape_of(name: str, given: tuple, size: Sizes = None) -> tuple[int, ...]:
     """The shape from f(2, 3), f((2, 3)) or f(size=(2, 3))."""
     shape = sizes(given if size is None else (size,))
     if min(shape, default=0) < 0:
@@ -29,13 +28,13 @@ def shape_of(name: str, given: tuple, size: Any = None) -> tuple:
     return shape
 
 
-def kind_of(dtype: Any) -> Any:
+def kind_of(dtype: Dtype) -> numpy.dtype:
     """NumPy's dtype for one of ours, None meaning the default."""
     return (get_default_dtype() if dtype is None else as_dtype(dtype)).np
 
 
 def tensor(
-    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    data: Any, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """A new tensor with a copy of the data: numbers, nested lists, arrays, tensors."""
     kind = None if dtype is None else as_dtype(dtype)
@@ -47,10 +46,10 @@ def tensor(
     return finish(array, device, requires_grad)
 
 
-def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+def as_tensor(data: Any, *, dtype: Dtype = None, device: Device = None) -> Tensor:
     """A tensor that shares memory with the data where it can."""
     if isinstance(data, (Tensor, numpy.ndarray)):
-        return _as_tensor(data).to(dtype=dtype, device=device)
+        return to_tensor(data).to(dtype=dtype, device=device)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -62,45 +61,85 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
     return wrap(numpy.asarray(array))
 
 
-def _constant(name: str, doc: str) -> tuple[Any, Any]:
-    def make(
-        *shape: Any,
-        size: Any = None,
-        dtype: Any = None,
-        device: Any = None,
-        requires_grad: bool = False,
-    ) -> Tensor:
-        shape = shape_of(name, shape, size)
-        made = wrap(getattr(library_on(device), name)(shape, kind_of(dtype)))
-        return made.requires_grad_() if requires_grad else made
-
-    def like(
-        input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-    ) -> Tensor:
-        if not isinstance(input, Tensor):
-            raise TypeError(f"[{name}_like] input must be a Tensor, got {type(input).__name__}")
-        array = input.array if device is None else arrays.to_device(input.array, device)
-        kind = (input.dtype if dtype is None else as_dtype(dtype)).np
-        made = wrap(getattr(arrays.library(array), f"{name}_like")(array, kind))
-        return made.requires_grad_() if requires_grad else made
-
-    make.__name__, make.__doc__ = name, doc
-    like.__name__ = f"{name}_like"
-    like.__doc__ = f"{doc[:-1]}, like input in shape, layout, dtype and device."
-    return make, like
+def zeros(
+    *shape: Any,
+    size: Sizes = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Zeros."""
+    made = library_on(device).zeros(shape_of("zeros", shape, size), kind_of(dtype))
+    return _ready(made, requires_grad)
 
 
-zeros, zeros_like = _constant("zeros", "Zeros.")
-ones, ones_like = _constant("ones", "Ones.")
-empty, empty_like = _constant("empty", "Uninitialised memory.")
+def zeros_like(
+    input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros, like input in shape, layout, dtype and device."""
+    array, kind = _pattern("zeros_like", input, dtype, device)
+    return _ready(library(array).zeros_like(array, kind), requires_grad)
+
+
+def ones(
+    *shape: Any,
+    size: Sizes = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones."""
+    made = library_on(device).ones(shape_of("ones", shape, size), kind_of(dtype))
+    return _ready(made, requires_grad)
+
+
+def ones_like(
+    input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones, like input in shape, layout, dtype and device."""
+    array, kind = _pattern("ones_like", input, dtype, device)
+    return _ready(library(array).ones_like(array, kind), requires_grad)
+
+
+def empty(
+    *shape: Any,
+    size: Sizes = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uninitialised memory."""
+    made = library_on(device).empty(shape_of("empty", shape, size), kind_of(dtype))
+    return _ready(made, requires_grad)
+
+
+def empty_like(
+    input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
+    """Uninitialised memory, like input in shape, layout, dtype and device."""
+    array, kind = _pattern("empty_like", input, dtype, device)
+    return _ready(library(array).empty_like(array, kind), requires_grad)
+
+
+def _ready(array: Array, requires_grad: bool) -> Tensor:
+    made = wrap(array)
+    return made.requires_grad_() if requires_grad else made
+
+
+def _pattern(name: str, input: Tensor, dtype: Dtype, device: Device) -> tuple[Array, numpy.dtype]:
+    """What a new tensor like input is made like: an array on the device, and the dtype."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"[{name}] input must be a Tensor, got {type(input).__name__}")
+    array = input.array if device is None else arrays.to_device(input.array, device)
+    return array, (input.dtype if dtype is None else as_dtype(dtype)).np
 
 
 def full(
-    size: Any,
-    fill_value: Any,
+    size: Sequence[int],
+    fill_value: Tensor | float,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: Dtype = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """One value everywhere; its Python type decides the dtype."""
@@ -113,10 +152,10 @@ def full(
 
 def full_like(
     input: Tensor,
-    fill_value: Any,
+    fill_value: Tensor | float,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: Dtype = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """One value everywhere, like input in shape, layout, dtype and device."""
@@ -128,8 +167,8 @@ def eye(
     n: int,
     m: int | None = None,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: Dtype = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Ones on the diagonal of (n, n) or (n, m)."""
@@ -140,11 +179,11 @@ def eye(
 
 def arange(
     *bounds: Any,
-    start: Any = None,
-    end: Any = None,
-    step: Any = None,
-    dtype: Any = None,
-    device: Any = None,
+    start: float | None = None,
+    end: float | None = None,
+    step: float | None = None,
+    dtype: Dtype = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """arange(end), arange(start, end) or arange(start, end, step): start, start + step, ... below
@@ -172,8 +211,8 @@ def linspace(
     end: float,
     steps: int,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: Dtype = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """`steps` evenly spaced values from start to end, both included."""
@@ -204,7 +243,7 @@ def new_ones(input: Tensor, *size: Any, **how: Any) -> Tensor:
     return ones(*size, **_like(input, how))
 
 
-def new_full(input: Tensor, size: Any, fill_value: Any, **how: Any) -> Tensor:
+def new_full(input: Tensor, size: Sequence[int], fill_value: Tensor | float, **how: Any) -> Tensor:
     return full(size, fill_value, **_like(input, how))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import library, library_on
+from ..arrays import Array, library, library_on
 from ..core.tensor import Tensor, wrap
 from ..inplace import set_item
 from ..ops import index as ops
@@ -16,7 +16,8 @@ from ..ops.elementwise import clone
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from . import keys
-from .common import as_tensor, axis_of, named, raw
+from .common import Operand, axis_of, raw, to_tensor
+from .names import named, one_op
 from .shapes import broadcast_tensors
 
 
@@ -46,7 +47,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     if apart is not None:
         return setitem(getitem(input, apart[0]), apart[1], value)
     if not isinstance(value, (Tensor, int, float)):
-        value = as_tensor(value, input)
+        value = to_tensor(value, input)
     if isinstance(value, Tensor) and type(value.array) is not type(input.array):
         if value.array.ndim:
             raise RuntimeError(
@@ -63,8 +64,8 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     set_item(input, key, value, keys.name_of_write(input, key))
 
 
-def _indices(index: Any, name: str) -> Any:
-    index = raw(as_tensor(index))
+def _indices(given: Operand, name: str) -> Array:
+    index = raw(to_tensor(given))
     if index.dtype.kind not in "iu":
         raise RuntimeError(
             f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
@@ -72,28 +73,35 @@ def _indices(index: Any, name: str) -> Any:
     return index
 
 
-def gather(input: Tensor, dim: int, index: Any) -> Tensor:
+def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
     axis, index = axis_of(input, dim, "gather"), _indices(index, "gather")
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
-def take_along_dim(input: Tensor, indices: Any, dim: int | None = None) -> Tensor:
+def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> Tensor:
     """`gather` whose indices broadcast; the flattened tensor without dim."""
     indices = _indices(indices, "take_along_dim")
     if dim is None:
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
-    return named(take_along_axis(input, indices=indices, axis=axis), "GatherBackward0")
+    return take_along_axis(input, indices=indices, axis=axis)
 
 
-def scatter_add(input: Tensor, dim: int, index: Any, src: Tensor) -> Tensor:
+def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
     axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add")
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 
-def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any = None) -> Tensor:
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Operand,
+    src: Operand | None = None,
+    *,
+    value: Operand | None = None,
+) -> Tensor:
     """input with src (or one value) written at index along dim."""
     axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter")
     ops.check_bounds(index, input.array.shape[axis], "scatter")
@@ -105,22 +113,26 @@ def scatter(input: Tensor, dim: int, index: Any, src: Any = None, *, value: Any 
     return named(out, "ScatterBackward0" if isinstance(source, Tensor) else "ScatterBackward1")
 
 
-def index_add(input: Tensor, dim: int, index: Any, source: Tensor, *, alpha: float = 1) -> Tensor:
+@one_op
+def index_add(
+    input: Tensor, dim: int, index: Operand, source: Tensor, *, alpha: float = 1
+) -> Tensor:
     """input plus the slices of source added at index along dim; those that repeat add up."""
     axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
     ops.check_bounds(index, input.array.shape[axis], "index_add")
     along = [-1 if i == axis else 1 for i in range(input.ndim)]
     spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
     source = source if alpha == 1 else source * alpha
-    return named(ops.scatter_add(input, source, indices=spread, axis=axis), "IndexAddBackward0")
+    return ops.scatter_add(input, source, indices=spread, axis=axis)
 
 
-def index_select(input: Tensor, dim: int, index: Any) -> Tensor:
+def index_select(input: Tensor, dim: int, index: Operand) -> Tensor:
     """Whole slices of input along dim."""
     axis, index = axis_of(input, dim, "index_select"), _indices(index, "index_select").reshape(-1)
-    return named(ops.take(input, indices=index, axis=axis), "IndexSelectBackward0")
+    return ops.take(input, indices=index, axis=axis)
 
 
+@one_op
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one row."""
     if mask.dtype is not arrays.bool_:
@@ -128,7 +140,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
             f"[masked_select] mask must be boolean, got {mask.dtype}; compare first?"
         )
     input, mask = broadcast_tensors(input, mask)
-    return named(getitem(input, mask), "MaskedSelectBackward0")
+    return getitem(input, mask)
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
@@ -152,9 +164,4 @@ def from_dlpack(source: Any) -> Tensor:
     if not hasattr(source, "__dlpack_device__"):
         raise TypeError(f"[from_dlpack] needs an array with DLPack, got {type(source).__name__}")
     lib = library_on("cpu" if source.__dlpack_device__()[0] == 1 else "cuda")
-    return as_tensor(lib.from_dlpack(source))
-
-
-def copy(input: Tensor) -> Tensor:
-    """The same values in memory of its own; gradients pass through."""
-    return clone(input)
+    return to_tensor(lib.from_dlpack(source))

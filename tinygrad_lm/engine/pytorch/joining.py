@@ -10,7 +10,8 @@ from typing import Any
 from .. import arrays
 from ..core.tensor import Tensor
 from ..ops import shape as ops
-from .common import axes_of, axis_of, named, numpy_names, sizes
+from .common import Sizes, axes_of, axis_of, numpy_names, sizes
+from .names import named, one_op
 from .shapes import flatten
 
 
@@ -25,7 +26,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if any(x.array.ndim == 0 for x in kept):
         raise RuntimeError("[cat] 0-d tensors cannot be joined along an axis they lack; use stack")
     axis = axis_of(kept[0], dim, "cat")
-    return named(ops.concatenate(*kept, axis=axis), "CatBackward0")
+    return ops.concatenate(*kept, axis=axis)
 
 
 @numpy_names
@@ -59,6 +60,7 @@ def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     return tensors
 
 
+@one_op
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` positions of dim from `start` on, as a view."""
     axis = axis_of(input, dim, "narrow")
@@ -68,7 +70,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
         raise RuntimeError(
             f"[narrow] start and length must stay within {size}, got {start} and {length}"
         )
-    return named(input[(slice(None),) * axis + (slice(start, start + length),)], "SliceBackward0")
+    return input[(slice(None),) * axis + (slice(start, start + length),)]
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
@@ -91,8 +93,10 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
         if builtins.sum(pieces) != total:
             raise RuntimeError(f"[split] sizes must add up to {total}, got {pieces}")
     ends = [builtins.sum(pieces[: i + 1]) for i in range(len(pieces))]
+    lead = (slice(None),) * axis
     return tuple(
-        named(narrow(input, axis, end - n, n), name) for n, end in zip(pieces, ends, strict=True)
+        named(input[(*lead, slice(end - n, end))], name)
+        for n, end in zip(pieces, ends, strict=True)
     )
 
 
@@ -104,21 +108,20 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, max(-(-size // chunks), 1), dim)
 
 
+@one_op
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along dim, without that axis."""
     axis = axis_of(input, dim, "unbind")
     lead = (slice(None),) * axis
-    return tuple(
-        named(input[(*lead, i)], "UnbindBackward0") for i in range(input.array.shape[axis])
-    )
+    return tuple(input[(*lead, i)] for i in range(input.array.shape[axis]))
 
 
-def repeat(input: Tensor, *given: Any, repeats: Any = None) -> Tensor:
+def repeat(input: Tensor, *given: Any, repeats: Sizes = None) -> Tensor:
     """The whole tensor repeated along each axis."""
     counts = sizes(given, repeats)
     if len(counts) < input.ndim:
         raise RuntimeError(f"[repeat] needs a count for each of {input.ndim} dims, got {counts}")
-    return named(ops.tile(input, counts=counts), "RepeatBackward0")
+    return ops.tile(input, counts=counts)
 
 
 def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
@@ -126,7 +129,7 @@ def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Te
     if dim is None:
         input, dim = flatten(input), 0
     axis = axis_of(input, dim, "repeat_interleave")
-    return named(ops.repeat(input, count=int(repeats), axis=axis), "ViewBackward0")
+    return ops.repeat(input, count=int(repeats), axis=axis)
 
 
 def tile(input: Tensor, *repeats: Any) -> Tensor:
@@ -135,11 +138,11 @@ def tile(input: Tensor, *repeats: Any) -> Tensor:
     return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
 
 
-def flip(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
+def flip(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
     return ops.flip(input, axis=axes_of(input, sizes(given, dims), "flip"))
 
 
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: Tensor, shifts: int | Sequence[int], dims: Sizes = None) -> Tensor:
     """Elements shifted along dims, those pushed out coming back in (flattened without dims)."""
     shift = shifts if isinstance(shifts, int) else tuple(shifts)
     if isinstance(shift, tuple) and len(shift) > 1 and len(shift) != len(sizes((dims or (),))):

@@ -1,5 +1,5 @@
-"""What stands between the brackets of x[...]: PyTorch's reading of a key, in terms NumPy and CuPy
-understand, and the names PyTorch prints for the result. It reads and writes nothing itself."""
+"""The key in x[key]: PyTorch's reading of it as a key for NumPy and CuPy, and the names PyTorch
+prints for the result. Reading and writing are in `indexing.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import arrays
 from ..arrays import LIBRARIES, library
 from ..core.tensor import Tensor
 from ..ops.index import check_bounds, is_basic
-from .common import as_tensor
+from .common import to_tensor
 
 
 def parse(x: Tensor, key: Any) -> tuple:
@@ -47,7 +47,7 @@ def _part(x: Tensor, k: Any) -> Any:
     if isinstance(k, Tensor):
         k = k.array
     elif isinstance(k, (list, range, tuple)):
-        k = library(x.array).asarray(numpy.asarray(as_tensor(list(k)).array))
+        k = library(x.array).asarray(numpy.asarray(to_tensor(list(k)).array))
         k = k if k.size else k.astype("int64")
     elif isinstance(k, (int, numpy.integer)):
         return int(k)

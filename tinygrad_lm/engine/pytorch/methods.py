@@ -1,5 +1,5 @@
 """The table of a Tensor's methods: PyTorch's name = the function that does it. `bind` puts them on
-Tensor; type checkers and editors read the class body. Nothing is computed here."""
+Tensor, and type checkers and editors read the body of the class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from ..core.tensor import Tensor
-from ..inplace import IN_PLACE_UFUNCS, in_place, look_into, regain_history
+from ..inplace import look_into, regain_history
 from ..ops import elementwise as e
 from . import (
     arithmetic,
@@ -24,68 +24,13 @@ from . import (
     storage,
 )
 from . import tensor_extras as extras
-
-# ---------------------------------------------------------------- operators
-
-USUAL = (Tensor, float, int)
-
-
-def _fits(other: Any) -> bool:
-    return not isinstance(other, (str, list, tuple, dict, type(None), type))
-
-
-def operators(op: Any) -> tuple[Any, Any]:
-    """x + other and other + x. `operator` tells the form in C what they do."""
-
-    def forward(self: Tensor, other: Any) -> Any:
-        return op(self, other) if isinstance(other, USUAL) or _fits(other) else NotImplemented
-
-    def reflected(self: Tensor, other: Any) -> Any:
-        return op(other, self) if isinstance(other, USUAL) or _fits(other) else NotImplemented
-
-    forward.operator, reflected.operator = (op, False), (op, True)  # type: ignore[attr-defined]
-    return forward, reflected
-
-
-def comparison(op: Any) -> Any:
-    return operators(op)[0]
-
-
-def written(op: Any) -> Any:
-    """x += other."""
-
-    def method(self: Tensor, other: Any) -> Tensor:
-        return in_place(self, op, other)
-
-    if op.__name__ in IN_PLACE_UFUNCS:
-        method.operator = (IN_PLACE_UFUNCS[op.__name__], False)  # type: ignore[attr-defined]
-    return method
-
-
-def writer(op: Any) -> Any:
-    """x.exp_() is x = exp(x) in x's own memory, and likewise for the rest."""
-
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return in_place(self, op, *args, **kwargs)
-
-    return method
-
-
-def scaled_writer(op: Any) -> Any:
-    def method(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
-        return in_place(self, op, other if alpha == 1 else other * alpha)
-
-    return method
-
-
-# ---------------------------------------------------------------- the table
+from .operators import add_, attribute, comparison, forward, reflected, sub_, writer, written
 
 
 class Methods:
-    """What stands here is a method of Tensor."""
+    """What is listed here is a method of Tensor."""
 
     # one operand
-
     neg = e.neg
     abs = e.abs
     exp = e.exp
@@ -112,7 +57,6 @@ class Methods:
     logical_not = e.logical_not
 
     # two operands
-
     mul = e.mul
     maximum = e.maximum
     minimum = e.minimum
@@ -131,7 +75,6 @@ class Methods:
     bitwise_not = e.bitwise_not
 
     # in PyTorch's spelling
-
     add = arithmetic.add
     sub = arithmetic.sub
     div = arithmetic.div
@@ -156,7 +99,6 @@ class Methods:
     equal = arithmetic.equal
 
     # along axes
-
     sum = reductions.sum
     mean = reductions.mean
     prod = reductions.prod
@@ -178,7 +120,6 @@ class Methods:
     log_softmax = reductions.log_softmax
 
     # in order
-
     argsort = ordering.argsort
     sort = ordering.sort
     topk = ordering.topk
@@ -189,7 +130,6 @@ class Methods:
     histogram = ordering.histogram
 
     # other shapes
-
     reshape = shapes.reshape
     flatten = shapes.flatten
     unflatten = shapes.unflatten
@@ -207,7 +147,6 @@ class Methods:
     trace = shapes.trace
 
     # joining, cutting, repeating
-
     repeat_interleave = joining.repeat_interleave
     tile = joining.tile
     narrow = joining.narrow
@@ -219,7 +158,6 @@ class Methods:
     roll = joining.roll
 
     # by position
-
     gather = indexing.gather
     take_along_dim = indexing.take_along_dim
     scatter = indexing.scatter
@@ -229,7 +167,6 @@ class Methods:
     masked_select = indexing.masked_select
 
     # products
-
     matmul = products.matmul
     dot = products.dot
     mm = products.mm
@@ -239,7 +176,6 @@ class Methods:
     addmm = products.addmm
 
     # other names for the same
-
     multiply = mul
     divide = div
     true_divide = div
@@ -257,7 +193,6 @@ class Methods:
     ravel = flatten
 
     # in place
-
     neg_ = writer(neg)
     abs_ = writer(abs)
     exp_ = writer(exp)
@@ -294,8 +229,8 @@ class Methods:
     mul_ = writer(e.mul)
     div_ = writer(e.div)
     fill_ = writer(arithmetic.fill)
-    add_ = scaled_writer(e.add)
-    sub_ = scaled_writer(e.sub)
+    add_ = add_  # these two with alpha=
+    sub_ = sub_
     copy_ = extras.copy_
     zero_ = writer(arithmetic.zero)
     uniform_ = random.uniform_
@@ -305,7 +240,6 @@ class Methods:
     random_ = random.random_
 
     # methods only
-
     where = arithmetic.where_of
     view = shapes.view
     view_as = shapes.view_as
@@ -314,7 +248,7 @@ class Methods:
     expand_as = shapes.expand_as
     contiguous = shapes.contiguous
     repeat = joining.repeat
-    clone = indexing.copy
+    clone = e.clone
     to = conversions.to
     type = conversions.type_of
     type_as = conversions.type_as
@@ -337,21 +271,22 @@ class Methods:
     new_tensor = creation.new_tensor
     multinomial = random.multinomial
     bernoulli = random.bernoulli
-    T = property(shapes.T)
-    mT = property(shapes.mT)
+    T = attribute(shapes.T)
+    mT = attribute(shapes.mT)
 
     # what it is
+    def __init__(self, *data: Any):  # a `def`, because type checkers take no other form of it
+        extras.initialize(self, *data)  # type: ignore[arg-type]
 
-    __init__ = extras.initialize
-    shape = property(extras.shape)
-    dtype = property(extras.dtype)
-    device = property(extras.device)
-    ndim = property(extras.ndim)
-    is_cuda = property(extras.is_cuda)
-    is_leaf = property(extras.is_leaf)
-    grad_fn = property(extras.grad_fn)
-    grad = property(attrgetter("_grad"), extras.set_grad)
-    data = property(Tensor.detach, extras.set_data)
+    shape = attribute(extras.shape)
+    dtype = attribute(extras.dtype)
+    device = attribute(extras.device)
+    ndim = attribute(extras.ndim)
+    is_cuda = attribute(extras.is_cuda)
+    is_leaf = attribute(extras.is_leaf)
+    grad_fn = attribute(extras.grad_fn)
+    grad: Tensor | None = attribute(attrgetter("_grad"), extras.set_grad)
+    data = attribute(Tensor.detach, extras.set_data)
     size = extras.size
     dim = extras.dim
     numel = extras.numel
@@ -371,18 +306,30 @@ class Methods:
     refresh = regain_history
 
     # Python's operators; x @= y makes a new tensor, as in PyTorch
+    __add__ = forward(e.add)
+    __sub__ = forward(e.sub)
+    __mul__ = forward(e.mul)
+    __truediv__ = forward(e.div)
+    __pow__ = forward(arithmetic.pow)
+    __mod__ = forward(arithmetic.remainder)
+    __floordiv__ = forward(arithmetic.floor_divide)
+    __matmul__ = forward(products.matmul)
+    __and__ = forward(e.bitwise_and)
+    __or__ = forward(e.bitwise_or)
+    __xor__ = forward(e.bitwise_xor)
 
-    __add__, __radd__ = operators(e.add)
-    __sub__, __rsub__ = operators(e.sub)[0], operators(arithmetic.rsub)[0]
-    __mul__, __rmul__ = operators(e.mul)
-    __truediv__, __rtruediv__ = operators(e.div)[0], operators(arithmetic.rdiv)[0]
-    __pow__, __rpow__ = operators(arithmetic.pow)[0], operators(arithmetic.rpow)[0]
-    __mod__, __rmod__ = operators(arithmetic.remainder)
-    __floordiv__, __rfloordiv__ = operators(arithmetic.floor_divide)
-    __matmul__, __rmatmul__ = operators(products.matmul)
-    __and__, __rand__ = operators(e.bitwise_and)
-    __or__, __ror__ = operators(e.bitwise_or)
-    __xor__, __rxor__ = operators(e.bitwise_xor)
+    __radd__ = reflected(e.add)
+    __rsub__ = forward(arithmetic.rsub)
+    __rmul__ = reflected(e.mul)
+    __rtruediv__ = forward(arithmetic.rdiv)
+    __rpow__ = forward(arithmetic.rpow)
+    __rmod__ = reflected(arithmetic.remainder)
+    __rfloordiv__ = reflected(arithmetic.floor_divide)
+    __rmatmul__ = reflected(products.matmul)
+    __rand__ = reflected(e.bitwise_and)
+    __ror__ = reflected(e.bitwise_or)
+    __rxor__ = reflected(e.bitwise_xor)
+
     __iadd__ = written(e.add)
     __isub__ = written(e.sub)
     __imul__ = written(e.mul)
@@ -393,8 +340,8 @@ class Methods:
     __iand__ = written(e.bitwise_and)
     __ior__ = written(e.bitwise_or)
     __ixor__ = written(e.bitwise_xor)
-    __eq__ = comparison(e.eq)
-    __ne__ = comparison(e.ne)
+    __eq__ = comparison(e.eq)  # type: ignore[assignment]
+    __ne__ = comparison(e.ne)  # type: ignore[assignment]
     __lt__ = comparison(e.lt)
     __le__ = comparison(e.le)
     __gt__ = comparison(e.gt)
@@ -408,7 +355,6 @@ class Methods:
     __setitem__ = indexing.setitem
 
     # Python's and NumPy's protocols
-
     __array_ufunc__ = None  # so that array + Tensor asks the Tensor
     __array_priority__ = 1000
     __array__ = protocols.array
@@ -430,9 +376,16 @@ class Methods:
     numpy = protocols.numpy_array
 
 
+OF_EVERY_CLASS = {
+    "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__",
+    "__static_attributes__",
+}  # fmt: skip
+
+
 def bind(methods: type) -> None:
+    """Put what the class body lists on Tensor."""
     for name, method in vars(methods).items():
-        if name not in ("__module__", "__dict__", "__weakref__", "__doc__"):
+        if name not in OF_EVERY_CLASS:
             setattr(Tensor, name, method)
 
 

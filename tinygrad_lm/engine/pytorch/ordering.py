@@ -8,7 +8,8 @@ from typing import Any
 from ..arrays import library
 from ..core.tensor import Tensor, wrap
 from ..ops import reduce as ops
-from .common import ReturnType, axis_of, check_some, named, numpy_names, raw
+from .common import ReturnType, axis_of, check_some, numpy_names, raw
+from .names import named, one_op
 from .shapes import squeeze
 
 
@@ -16,15 +17,19 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return ops.argsort(input, axis=axis_of(input, dim, "argsort"), descending=descending)
 
 
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+@one_op
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ReturnType:
     """(values, indices) in order; equal elements keep theirs."""
     indices = argsort(input, dim, descending)
     axis = axis_of(input, dim, "sort")
     values = ops.take_along_axis(input, indices=indices.array, axis=axis)
-    return ReturnType.of("sort", values=named(values, "SortBackward0"), indices=indices)
+    return ReturnType.of("sort", values=values, indices=indices)
 
 
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+@one_op
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> ReturnType:
     """(values, indices) of the k largest (smallest) along dim."""
     axis = axis_of(input, dim, "topk")
     if not 0 <= k <= input.array.shape[axis]:
@@ -34,7 +39,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     order = argsort(input, dim, descending=largest).array
     indices = order[(*(slice(None),) * axis, slice(0, k))].copy()
     values = ops.take_along_axis(input, indices=indices, axis=axis)
-    return ReturnType.of("topk", values=named(values, "TopkBackward0"), indices=wrap(indices))
+    return ReturnType.of("topk", values=values, indices=wrap(indices))
 
 
 @numpy_names
@@ -90,7 +95,12 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 
 def histogram(
-    input: Tensor, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
+    input: Tensor,
+    bins: int | Tensor = 100,
+    *,
+    range: tuple[float, float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
 ) -> ReturnType:
     """(hist, bin_edges): counts, sums of weights, or densities of all elements, as floats."""
     if not input.is_floating_point():

@@ -1,7 +1,7 @@
 """The text of a tensor, character for character as PyTorch prints it.
 
-It sees a NumPy array and a few words about it (dtype, device, gradient) and returns a string; it
-knows no Tensor. `set_printoptions` changes the precision, the line width and the summary.
+`format_tensor` takes a NumPy array and a few words about it (dtype, device, gradient).
+`set_printoptions` changes the precision, the line width and the summary.
 """
 
 from __future__ import annotations

@@ -1,26 +1,25 @@
-"""Products of vectors and matrices in PyTorch's spelling, and the fused layer functions' doors.
-Ranks are sorted out here, products are made in `ops/linear.py`."""
+"""Products of vectors and matrices in PyTorch's spelling. Ranks are told apart here, the product
+itself is in `ops/linear.py`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from .. import arrays
 from ..core.tensor import Tensor
 from ..ops import linear as ops
 from ..ops.elementwise import mul
 from ..ops.reduce import sum as sum_op
-from .common import as_tensor, named
+from .common import Operand, to_tensor
+from .names import named, one_op
 from .shapes import diagonal, squeeze, unsqueeze
 
 
-def matmul(input: Any, other: Any) -> Tensor:
+def matmul(input: Operand, other: Operand) -> Tensor:
     """input @ other in all ranks: dot, matrix-vector, matrix-matrix, broadcast batches of them."""
     if not isinstance(input, Tensor) or not isinstance(other, Tensor):
-        input, other = as_tensor(input), as_tensor(other)
+        input, other = to_tensor(input), to_tensor(other)
     n, m = input.array.ndim, other.array.ndim
     if n == 2 and m == 2:
-        return named(ops.matmul(input, other), "MmBackward0")
+        return ops.matmul(input, other)
     if n == 0 or m == 0:
         raise RuntimeError("[matmul] both operands must have at least one dim, got a 0-d tensor")
     if n == 1 and m == 1:
@@ -34,6 +33,7 @@ def matmul(input: Any, other: Any) -> Tensor:
     return named(ops.matmul(input, other), f"{'Clone' if n == 2 else 'UnsafeView'}Backward0")
 
 
+@one_op
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Sum of products of two vectors."""
     if input.ndim != 1 or tensor.ndim != 1 or input.shape != tensor.shape:
@@ -41,25 +41,34 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
             f"[dot] needs two vectors of one size, got {tuple(input.shape)} and "
             f"{tuple(tensor.shape)}"
         )
-    return named(sum_op(mul(input, tensor)), "DotBackward0")
+    return sum_op(mul(input, tensor))
 
 
-def _ranked(name: str, first: int, second: int, doc: str) -> Any:
-    def function(input: Tensor, mat2: Tensor) -> Tensor:
-        if input.ndim != first or mat2.ndim != second:
-            raise RuntimeError(
-                f"[{name}] needs {first}-d and {second}-d tensors, got {tuple(input.shape)} and "
-                f"{tuple(mat2.shape)}; matmul takes all ranks"
-            )
-        return named(matmul(input, mat2), f"{name.title()}Backward0")
-
-    function.__name__, function.__doc__ = name, doc
-    return function
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Matrix times matrix."""
+    _check_ranks("mm", input, mat2, 2, 2)
+    return ops.matmul(input, mat2)
 
 
-mm = _ranked("mm", 2, 2, "Matrix times matrix.")
-mv = _ranked("mv", 2, 1, "Matrix times vector.")
-bmm = _ranked("bmm", 3, 3, "Matrix times matrix, for each of a batch.")
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """Matrix times vector."""
+    _check_ranks("mv", input, vec, 2, 1)
+    return matmul(input, vec)
+
+
+@one_op
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Matrix times matrix, for each of a batch."""
+    _check_ranks("bmm", input, mat2, 3, 3)
+    return ops.matmul(input, mat2)
+
+
+def _check_ranks(name: str, input: Tensor, other: Tensor, first: int, second: int) -> None:
+    if input.ndim != first or other.ndim != second:
+        raise RuntimeError(
+            f"[{name}] needs {first}-d and {second}-d tensors, got {tuple(input.shape)} and "
+            f"{tuple(other.shape)}; matmul takes all ranks"
+        )
 
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
@@ -71,16 +80,17 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return mul(unsqueeze(input, 1), vec2)
 
 
+@one_op
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """beta input + alpha mat1 @ mat2."""
     product = mm(mat1, mat2)
     product = product if alpha == 1 else product * alpha
-    return named(product + (input if beta == 1 else input * beta), "AddmmBackward0")
+    return product + (input if beta == 1 else input * beta)
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str, *operands: Tensor) -> Tensor:
     """Einstein summation, e.g. einsum("bij,bjk->bik", x, y); without -> the output letters are
     those that appear once, in alphabetical order; "..." stands for leading axes."""
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):

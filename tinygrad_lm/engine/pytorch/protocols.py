@@ -1,5 +1,5 @@
 """What Python and NumPy ask of a Tensor: numbers, lists, truth, iteration, arrays, copies, pickles
-and print. As functions of one; `methods.py` binds them under Python's names."""
+and print. They are functions of a Tensor; `methods.py` lists them under Python's names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .. import arrays
 from ..arrays import to_numpy
 from ..core.tensor import Tensor, wrap
 from . import printing
+from .common import Operand
 from .names import grad_fn_name
 
 
@@ -95,7 +96,7 @@ def as_index(self: Tensor) -> int:
     return int(self.item())
 
 
-def contains(self: Tensor, value: Any) -> bool:
+def contains(self: Tensor, value: Operand) -> bool:
     if not (isinstance(value, (int, float, np.generic)) or hasattr(value, "array")):
         raise RuntimeError(f"[in] needs a number or a Tensor, got {type(value).__name__}")
     return bool((self == value).any())
@@ -106,7 +107,7 @@ def formatted(self: Tensor, spec: str) -> str:
 
 
 def text(self: Tensor) -> str:
-    name = self.grad_fn and grad_fn_name(self.grad_fn.name)
+    name = None if self.grad_fn is None else grad_fn_name(self.grad_fn.name)
     return printing.format_tensor(
         to_numpy(self.array),
         dtype=self.dtype.name,

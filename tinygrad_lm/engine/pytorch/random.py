@@ -1,4 +1,4 @@
-"""Tensors drawn by chance, with PyTorch's signatures. The numbers come from a `Generator`; on the
+"""Random tensors, with PyTorch's signatures. The numbers come from a `Generator`; on the
 CPU its stream is PyTorch's, draw for draw, and so is the order in which it fills memory."""
 
 from __future__ import annotations
@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy
+
 from .. import arrays
-from ..arrays import as_dtype
+from ..arrays import Array, as_dtype
 from ..core.tensor import Tensor, wrap
 from ..random.generator import Generator, default_generator
-from .common import as_tensor
+from .common import Device, Dtype, Sizes, to_tensor
 from .creation import empty_like, finish, kind_of, shape_of
 
 
-def _generator(generator: Any) -> Generator:
+def _generator(generator: Generator | None) -> Generator:
     if generator is None:
         return default_generator
     if not isinstance(generator, Generator):
@@ -22,7 +24,7 @@ def _generator(generator: Any) -> Generator:
     return generator
 
 
-def _floating(name: str, dtype: Any) -> Any:
+def _floating(name: str, dtype: Dtype) -> numpy.dtype:
     """NumPy's dtype for a floating-point one of ours."""
     kind = kind_of(dtype)
     if kind.kind in "biu":
@@ -30,48 +32,66 @@ def _floating(name: str, dtype: Any) -> Any:
     return kind
 
 
-def _drawing(name: str, method: str, doc: str) -> tuple[Any, Any]:
-    def draw(
-        *shape: Any,
-        size: Any = None,
-        generator: Any = None,
-        dtype: Any = None,
-        device: Any = None,
-        requires_grad: bool = False,
-    ) -> Tensor:
-        fill = getattr(_generator(generator), method)
-        array = fill(shape_of(name, shape, size), dtype=_floating(name, dtype))
-        return finish(array, device, requires_grad)
-
-    def like(
-        input: Tensor,
-        *,
-        generator: Any = None,
-        dtype: Any = None,
-        device: Any = None,
-        requires_grad: bool = False,
-    ) -> Tensor:
-        made = empty_like(input, dtype=dtype, device=device)
-        made = getattr(made, f"{method}_")(generator=generator)
-        return made.requires_grad_() if requires_grad else made
-
-    draw.__name__, draw.__doc__ = name, doc
-    like.__name__, like.__doc__ = f"{name}_like", f"{doc[:-1]}, like input in shape and layout."
-    return draw, like
+def rand(
+    *shape: Any,
+    size: Sizes = None,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform on [0, 1)."""
+    source, wanted = _generator(generator), shape_of("rand", shape, size)
+    return finish(source.uniform(wanted, dtype=_floating("rand", dtype)), device, requires_grad)
 
 
-rand, rand_like = _drawing("rand", "uniform", "Uniform on [0, 1).")
-randn, randn_like = _drawing("randn", "normal", "Standard normal.")
+def rand_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform on [0, 1), like input in shape and layout."""
+    made = uniform_(empty_like(input, dtype=dtype, device=device), generator=generator)
+    return made.requires_grad_() if requires_grad else made
+
+
+def randn(
+    *shape: Any,
+    size: Sizes = None,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Standard normal."""
+    source, wanted = _generator(generator), shape_of("randn", shape, size)
+    return finish(source.normal(wanted, dtype=_floating("randn", dtype)), device, requires_grad)
+
+
+def randn_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Standard normal, like input in shape and layout."""
+    made = normal_(empty_like(input, dtype=dtype, device=device), generator=generator)
+    return made.requires_grad_() if requires_grad else made
 
 
 def randint(
     *bounds: Any,
     low: int = 0,
-    high: Any = None,
-    size: Any = None,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
+    high: int | None = None,
+    size: Sizes = None,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Integers from low (0 where left out) to high - 1: randint(high, size) or
@@ -93,28 +113,40 @@ def randint(
     return finish(array, device, requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: Any = None, *, generator: Any = None) -> Tensor:
+def randint_like(
+    input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
     """Integers from low (0 where left out) to high - 1, like input in shape and dtype."""
     low, high = (0, low) if high is None else (low, high)
     return empty_like(input).random_(low, high, generator=generator)
 
 
-def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Dtype = None, device: Device = None
+) -> Tensor:
     """0 ... n - 1 in random order."""
     array = _generator(generator).permutation(int(n))
     return finish(array if dtype is None else array.astype(as_dtype(dtype).np), device)
 
 
-def normal(mean: Any, std: Any, size: Any = None, *, generator: Any = None) -> Tensor:
+def normal(
+    mean: Tensor | float,
+    std: Tensor | float,
+    size: Sizes = None,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
     """Normal with a mean and a standard deviation: numbers with a size, or tensors."""
     if isinstance(std, (int, float)) and std < 0:
         raise RuntimeError(f"[normal] std must not be negative, got {std}")
     if size is None:
-        size = (as_tensor(mean) + as_tensor(std)).shape
+        size = (to_tensor(mean) + to_tensor(std)).shape
     return randn(size, generator=generator) * std + mean
 
 
-def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
+def bernoulli(
+    input: Tensor, p: Tensor | float | None = None, *, generator: Generator | None = None
+) -> Tensor:
     """1 with the probability given by each element (with p: by p), else 0."""
     if p is not None:
         return empty_like(input).bernoulli_(p, generator=generator)
@@ -123,7 +155,11 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
 
 
 def multinomial(
-    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+    input: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
     (num_samples,) or (N, num_samples)."""
@@ -135,7 +171,7 @@ def multinomial(
 # ---------------------------------------------------------------- in place, bound to Tensor
 
 
-def _filled(input: Tensor, name: str, draw: Callable[[tuple], Any]) -> Tensor:
+def _filled(input: Tensor, name: str, draw: Callable[[tuple], Array]) -> Tensor:
     """Write draw(shape) into input in the order of its memory: widest stride first."""
     strides = input.array.strides
     order = sorted(range(input.ndim), key=lambda axis: -abs(strides[axis]))
@@ -143,20 +179,27 @@ def _filled(input: Tensor, name: str, draw: Callable[[tuple], Any]) -> Tensor:
     back = sorted(range(input.ndim), key=order.__getitem__)
     input.copy_(wrap(arrays.to_device(array.transpose(back), input.device)))
     if input.node is not None and input.base is None:
-        input.node.name = f"{name}Backward0"
+        input.node.name = name
     return input
 
 
 def uniform_(
-    input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **named: Any
+    input: Tensor,
+    from_: float = 0.0,
+    to: float = 1.0,
+    *,
+    generator: Generator | None = None,
+    **named: Any,
 ) -> Tensor:
     """Uniform on [from, to)."""
     low, kind = named.get("from", from_), _floating("uniform_", input.dtype)
     source = _generator(generator)
-    return _filled(input, "Uniform", lambda shape: source.uniform(shape, low, to, dtype=kind))
+    return _filled(input, "uniform", lambda shape: source.uniform(shape, low, to, dtype=kind))
 
 
-def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+def normal_(
+    input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
     """Normal with a mean and a standard deviation."""
     source, kind, dense = (
         _generator(generator),
@@ -164,23 +207,28 @@ def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: An
         input.is_contiguous(),
     )
 
-    def draw(shape: tuple) -> Any:
+    def draw(shape: tuple) -> Array:
         return source.normal(shape, mean, std, dtype=kind, contiguous=dense)
 
-    return _filled(input, "Normal", draw)
+    return _filled(input, "normal", draw)
 
 
-def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+def bernoulli_(
+    input: Tensor, p: Tensor | float = 0.5, *, generator: Generator | None = None
+) -> Tensor:
     """1 with probability p (a number, or a tensor of them), else 0."""
     if isinstance(p, Tensor):
         return input.copy_(bernoulli(p, generator=generator))
-    return _filled(input, "Bernoulli", lambda shape: _generator(generator).bernoulli(p, shape))
+    source, share = _generator(generator), float(p)
+    return _filled(input, "bernoulli", lambda shape: source.bernoulli(share, shape))
 
 
-def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+def exponential_(
+    input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
     """Exponential with mean 1 / lambd."""
     source, kind = _generator(generator), input.array.dtype
-    return _filled(input, "Exponential", lambda shape: source.exponential(shape, lambd, dtype=kind))
+    return _filled(input, "exponential", lambda shape: source.exponential(shape, lambd, dtype=kind))
 
 
 # How many integers, from 0 on, each dtype holds exactly.
@@ -189,12 +237,12 @@ WHOLE |= {"int64": 2**63, "int32": 2**31, "uint8": 2**8, "bool": 2}
 
 
 def random_(
-    input: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None
+    input: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None
 ) -> Tensor:
     """Integers from low to high - 1; without bounds, all that the dtype holds from 0 on."""
     if high is None:
         low, high = 0, low or WHOLE[input.dtype.name]
-    return _filled(input, "Random", lambda shape: _generator(generator).integers(low, high, shape))
+    return _filled(input, "random", lambda shape: _generator(generator).integers(low, high, shape))
 
 
 def get_rng_state() -> Tensor:

@@ -9,21 +9,22 @@ from typing import Any
 from ..core.tensor import Tensor
 from ..ops import elementwise, fused
 from ..ops import reduce as ops
-from .common import ReturnType, axes_of, axis_of, check_some, named, numpy_names
+from .common import Dims, Dtype, ReturnType, axes_of, axis_of, check_some, numpy_names
 from .conversions import cast
+from .names import named, one_op
 from .shapes import squeeze
 
 
-def _reduced(op: Any, input: Tensor, dim: Any, keepdim: bool, **settings: Any) -> Tensor:
+def _along(op: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     axes = axes_of(input, dim, op.name)
-    out = op(input, axis=axes, keepdims=keepdim, **settings)
+    out = op(input, axis=axes, keepdims=keepdim)
     return out if axes is None else named(out, f"{op.name.title()}Backward1")
 
 
 @numpy_names
-def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
     """Sum over dim (all by default); booleans and integers are summed as int64."""
-    return _reduced(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
+    return _along(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
 
 
 def _check_floating(input: Tensor, name: str, kind: type = RuntimeError) -> None:
@@ -32,21 +33,21 @@ def _check_floating(input: Tensor, name: str, kind: type = RuntimeError) -> None
 
 
 @numpy_names
-def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
     input = input if dtype is None else cast(input, dtype)
     _check_floating(input, "mean")
-    return _reduced(ops.mean, input, dim, keepdim)
+    return _along(ops.mean, input, dim, keepdim)
 
 
 @numpy_names
-def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    return _reduced(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
+def prod(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
+    return _along(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
 
 
 @numpy_names
 def var(
     input: Tensor,
-    dim: Any = None,
+    dim: Dims = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
@@ -62,29 +63,32 @@ def var(
     return ops.var(input, axis=axes, keepdims=keepdim, correction=correction)
 
 
+@one_op
 @numpy_names
 def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The root of `var`, with the same arguments."""
-    return named(elementwise.sqrt(var(input, *args, **kwargs)), "StdBackward0")
+    return elementwise.sqrt(var(input, *args, **kwargs))
 
 
+@one_op
 def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """(variance, mean), with the arguments of `var`."""
-    spread = named(var(input, *args, **kwargs), "VarMeanBackward0")
+    spread = var(input, *args, **kwargs)
     dim = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
     kept = spread.ndim == input.ndim
     average = mean(input, None if isinstance(dim, bool) else dim, keepdim=kept)
-    return spread, named(average, "VarMeanBackward0")
+    return spread, average
 
 
+@one_op
 def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """(standard deviation, mean), with the arguments of `var`."""
     spread, average = var_mean(input, *args, **kwargs)
-    return named(elementwise.sqrt(spread), "StdMeanBackward0"), named(average, "StdMeanBackward0")
+    return elementwise.sqrt(spread), average
 
 
 @numpy_names
-def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
+def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """(sum of |x|^p)^(1/p); float("inf") is the largest |x|, 0 counts what is not 0, "fro" is 2."""
     _check_floating(input, "norm")
     if p != "fro" and not isinstance(p, (int, float)):
@@ -94,12 +98,11 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> T
         return sum(cast(elementwise.ne(input, 0), input.dtype), dim, keepdim)
     if ord == -math.inf:
         return amin(elementwise.abs(input), dim, keepdim)
-    out = ops.norm(input, ord=ord, axis=axes_of(input, dim, "norm"), keepdims=keepdim)
-    return named(out, "LinalgVectorNormBackward0")
+    return ops.norm(input, ord=ord, axis=axes_of(input, dim, "norm"), keepdims=keepdim)
 
 
 @numpy_names
-def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log of the sum of e^x along dim; of nothing, -inf."""
     if not input.array.size:  # no maximum to take out
         return elementwise.log(sum(elementwise.exp(input), dim, keepdim))
@@ -107,51 +110,53 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 @numpy_names
-def amax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The maximum; elements that tie share the gradient evenly."""
     return ops.amax(input, axis=axes_of(input, dim, "amax"), keepdims=keepdim)
 
 
 @numpy_names
-def amin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return ops.amin(input, axis=axes_of(input, dim, "amin"), keepdims=keepdim)
 
 
-def _best(name: str, whole: Any, pair: Any, position: Any) -> Any:
-    @numpy_names
-    def function(input: Tensor, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
-        dim = dim if other is None else other
-        if dim is None:
-            check_some(input, name)
-            return named(whole(input), f"{name.title()}Backward1")
-        if isinstance(dim, Tensor):
-            return pair(input, dim)
-        axis = axis_of(input, dim, name)
-        if not input.ndim:
-            return ReturnType.of(name, values=whole(input), indices=position(input))
-        check_some(input, name, axis)
-        indices = position(input, axis=axis, keepdims=True)
-        values = ops.take_along_axis(input, indices=indices.array, axis=axis)
-        values = named(values, f"{name.title()}Backward0")
-        if not keepdim:
-            values, indices = squeeze(values, axis), squeeze(indices, axis)
-            values = named(values, f"{name.title()}Backward0")
-        return ReturnType.of(name, values=values, indices=indices)
-
-    function.__name__ = name
-    function.__doc__ = (
-        f"The {name}imum of all; with dim, (values, indices) along it; "
-        f"with another tensor, the elementwise {name}imum."
-    )
-    return function
-
-
-max = _best("max", ops.amax, elementwise.maximum, ops.argmax)
-min = _best("min", ops.amin, elementwise.minimum, ops.argmin)
+@numpy_names
+def max(input: Tensor, dim: Any = None, keepdim: bool = False, other: Tensor | None = None) -> Any:
+    """The maximum of all; with dim, (values, indices) along it; with another tensor, the
+    elementwise maximum."""
+    dim = dim if other is None else other
+    return _extreme("max", ops.amax, elementwise.maximum, ops.argmax, input, dim, keepdim)
 
 
 @numpy_names
-def argmax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def min(input: Tensor, dim: Any = None, keepdim: bool = False, other: Tensor | None = None) -> Any:
+    """The minimum of all; with dim, (values, indices) along it; with another tensor, the
+    elementwise minimum."""
+    dim = dim if other is None else other
+    return _extreme("min", ops.amin, elementwise.minimum, ops.argmin, input, dim, keepdim)
+
+
+def _extreme(
+    name: str, whole: Any, pair: Any, position: Any, input: Tensor, dim: Any, keepdim: bool
+) -> Any:
+    if dim is None:
+        check_some(input, name)
+        return named(whole(input), f"{name.title()}Backward1")
+    if isinstance(dim, Tensor):
+        return pair(input, dim)
+    axis = axis_of(input, dim, name)
+    if not input.ndim:
+        return ReturnType.of(name, values=whole(input), indices=position(input))
+    check_some(input, name, axis)
+    indices = position(input, axis=axis, keepdims=True)
+    values = ops.take_along_axis(input, indices=indices.array, axis=axis)
+    if not keepdim:
+        values, indices = squeeze(values, axis), squeeze(indices, axis)
+    return ReturnType.of(name, values=named(values, f"{name.title()}Backward0"), indices=indices)
+
+
+@numpy_names
+def argmax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The position of the (first) maximum."""
     axes = axes_of(input, dim, "argmax")
     check_some(input, "argmax", axes)
@@ -159,13 +164,13 @@ def argmax(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 
 @numpy_names
-def argmin(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def argmin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     axes = axes_of(input, dim, "argmin")
     check_some(input, "argmin", axes)
     return ops.argmin(input, axis=axes, keepdims=keepdim)
 
 
-def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+def cumsum(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
     """Running sum along dim."""
     input = input if dtype is None else cast(input, dtype)
     axis = axis_of(input, dim, "cumsum")
@@ -173,38 +178,42 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 
 @numpy_names
-def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return ops.any(input, axis=axes_of(input, dim, "any"), keepdims=keepdim)
 
 
 @numpy_names
-def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return ops.all(input, axis=axes_of(input, dim, "all"), keepdims=keepdim)
 
 
 @numpy_names
-def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements are not zero."""
     return sum(elementwise.ne(input, 0), dim)
 
 
-def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """e^x over its sum along dim."""
-    input = input if dtype is None else cast(input, dtype)
-    axis = _last(input, dim, "softmax")
-    out = fused.softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
-    return named(out, "SoftmaxBackward0")
+def softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tensor:
+    """e^x over its sum along dim; a row that is all -inf gives NaN."""
+    input, axis = _input_and_axis(input, dim, dtype, "softmax")
+    if not input.array.size:
+        return named(elementwise.clone(input), "softmax")
+    return fused.softmax(input, axis=axis)
 
 
-def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tensor:
     """x minus the log of the sum of e^x along dim."""
+    input, axis = _input_and_axis(input, dim, dtype, "log_softmax")
+    if not input.array.size:
+        return named(elementwise.clone(input), "log_softmax")
+    return fused.log_softmax(input, axis=axis)
+
+
+def _input_and_axis(input: Tensor, dim: int | None, dtype: Dtype, name: str) -> tuple[Tensor, int]:
+    """The input, cast if that is asked for, and the axis; the last one as -1."""
+    if dim is None:
+        raise RuntimeError(f"[{name}] dim must be given, got None; dim=-1 is the last axis")
     input = input if dtype is None else cast(input, dtype)
-    axis = _last(input, dim, "log_softmax")
-    out = fused.log_softmax(input, axis=axis) if input.array.size else elementwise.clone(input)
-    return named(out, "LogSoftmaxBackward0")
-
-
-def _last(input: Tensor, dim: int | None, name: str) -> int:
     _check_floating(input, name, NotImplementedError)
-    axis = axis_of(input, -1 if dim is None else dim, name)
-    return -1 if axis == input.ndim - 1 else axis
+    axis = axis_of(input, dim, name)
+    return input, -1 if axis == input.ndim - 1 else axis

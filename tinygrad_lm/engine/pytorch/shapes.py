@@ -12,10 +12,11 @@ from .. import arrays
 from ..arrays import library
 from ..core.tensor import Tensor
 from ..ops import shape as ops
-from .common import axes_of, axis_of, named, sizes
+from .common import Dims, Sizes, axes_of, axis_of, sizes
+from .names import named, one_op
 
 
-def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
+def _inferred(x: Tensor, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """The shape with one -1 worked out."""
     total, known = x.array.size, 1
     for n in shape:
@@ -30,7 +31,7 @@ def _inferred(x: Tensor, shape: tuple, name: str) -> tuple:
     return shape
 
 
-def _reshaped(op: Any, input: Tensor, shape: tuple) -> Tensor:
+def _reshaped(op: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The array library works out a -1; what it refuses is explained here."""
     if not input.array.size or min(shape, default=0) < -1:
         shape = _inferred(input, shape, op.name)
@@ -41,7 +42,7 @@ def _reshaped(op: Any, input: Tensor, shape: tuple) -> Tensor:
         raise
 
 
-def view(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
+def view(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
     """The same memory in another shape; an error where that needs a copy. -1 is worked out."""
     if len(shape) == 1 and isinstance(shape[0], arrays.dtype):
         raise RuntimeError(
@@ -50,13 +51,13 @@ def view(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
     return _reshaped(ops.view, input, sizes(shape, size))
 
 
-def reshape(input: Tensor, *given: Any, shape: Any = None) -> Tensor:
+def reshape(input: Tensor, *given: Any, shape: Sizes = None) -> Tensor:
     """`view` where that is possible, else a copy."""
     out = _reshaped(ops.reshape, input, sizes(given, shape))
-    return named(out, "UnsafeViewBackward0" if out.base is None else "ViewBackward0")
+    return out if out.base is not None else named(out, "UnsafeViewBackward0")
 
 
-def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One axis as several; -1 is worked out."""
     axis, shape = axis_of(input, dim, "unflatten"), input.array.shape
     sizes = _inferred(input, (*shape[:axis], *sizes, *shape[axis + 1 :]), "unflatten")
@@ -82,26 +83,27 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     first, second = axis_of(input, dim0, "transpose"), axis_of(input, dim1, "transpose")
     if not input.ndim:
         return view(input, ())
-    return named(ops.swapaxes(input, first=first, second=second), "TransposeBackward0")
+    return ops.swapaxes(input, first=first, second=second)
 
 
-def permute(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
+def permute(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
     """All axes in a new order."""
     order = sizes(given, dims)
     axes = axes_of(input, order, "permute") or ()
     if len(axes) != input.ndim:
         raise RuntimeError(f"[permute] needs each of {input.ndim} dims once, got {order}")
-    return named(ops.transpose(input, axes=axes), "PermuteBackward0")
+    return ops.transpose(input, axes=axes)
 
 
+@one_op
 def t(input: Tensor) -> Tensor:
     if input.ndim > 2:
         raise RuntimeError(f"[t] needs at most 2 dims, got {input.ndim}; use transpose or permute")
-    return named(ops.transpose(input, axes=tuple(range(input.ndim))[::-1]), "TBackward0")
+    return ops.transpose(input, axes=tuple(range(input.ndim))[::-1])
 
 
 def T(input: Tensor) -> Tensor:
-    return named(ops.transpose(input, axes=tuple(range(input.ndim))[::-1]), "PermuteBackward0")
+    return ops.transpose(input, axes=tuple(range(input.ndim))[::-1])
 
 
 def mT(input: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ def movedim(input: Tensor, source: int, destination: int) -> Tensor:
     return permute(input, axes)
 
 
-def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without the axes of size 1 (all, or those of dim)."""
     shape = input.array.shape
     axes = range(len(shape)) if dim is None else axes_of(input, dim, "squeeze")
@@ -125,14 +127,15 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     return named(ops.reshape(input, shape=kept), f"SqueezeBackward{form}")
 
 
+@one_op
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new axis of size 1 at dim."""
     axis = axis_of(input, dim, "unsqueeze", extra=1)
     shape = input.array.shape
-    return named(ops.reshape(input, shape=(*shape[:axis], 1, *shape[axis:])), "UnsqueezeBackward0")
+    return ops.reshape(input, shape=(*shape[:axis], 1, *shape[axis:]))
 
 
-def expand(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
+def expand(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
     """Axes of size 1 stretched without copying; -1 keeps an axis."""
     wanted = sizes(shape, size)
     lead = len(wanted) - input.ndim
@@ -143,7 +146,7 @@ def expand(input: Tensor, *shape: Any, size: Any = None) -> Tensor:
     wanted = wanted[:lead] + tuple(
         n if m == -1 else m for n, m in zip(input.array.shape, wanted[lead:], strict=True)
     )
-    return named(ops.broadcast_to(input, shape=wanted), "ExpandBackward0")
+    return ops.broadcast_to(input, shape=wanted)
 
 
 broadcast_to = expand
@@ -151,9 +154,7 @@ broadcast_to = expand
 
 def contiguous(input: Tensor) -> Tensor:
     """The tensor itself where it is row-major, else a row-major copy."""
-    return (
-        input if input.array.flags.c_contiguous else named(ops.contiguous(input), "CloneBackward0")
-    )
+    return input if input.array.flags.c_contiguous else ops.contiguous(input)
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
@@ -164,7 +165,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise RuntimeError(f"[pad] needs pairs for at most {input.ndim} dims, got {tuple(pad)}")
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][::-1]
     widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs
-    return named(ops.pad(input, widths=widths, value=value or 0.0), "ConstantPadNdBackward0")
+    return ops.pad(input, widths=widths, value=value or 0.0)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -208,11 +209,12 @@ def _matrix(input: Tensor, name: str) -> Tensor:
     return input
 
 
+@one_op
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix."""
     if input.ndim != 2:
         raise RuntimeError(f"[trace] needs a matrix, got shape {tuple(input.array.shape)}")
-    return named(diagonal(input).sum(), "TraceBackward0")
+    return diagonal(input).sum()
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

@@ -2,9 +2,9 @@
 share, in the order in which it lies there. It is a copy: writing through it is not offered."""
 
 import warnings
-from typing import Any
 
 from ..arrays import owner_of, to_numpy
+from ..core.tensor import Tensor
 
 
 class TypedStorage(tuple):
@@ -15,7 +15,7 @@ class TypedStorage(tuple):
     def size(self) -> int:
         return len(self)
 
-    def tolist(self) -> list[Any]:
+    def tolist(self) -> list:
         return list(self)
 
     def __repr__(self) -> str:
@@ -23,7 +23,7 @@ class TypedStorage(tuple):
         return f" {numbers}\n[torch.storage.TypedStorage({self.kind}) of size {len(self)}]"
 
 
-def typed_storage(tensor: Any) -> TypedStorage:
+def typed_storage(tensor: Tensor) -> TypedStorage:
     """All numbers in this tensor's memory. Deprecated in PyTorch, but typed in lectures."""
     told = "[storage] is deprecated in PyTorch; try stride(), storage_offset() and data_ptr()"
     warnings.warn(told, UserWarning, stacklevel=2)

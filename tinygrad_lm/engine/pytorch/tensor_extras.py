@@ -1,12 +1,12 @@
 """What PyTorch's Tensor has beside the graph: the constructor, sizes and strides, `grad` and
-`data`, hooks. As functions of one; `methods.py` binds them."""
+`data`, hooks. They are functions of a Tensor, listed in `methods.py`."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, overload
 
 import numpy
 
@@ -15,9 +15,10 @@ from ..arrays import device_of, dtype_of, owner_of, to_numpy
 from ..core.graph import Node
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
+from .common import Operand
 
 
-class Size(tuple):
+class Size(tuple[int, ...]):
     """A shape; prints as PyTorch prints it."""
 
     def __repr__(self) -> str:
@@ -71,7 +72,15 @@ def is_cuda(self: Tensor) -> bool:
     return self.device.type == "cuda"
 
 
-def size(self: Tensor, dim: int | None = None) -> Any:
+@overload
+def size(self: Tensor) -> Size: ...
+
+
+@overload
+def size(self: Tensor, dim: int) -> int: ...
+
+
+def size(self: Tensor, dim: int | None = None) -> Size | int:
     return self.shape if dim is None else self.array.shape[dim]
 
 
@@ -91,7 +100,15 @@ def is_floating_point(self: Tensor) -> bool:
     return self.dtype.is_floating_point
 
 
-def stride(self: Tensor, dim: int | None = None) -> Any:
+@overload
+def stride(self: Tensor) -> tuple[int, ...]: ...
+
+
+@overload
+def stride(self: Tensor, dim: int) -> int: ...
+
+
+def stride(self: Tensor, dim: int | None = None) -> tuple[int, ...] | int:
     """Steps in elements, one per axis; where a size is 1, what PyTorch would say."""
     found: list[int] = []
     for n, step in zip(self.array.shape[::-1], self.array.strides[::-1], strict=True):
@@ -192,7 +209,7 @@ def retain_grad(self: Tensor) -> None:
     register_hook(self, keep)
 
 
-def copy_(self: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
+def copy_(self: Tensor, source: Operand, non_blocking: bool = False) -> Tensor:
     """Overwrite with the values of source (broadcast, cast)."""
     self[...] = source
     return self
@@ -207,10 +224,10 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-def result_type(*inputs: Any) -> arrays.dtype:
+def result_type(*inputs: Operand) -> arrays.dtype:
     """The dtype in which these would meet."""
     return arrays.result_type(*(x.array if isinstance(x, Tensor) else x for x in inputs))
 
 
-def _address(array: Any) -> int:
+def _address(array: Any) -> int:  # NumPy's or CuPy's
     return array.ctypes.data if type(array) is numpy.ndarray else array.data.ptr

@@ -1,5 +1,5 @@
 """What layers compute, as functions that take the parameters as arguments: PyTorch's names and
-signatures over the engine's ops. Drawing for dropout and checking of ids happen here."""
+signatures over the engine's ops. Dropout's random masks are drawn here, and ids are checked."""
 
 from ...engine.pytorch.indexing import one_hot
 from ...engine.pytorch.shapes import pad

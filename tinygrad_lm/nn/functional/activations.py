@@ -1,15 +1,19 @@
-"""Activation functions, element by element, and the two that share out a whole axis. They know
-no module."""
+"""Activation functions. Where PyTorch's function is an op's own, as `tanh` and `sigmoid`, it is
+imported as it is."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from ...engine.core.tensor import Tensor
 from ...engine.inplace import in_place
 from ...engine.ops import elementwise, fused
-from ...engine.pytorch import reductions
-from ...engine.pytorch.common import named
+from ...engine.ops.elementwise import sigmoid, tanh
+from ...engine.pytorch.names import one_op
+from ...engine.pytorch.reductions import log_softmax, softmax
+
+__all__ = [
+    "elu", "gelu", "leaky_relu", "log_softmax", "logsigmoid", "relu", "sigmoid", "silu", "softmax",
+    "softplus", "tanh",
+]  # fmt: skip
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -17,24 +21,16 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return in_place(input, elementwise.relu) if inplace else elementwise.relu(input)
 
 
-def tanh(input: Tensor) -> Tensor:
-    return elementwise.tanh(input)
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    return elementwise.sigmoid(input)
-
-
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x), exact ("none") or by its "tanh" form (Hendrycks and Gimpel, arXiv 1606.08415)."""
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"[gelu] approximate must be 'none' or 'tanh', got {approximate!r}")
-    return named(fused.gelu(input, approximate=approximate), "GeluBackward0")
+    return fused.gelu(input, approximate=approximate)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x)."""
-    return in_place(input, silu) if inplace else named(fused.silu(input), "SiluBackward0")
+    return in_place(input, silu) if inplace else fused.silu(input)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -48,28 +44,13 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return elementwise.softplus(input, beta=beta, threshold=threshold)
 
 
+@one_op
 def logsigmoid(input: Tensor) -> Tensor:
-    return named(-softplus(-input, threshold=40.0), "LogSigmoidBackward0")
+    return -softplus(-input, threshold=40.0)
 
 
+@one_op
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x above 0, alpha (e^x - 1) below (Clevert et al., 2015, arXiv 1511.07289)."""
     out = elementwise.relu(input) + alpha * elementwise.clamp(input, max=0.0).expm1()
-    return named(out, "EluBackward0")
-
-
-def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """e^x over its sum along dim; a row that is all -inf gives NaN."""
-    out = reductions.softmax(input, _dim(input, dim, "softmax"), dtype=dtype)
-    return named(out, "SoftmaxBackward0")
-
-
-def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    out = reductions.log_softmax(input, _dim(input, dim, "log_softmax"), dtype=dtype)
-    return named(out, "LogSoftmaxBackward0")
-
-
-def _dim(input: Tensor, dim: int | None, name: str) -> int:
-    if dim is None:
-        raise RuntimeError(f"[{name}] dim must be given, got None; dim=-1 is the last axis")
-    return dim
+    return out

@@ -1,23 +1,22 @@
-"""The one check of ids from outside: token ids and class targets. NumPy would read a negative one
-from the end and CuPy wraps whatever it gets, so neither may see one."""
+"""The one check of token ids and class targets. NumPy would read a negative id from the end, and
+CuPy wraps around whatever it gets, so neither may see a wrong one."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...engine.arrays import Array
 from ...engine.core.tensor import Tensor
 
 UNSIGNED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
 
 
-def checked_ids(name: str, ids: Tensor, like: Tensor, size: int) -> Any:
+def checked_ids(name: str, ids: Tensor, like: Tensor, size: int) -> Array:
     """The array of `ids`, which are in 0 ... size - 1."""
     array = whole_ids(name, ids, like)
     check_range(name, array, size)
     return array
 
 
-def whole_ids(name: str, ids: Tensor, like: Tensor) -> Any:
+def whole_ids(name: str, ids: Tensor, like: Tensor) -> Array:
     """The array of `ids`: integers on the device of `like`."""
     array = ids.array
     if array.dtype.kind not in "iu":
@@ -29,7 +28,7 @@ def whole_ids(name: str, ids: Tensor, like: Tensor) -> Any:
     return array
 
 
-def check_range(name: str, array: Any, size: int, ignore: int | None = None) -> None:
+def check_range(name: str, array: Array, size: int, ignore: int | None = None) -> None:
     """An IndexError that names the first id that is not in 0 ... size - 1 nor equal to `ignore`."""
     # as unsigned numbers the negative ones are the largest: one maximum tells all
     if array.size and int(array.view(UNSIGNED[array.itemsize]).max()) >= size:
@@ -40,4 +39,4 @@ def check_range(name: str, array: Any, size: int, ignore: int | None = None) -> 
             raise IndexError(
                 f"[{name}] ids must be in 0 ... {size - 1}, got {int(array[wrong].reshape(-1)[0])} "
                 "(out of range)"
-            ) from None  # what an op below said of the same ids
+            ) from None  # hide the engine's own message about the same ids

@@ -4,14 +4,13 @@ parameters: those come in as arguments."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy
 
-from ...engine.arrays import library, mark_written
+from ...engine.arrays import Array, library, mark_written
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
-from ...engine.pytorch.common import named
+from ...engine.pytorch.names import named
 from ...engine.pytorch.reductions import norm
 from ...engine.random import generator
 from .ids import checked_ids
@@ -50,7 +49,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     if padding_idx is not None and out.node is not None:
         padding = ids == padding_idx % rows
         out = elementwise.where(out.detach(), out, condition=padding[..., None])
-    return named(out, "EmbeddingBackward0")
+        out = named(out, "embedding")
+    return out
 
 
 def layer_norm(
@@ -63,8 +63,7 @@ def layer_norm(
     """Mean 0 and variance 1 over the last axes, those of normalized_shape, then scale and shift
     (Ba et al., 2016, arXiv 1607.06450)."""
     axes = _last_axes("layer_norm", input, normalized_shape)
-    out = fused.layer_norm(input, weight, bias, axes=axes, eps=eps)
-    return named(out, "NativeLayerNormBackward0")
+    return fused.layer_norm(input, weight, bias, axes=axes, eps=eps)
 
 
 def rms_norm(
@@ -78,7 +77,7 @@ def rms_norm(
     axes = _last_axes("rms_norm", input, normalized_shape)
     if eps is None:
         eps = float(numpy.finfo(input.array.dtype).eps)
-    return named(fused.rms_norm(input, weight, axes=axes, eps=eps), "MulBackward0")
+    return fused.rms_norm(input, weight, axes=axes, eps=eps)
 
 
 def _last_axes(name: str, input: Tensor, shape: Sequence[int]) -> int:
@@ -111,9 +110,7 @@ def batch_norm(
         raise RuntimeError("[batch_norm] needs running_mean and running_var unless training")
     if not training:
         use = {"mean": running_mean.array, "var": running_var.array}  # type: ignore[union-attr]
-        return named(
-            fused.batch_norm(input, weight, bias, **use, eps=eps), "NativeBatchNormBackward0"
-        )
+        return fused.batch_norm(input, weight, bias, **use, eps=eps)
     x = input.array
     n = x.size // max(x.shape[1], 1)
     if n < 2:
@@ -126,10 +123,10 @@ def batch_norm(
         _approach(running_mean.array, x.mean(over), momentum)
     if running_var is not None:
         _approach(running_var.array, x.var(over, ddof=1), momentum)
-    return named(fused.batch_norm(input, weight, bias, eps=eps), "NativeBatchNormBackward0")
+    return fused.batch_norm(input, weight, bias, eps=eps)
 
 
-def _approach(running: Any, found: Any, momentum: float) -> None:
+def _approach(running: Array, found: Array, momentum: float) -> None:
     running *= 1 - momentum
     running += momentum * found
     mark_written(running)
@@ -140,7 +137,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     return input / elementwise.clamp(norm(input, p, dim, keepdim=True), min=eps)
 
 
-def kept(p: float, like: Any, shape: tuple) -> Any:
+def kept(p: float, like: Array, shape: tuple[int, ...]) -> Array:
     """Booleans of a shape, each True with probability 1 - p: what dropout keeps. Drawn from the
     default generator, onto the device of the array `like`."""
     if p == 1:
@@ -162,7 +159,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     else:  # PyTorch draws in the order of memory
         order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
         keep = kept(p, x, tuple(x.shape[axis] for axis in order)).transpose(numpy.argsort(order))
-    out = named(fused.dropout(input, keep=keep, p=p), "MulBackward0")
+    out = fused.dropout(input, keep=keep, p=p)
     return input.copy_(out) if inplace else out
 
 

@@ -1,4 +1,5 @@
-"""Losses: how far an output is from a target, as one number or one for each element."""
+"""Losses: how far an output is from a target, as one number or one for each element. Shapes, ids
+and options are checked here; most of the mathematics is in `engine/ops/fused.py`."""
 
 from __future__ import annotations
 
@@ -9,11 +10,14 @@ from ...engine.arrays import library
 from ...engine.core.op import primitive
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
-from ...engine.ops.fused import check_reduction, reduced
-from ...engine.pytorch.common import named
+from ...engine.pytorch.names import named, one_op
 from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
 from .ids import check_range, whole_ids
+
+
+def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    return fused.reduced(losses if weight is None else losses * weight, reduction)
 
 
 def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
@@ -48,7 +52,7 @@ def cross_entropy(
     the weights of the targets. label_smoothing e mixes the target with e / V.
     Raises IndexError that names an id outside 0 ... V - 1.
     """
-    check_reduction("cross_entropy", reduction)
+    fused.check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(
             f"[cross_entropy] label_smoothing must be in 0 ... 1, got {label_smoothing}"
@@ -68,12 +72,18 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Minus the log-probability that input, shaped as for `cross_entropy`, gives each target id."""
-    check_reduction("nll_loss", reduction)
+    fused.check_reduction("nll_loss", reduction)
     return _by_ids(fused.nll_loss, input, target, weight, ignore_index, reduction, {})
 
 
 def _by_ids(
-    op: Any, input: Tensor, target: Tensor, weight: Any, ignore: int, reduction: str, rest: dict
+    op: Any,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore: int,
+    reduction: str,
+    rest: dict,
 ) -> Tensor:
     shape, n = input.array.shape, input.array.ndim
     if not n or target.array.shape != shape[: n > 1] + shape[2:]:
@@ -123,16 +133,16 @@ def _soft_cross_entropy(
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(input - target)^2."""
-    check_reduction("mse_loss", reduction)
+    fused.check_reduction("mse_loss", reduction)
     _warn_of_broadcasting("mse_loss", input, target)
-    return named(fused.mse_loss(input, target, reduction=reduction), "MseLossBackward0")
+    return fused.mse_loss(input, target, reduction=reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|input - target|."""
-    check_reduction("l1_loss", reduction)
+    fused.check_reduction("l1_loss", reduction)
     _warn_of_broadcasting("l1_loss", input, target)
-    return reduced(elementwise.abs(input - target), reduction)
+    return fused.reduced(elementwise.abs(input - target), reduction)
 
 
 def _warn_of_broadcasting(name: str, input: Tensor, target: Tensor) -> None:
@@ -155,16 +165,14 @@ def binary_cross_entropy_with_logits(
     """-(p y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s of logits x, targets y in 0 ... 1,
     positive weight p; `weight` multiplies each loss. Nothing overflows."""
     name = "binary_cross_entropy_with_logits"
-    check_reduction(name, reduction)
+    fused.check_reduction(name, reduction)
     _check_sizes(name, input, target)
     if weight is None and pos_weight is None:
-        out = fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
-    else:
-        # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
-        share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
-        losses = (1 - target) * input + share * softplus(-input, threshold=40.0)
-        out = reduced(losses if weight is None else losses * weight, reduction)
-    return named(out, "BinaryCrossEntropyWithLogitsBackward0")
+        return fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
+    # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
+    share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+    losses = (1 - target) * input + share * softplus(-input, threshold=40.0)
+    return named(_weighted(losses, weight, reduction), name)
 
 
 @primitive
@@ -178,11 +186,12 @@ def bernoulli_nll(x, y):
     )
 
 
+@one_op
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
     """-(y log x + (1 - y) log(1 - x)) of probabilities x; each logarithm is at least -100."""
-    check_reduction("binary_cross_entropy", reduction)
+    fused.check_reduction("binary_cross_entropy", reduction)
     _check_sizes("binary_cross_entropy", input, target)
     array = input.array
     if array.size and not bool(((array >= 0) & (array <= 1)).all()):
@@ -190,6 +199,4 @@ def binary_cross_entropy(
             "[binary_cross_entropy] the input must be in 0 ... 1, it is not everywhere; "
             "binary_cross_entropy_with_logits takes logits"
         )
-    losses = bernoulli_nll(input, target)
-    out = reduced(losses if weight is None else losses * weight, reduction)
-    return named(out, "BinaryCrossEntropyBackward0")
+    return _weighted(bernoulli_nll(input, target), weight, reduction)

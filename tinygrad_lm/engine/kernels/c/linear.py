@@ -57,14 +57,21 @@ def linear(x, weight, bias=None):
     outputs = out.shape
     large = bias is not None and x.size * len(weight) >= LARGE
 
-    def pullback(g, wanted):
-        # dx = g weight, dweight = g^T x, dbias = sum(g), found while the product reads a large g
-        dx = dweight = sums = None
-        if wanted[0]:
-            dx = product(g.reshape(outputs), weight).reshape(shape)
-        if wanted[1]:
-            sums = numpy.empty(bias.shape, bias.dtype) if large and wanted[2] else None
-            dweight = product(g.reshape(outputs).T, rows, sums=sums)
-        return dx, dweight, g if sums is None else sums  # the walk sums g up
+    def make(wanted):
+        kept_rows = rows if wanted[1] else None
+        kept_weight = weight if wanted[0] else None
+        summing = bias.shape if large and wanted[1] and wanted[2] else None
 
-    return out.reshape(*shape[:-1], len(weight)), joint(pullback)
+        def pullback(g):
+            # dx = g weight, dweight = g^T x, dbias = sum(g): in the product, if g is large
+            dx = dweight = None
+            sums = None if summing is None else numpy.empty(summing, numpy.float32)
+            if kept_weight is not None:
+                dx = product(g.reshape(outputs), kept_weight).reshape(shape)
+            if kept_rows is not None:
+                dweight = product(g.reshape(outputs).T, kept_rows, sums=sums)
+            return dx, dweight, g if sums is None else sums  # the walk sums g up
+
+        return pullback
+
+    return out.reshape(*shape[:-1], len(weight)), joint(make)

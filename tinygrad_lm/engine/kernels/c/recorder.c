@@ -30,12 +30,12 @@
 #define SLOTS(X) TENSOR_SLOTS(X) OP_SLOTS(X) NODE_SLOTS(X) WRITES_SLOTS(X)
 #define GIVEN(X) \
     X(Tensor) X(Op) X(Node) X(Writes) X(Sparse) X(ndarray) X(LIBRARIES) X(FLOATING) X(WARNINGS) \
-    X(IGNORE) X(mode) X(switches) X(clock) X(writes) X(mark_written) X(as_array) X(fail) X(fit) \
-    X(hooked) X(check_unwritten) X(spent) X(accumulate)
+    X(IGNORE) X(mode) X(switches) X(clock) X(writes) X(mark_written) X(as_array) \
+    X(keep_wanted) X(fail) X(fit) X(hooked) X(check_unwritten) X(spent) X(accumulate)
 /* Names of attributes and keywords. */
 #define NAMES(X) \
     X(__dict__) X(autocast) X(recording) X(create_graph) X(quiet) X(kernels_on) X(other) X(call) \
-    X(compose) X(keep_wanted) X(look_into) X(dtype) X(shape) X(base) X(copy) X(add_to) X(total_of)
+    X(compose) X(look_into) X(dtype) X(shape) X(base) X(copy) X(add_to) X(total_of)
 
 #define DECLARE_GIVEN(name) static PyObject *the_##name;
 #define DECLARE_SLOT(class, name) static Py_ssize_t class##_##name;
@@ -154,10 +154,8 @@ static PyObject *explained(PyObject *op, PyObject *const *arrays, Py_ssize_t n) 
 static PyObject *kept(PyObject *op, PyObject *found, PyObject *parents) {
     Py_ssize_t n = PyTuple_GET_SIZE(parents);
     if (PyFunction_Check(found)) return Py_NewRef(found);
-    if (!PyTuple_CheckExact(found) || PyTuple_GET_SIZE(found) != n) {
-        PyObject *pair[2] = {found, parents};
-        return leave(op, s_keep_wanted, pair, 2, NULL); /* a `joint` one, or an error */
-    }
+    if (!PyTuple_CheckExact(found) || PyTuple_GET_SIZE(found) != n) /* `joint`, or an error */
+        return CALL(the_keep_wanted, OP(op, name), found, parents);
     PyObject *some = PyTuple_New(n);
     for (Py_ssize_t i = 0; some && i < n; i++) {
         int wanted = PyTuple_GET_ITEM(parents, i) != Py_None;

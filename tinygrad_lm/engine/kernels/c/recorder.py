@@ -16,6 +16,7 @@ from ...arrays import (
     dispatch,
     explained,
     fit,
+    keep_wanted,
     mark_written,
     process,
     versions,
@@ -54,6 +55,7 @@ GIVEN: dict[str, Any] = {
     # what they leave to Python
     "mark_written": mark_written,
     "as_array": as_array,
+    "keep_wanted": keep_wanted,
     "fail": _fail,
     "fit": fit,
     "hooked": graph.hooked,
@@ -70,9 +72,10 @@ def install() -> None:
     """Put C in the place of what it stands in for; the last step of loading the engine."""
     made = recorder.start(**GIVEN)
     graph.walk = recorder.walk
-    Tensor.accumulate = made["accumulate"]
-    Tensor.detach = made["detach"]
-    Tensor.data = property(Tensor.detach, Tensor.data.fset)
+    of_tensor: Any = Tensor  # which type checkers would not let be changed
+    of_tensor.accumulate = made["accumulate"]
+    of_tensor.detach = made["detach"]
+    of_tensor.data = property(of_tensor.detach, of_tensor.data.fset)
     for name, method in [*vars(Tensor).items()]:
         does, reflected = getattr(method, "operator", (None, False))
         if isinstance(does, str):  # a ufunc that writes into its first operand
