@@ -124,8 +124,11 @@ class Op:
 
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
         """A fused op by its composition, on Tensors, numbers and None; its last node is the op."""
-        known = [x if x is None or isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
-        given: list[Any] = [wrap(x) if type(x) in LIBRARIES else x for x in known]
+        given: list[Any] = list(inputs)
+        for i, x in enumerate(inputs):
+            if not (x is None or isinstance(x, Tensor)):
+                x = plain(self.name, x)
+                given[i] = wrap(x) if type(x) in LIBRARIES else x
         out = self.function(*given, **settings)
         if out.node is not None and all(out.node is not getattr(x, "node", None) for x in given):
             out.node.name = self.name
