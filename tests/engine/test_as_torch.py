@@ -13,7 +13,7 @@ import pytest
 import tinygrad_lm as tl
 from tinygrad_lm import as_torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # What the public code of the course calls, as `module: names`.
 SURFACE = """

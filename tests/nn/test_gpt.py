@@ -1,6 +1,6 @@
 """The GPT by itself: its size by arithmetic, causality, tying, what decays, what it refuses.
 
-That it computes what PyTorch computes is in `test_parity_gpt.py`; nothing here needs PyTorch.
+That it computes what PyTorch does is in `parity/test_parity_gpt.py`; nothing here needs PyTorch.
 """
 
 import math

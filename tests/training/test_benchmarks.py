@@ -12,7 +12,7 @@ import pytest
 import tinygrad_lm as tl
 from tinygrad_lm.engine.core.op import OPS
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import harness  # noqa: E402

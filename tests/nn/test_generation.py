@@ -1,6 +1,6 @@
 """Drawing text: each option against its definition, on models whose expectations are known.
 
-The drawn ids are compared with PyTorch's in `test_parity_gpt.py`.
+The drawn ids are compared with PyTorch's in `parity/test_parity_gpt.py`.
 """
 
 import itertools

@@ -17,7 +17,7 @@ import pytest
 
 import tinygrad_lm as tl
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 STEPS = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "tinygrad_lm"
 
 # The page: all of the engine's core. An afternoon: the page, the two files of ops to start with,

@@ -1,5 +1,5 @@
 """Batches: every item once and in the promised order, streams that repeat, collating by type, and
-errors that say what to change. PyTorch's own order is in `test_parity_data_loader.py`."""
+errors that say what to change. PyTorch's own order is in `parity/test_parity_data_loader.py`."""
 
 from collections import Counter, namedtuple
 

@@ -1,5 +1,5 @@
 """Scripts in the style of each lecture, run by PyTorch and by `python -m tinygrad_lm.as_torch`:
-they print the same, line by line, numbers to 1e-4. What they teach stands in `course/`."""
+they print the same, line by line, numbers to 1e-4. What they teach stands in `tests/course/`."""
 
 import contextlib
 import io
@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+COURSE = ROOT / "tests" / "course"
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\binf\b|\bnan\b)")
 TOLERANCE = 1e-4
 
@@ -41,17 +42,17 @@ SCRIPTS = [
 def run_with_torch(script, arguments, monkeypatch):
     """In this process, which has PyTorch loaded: that saves its import for every script."""
     monkeypatch.setattr(sys, "argv", [script, *arguments])
-    monkeypatch.syspath_prepend(str(HERE / "course"))
+    monkeypatch.syspath_prepend(str(COURSE))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        runpy.run_path(str(HERE / "course" / script), run_name="__main__")
+        runpy.run_path(str(COURSE / script), run_name="__main__")
     return printed.getvalue()
 
 
 def run_with_ours(script, arguments):
-    command = [sys.executable, "-m", "tinygrad_lm.as_torch", HERE / "course" / script, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    command = [sys.executable, "-m", "tinygrad_lm.as_torch", COURSE / script, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -14,7 +14,7 @@ import pytest
 import tinygrad_lm as tl
 from tinygrad_lm import aliases
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # The modules of version 0.1.0 that are elsewhere now: their path, where they are, their names.
 MOVED = """

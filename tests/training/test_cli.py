@@ -25,7 +25,7 @@ from tinygrad_lm.cli import main, parser
 from tinygrad_lm.saving import checkpoint
 from tinygrad_lm.training import PRESETS, TrainConfig, run, saved_config
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 60
 TINY = (

@@ -450,7 +450,7 @@ def test_a_module_of_other_sources_is_left_alone(monkeypatch):
 def test_the_sources_have_one_name_wherever_it_is_made(tmp_path):
     """`setup.py` and the loader; and it changes with every byte of them."""
     folder = Path(c.__file__).parent
-    setup = (Path(__file__).parents[1] / "setup.py").read_text()
+    setup = (Path(__file__).parents[2] / "setup.py").read_text()
     rule = re.search(r"^version = (.+)$", setup, re.M).group(1)
     names = {"zlib": zlib, "sources": sorted(folder.glob("*.[ch]"))}
     assert eval(rule, names) == c.source_version(folder) == recorder.VERSION
