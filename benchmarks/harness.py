@@ -1,5 +1,5 @@
 """Fair timing of engines: each run in a process of its own, in alternation (A B A B), ratios taken
-pair by pair, hardware, versions and settings recorded. It knows no engine's inside and no work."""
+pair by pair, hardware, versions and settings recorded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "67108864",
 }
-COMPILED = "tinygrad_lm.engine.kernels.c._fast"  # there where the C compiler made it
+COMPILED = "tinygrad_lm.engine.kernels.c._fast"  # present if it was compiled
 CODE = (".py", ".c", ".h")
 REPORTED_STEPS = (1, 10, 100, 1000)  # their losses are kept, beside the last one
 
@@ -162,7 +162,7 @@ def loss_gap(results: dict[str, list], step: str) -> float:
 
 
 def sources() -> str:
-    """A name for the package's code as it stands: figures of other code have another one."""
+    """A name for the package's code as it stands: other code has another name."""
     digest = hashlib.sha256()
     for path in sorted(p for p in (ROOT / "tinygrad_lm").rglob("*") if p.suffix in CODE):
         digest.update(path.read_bytes())

@@ -1,6 +1,6 @@
 """The training steps that are timed, each written once in PyTorch's vocabulary and run with either
 module. A work also says which matrix products it consists of, how much arithmetic and memory
-traffic that is, and how often it is run; what a run took it does not know."""
+traffic that is, and how often it is run."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """All commands and flags; a flag that is not given leaves no trace in the result."""
     top = Parser(prog="tinygrad-lm", description="Train a GPT on text, and let it write.")
-    version = sys.modules[__package__].__version__  # the package stands above this file
+    version = sys.modules[__package__].__version__  # the package imports this file
     top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)

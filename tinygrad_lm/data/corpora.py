@@ -1,6 +1,6 @@
 """Text to train on: two classic corpora downloaded once, one that every Python carries, any file.
 
-The result is one string; making tokens of it is for `text/tokenizers.py`.
+The result is one string; `text/tokenizers.py` makes tokens of it.
 """
 
 from __future__ import annotations

@@ -85,9 +85,9 @@ def dot_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]])
 
 
 def _layers(count: int, arrows: list[tuple[int, int]]) -> tuple[list[list[int]], list]:
-    """Boxes by their distance from the result, each layer ordered by where its users stand; and the
-    arrows, long ones in pieces: by a point (from `count` on) in each layer between, so that no box
-    hides them."""
+    """Boxes by their distance from the result, each layer ordered by the places of its users; and
+    the arrows, long ones in pieces: by a point (from `count` on) in each layer between, so that no
+    box hides them."""
     depth, pieces = [0] * count, []
     for a, b in sorted(arrows, reverse=True):  # users come later, so they are known already
         depth[a] = max(depth[a], depth[b] + 1)

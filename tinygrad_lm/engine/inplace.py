@@ -121,7 +121,7 @@ def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
     base = x.base
     if not (recorded or base.needs_grad):
         return
-    # The pullbacks know the base's layout, not its memory: later writes to it do not concern them.
+    # The pullbacks keep the base's layout, not its memory, so later writes to it do not matter.
     shape, strides, offset, order = x.array.shape, x.array.strides, _offset(x, base), _order(base)
 
     def outside(g: Any) -> Any:

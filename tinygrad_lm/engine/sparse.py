@@ -1,5 +1,5 @@
-"""Gradients that are zero outside a region, as those of a row of a table, of a slice or of a piece
-of a split tensor are, and what several of them add up to.
+"""Gradients that are zero outside a region, such as those of a row of a table, of a slice or of a
+piece of a split tensor, and what several of them add up to.
 """
 
 from __future__ import annotations

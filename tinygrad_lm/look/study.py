@@ -159,7 +159,7 @@ def activation_stats(
     model: nn.Module, loss: Callable[[], Tensor], kinds: tuple[type, ...] = tuple(FLAT)
 ) -> list[LayerStats]:
     """Outputs and output gradients of every layer of the given kinds, in the order of their calls,
-    after one loss() and its backward; saturated is 0 for a kind that FLAT does not know."""
+    after one loss() and its backward; saturated is 0 for a kind that FLAT does not list."""
     outputs: list[tuple[str, nn.Module, Tensor]] = []
 
     def watch(name: str, module: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Multi-head attention with its projections, as a layer. The product of attention itself stands in
+"""Multi-head attention with its projections, as a layer. The product of attention itself is in
 `functional`; here it is written out only where its weights are asked for."""
 
 from __future__ import annotations

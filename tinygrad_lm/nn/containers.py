@@ -1,5 +1,5 @@
-"""Modules that hold modules: in a row to be called, in a list, under names. They know no
-particular layer."""
+"""Modules that hold modules: called one after the other, in a list, or under
+names."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def trunc_normal_(
     generator: Any = None,
 ) -> Tensor:
     """Normal, drawn again where it falls outside [a, b]. Where that is most of it, uniform on
-    [a, b], each value being kept with a chance of its density over the highest one."""
+    [a, b]; each is kept with probability density / highest density."""
 
     def below(x: float) -> float:
         return (1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0
@@ -80,8 +80,8 @@ def trunc_normal_(
             x.normal_(mean, std, generator=generator)
             return x, (x < a) | (x > b)
         x.uniform_(a, b, generator=generator)
-        chance = empty_like(tensor).uniform_(generator=generator)
-        return x, chance.log() > log_density(x) - highest
+        level = empty_like(tensor).uniform_(generator=generator)
+        return x, level.log() > log_density(x) - highest
 
     result, rejected = draw()
     while rejected.any():

@@ -1,5 +1,5 @@
 """Linear and embedding layers, and those that only drop or reshape. First values are drawn as
-PyTorch draws them, in the same order. What the layers compute stands in `functional`."""
+PyTorch draws them, in the same order. What the layers compute is in `functional`."""
 
 from __future__ import annotations
 

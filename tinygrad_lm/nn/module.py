@@ -1,5 +1,5 @@
 """Module: a function with parameters, buffers and modules inside; a `Tree` that can be called.
-It knows how to call, save, load, move and print what it holds, and no layer in particular."""
+It can call, save, load, move and print what it holds."""
 
 from __future__ import annotations
 

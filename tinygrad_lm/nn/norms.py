@@ -1,5 +1,5 @@
 """Layers that normalise: over features (LayerNorm, RMSNorm) or over the batch (BatchNorm1d), whose
-running statistics are buffers. What they compute stands in `functional`."""
+running statistics are buffers. What they compute is in `functional`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""PyTorch's wrappers for training on several devices, for one: the module is inside as `.module`
-and does all the work. They know nothing of processes."""
+"""PyTorch's wrappers for training on several devices, for one device: the module is inside as
+`.module` and does all the work."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Recurrent layers: the steps of `cells` over time, in layers and directions, as compositions of
-recorded ops. They know no formula of a step."""
+recorded ops. The formulas of a step are in `cells.py`."""
 
 from __future__ import annotations
 

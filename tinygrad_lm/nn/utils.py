@@ -1,5 +1,4 @@
-"""Things done to all parameters at once: clipping gradients, and one flat vector of them. It
-knows tensors, not modules."""
+"""Things done to all parameters at once: clipping gradients, and one flat vector of them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Undoing broadcasting: a gradient in the shape and dtype of what it is the gradient of. For
-arrays, and for Tensors where gradients are recorded themselves; nothing is known here of a graph.
+arrays, and for Tensors where gradients are recorded themselves.
 """
 
 from __future__ import annotations

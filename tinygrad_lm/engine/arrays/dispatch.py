@@ -1,5 +1,5 @@
-"""`@kernel`: a faster way to a function of arrays, for one array type. Whoever can be made faster
-has a dict `kernels`; kernels register from outside, and nothing here imports one.
+"""`@kernel`: a faster way to compute a function of arrays, for one array type. What can be made
+faster has a dict `kernels`; each kernel enters itself there from its own file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Switches:
-    """Process-wide."""
+    """Process-wide: one thread that switches kernels off does so for all."""
 
     kernels_on = True
 
@@ -30,7 +30,7 @@ class reference_only:
 
 
 def is_ours(function: Callable) -> bool:
-    """Whether a function is this package's own: then it reads nothing of its caller's context."""
+    """Whether a function is this package's own: those read no context variables of the caller."""
     return (function.__module__ or "").startswith(__name__.partition(".")[0] + ".")
 
 

@@ -1,5 +1,5 @@
 """Element types under PyTorch's names, and what comes out when they meet: PyTorch's promotion, not
-NumPy's. Arrays are known here by their dtype and number of axes only."""
+NumPy's."""
 
 from __future__ import annotations
 

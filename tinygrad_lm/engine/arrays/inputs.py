@@ -1,5 +1,5 @@
 """What an op may be given beside Tensors, what a walk back may start with, and what an error inside
-an op means in terms of its inputs. No op is known here by more than its name.
+an op means in terms of its inputs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Array libraries: the one place that tells NumPy from CuPy. Everything above asks `library(x)` for
-the module that made the array x and calls NumPy's names on it; nothing here knows a gradient.
+the module that made the array x and calls NumPy's names on it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What holds for the whole process or the calling thread: NumPy's warnings, threads, memory. The
-one file with such effects outside the package; each says how to leave it out.
+"""Settings of the whole process or the calling thread: NumPy's warnings, threads, memory. No other
+file has such effects outside the package.
 """
 
 from __future__ import annotations

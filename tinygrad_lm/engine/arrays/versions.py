@@ -1,6 +1,6 @@
-"""Which memory was written when. One clock ticks for births of nodes and for writes: an array that
-a pullback keeps and that was written after its node was born would make a gradient wrong, and
-asking for that is all there is to check. Nothing here knows what a node is.
+"""Which memory was written when. One clock ticks for births of nodes and for writes. An array that
+a pullback keeps must not be written after its node was born, or a gradient would be wrong; that is
+all there is to check.
 """
 
 from __future__ import annotations

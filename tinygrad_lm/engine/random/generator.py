@@ -1,8 +1,8 @@
 """Random numbers on the CPU, in exactly the order in which PyTorch 2.13 draws them.
 
 One `Generator` turns a Mersenne Twister (Matsumoto and Nishimura 1998, NumPy's `RandomState`) into
-uniform, normal, integer and other draws; after every call the stream stands where PyTorch's would.
-It hands out plain NumPy arrays and knows neither Tensors nor the GPU.
+uniform, normal, integer and other draws; after every call the stream is where PyTorch's would
+be. The results are plain NumPy arrays.
 """
 
 from __future__ import annotations
