@@ -6,7 +6,6 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 from re import sub
-from typing import Any
 
 from .arrays import DTYPES
 from .core.graph import Node
@@ -49,11 +48,11 @@ def draw_graph(
     return drawn
 
 
-def _parents(node: Any) -> list[Any]:
+def _parents(node: Node | Tensor) -> list[Node | Tensor]:
     return [p for p in node.parents if p is not None] if isinstance(node, Node) else []
 
 
-def _collect(root: Any) -> list[Any]:
+def _collect(root: Node | Tensor) -> list[Node | Tensor]:
     """Every node and leaf reached from the root, inputs before what is made of them."""
     reached, pending = {}, [root]
     while pending:
@@ -64,7 +63,7 @@ def _collect(root: Any) -> list[Any]:
     return sorted(reached.values(), key=lambda n: n.birth if isinstance(n, Node) else 0)
 
 
-def _text(node: Any, labels: dict[int, str]) -> list[str]:
+def _text(node: Node | Tensor, labels: dict[int, str]) -> list[str]:
     if isinstance(node, Node):
         words = grad_fn_name(node.name).partition("Backward")[0]
         name = sub(r"(?<=[a-z])(?=[A-Z])", "_", words).lower()

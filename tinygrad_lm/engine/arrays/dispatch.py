@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any
 
+from .libraries import Array
+
 
 class Switches:
     """Process-wide: one thread that switches kernels off does so for all."""
@@ -25,7 +27,7 @@ class reference_only:
     def __enter__(self) -> None:
         self.before, Switches.kernels_on = Switches.kernels_on, False
 
-    def __exit__(self, *exc: Any) -> None:
+    def __exit__(self, *exc: object) -> None:
         Switches.kernels_on = self.before
 
 
@@ -59,7 +61,7 @@ class with_kernels:
         self.kernels: dict[type, list[Callable]] = {}
         self.ours = is_ours(function)
 
-    def __call__(self, array: Any, *rest: Any) -> Any:
+    def __call__(self, array: Array, *rest: Any) -> Any:
         if Switches.kernels_on:
             for way in self.kernels.get(type(array), ()):
                 found = way(array, *rest)

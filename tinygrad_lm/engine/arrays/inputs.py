@@ -11,7 +11,7 @@ import numpy
 
 from .devices import device_of
 from .dtypes import dtype_of
-from .libraries import LIBRARIES, library
+from .libraries import LIBRARIES, Array, library
 
 
 def plain(name: str, x: Any) -> Any:
@@ -57,7 +57,7 @@ def explained(name: str, error: Exception, inputs: Sequence) -> Exception:
     return RuntimeError(f"[{name}] shapes must fit together, got {shapes}: {error}")
 
 
-def upstream_gradient(value: Any, g: Any) -> Any:
+def upstream_gradient(value: Array, g: Any) -> Any:
     """The gradient to start from at `value`: g in its dtype, or 1 for a single element."""
     if g is None:
         if value.size != 1:

@@ -19,7 +19,7 @@ import numpy
 from threadpoolctl import threadpool_info, threadpool_limits
 
 
-def _quiet_setting() -> tuple[contextvars.ContextVar, Any]:
+def _quiet_setting() -> tuple[contextvars.ContextVar, object]:
     """NumPy keeps "warn of 0/0 and overflow?" in a context variable of its own: that variable, and
     its value for "ignore"."""
     empty = contextvars.Context()
@@ -59,7 +59,7 @@ class _State:
     """Process-wide."""
 
     threads: int | None = None
-    limits: Any = None  # threadpoolctl's, which hold as long as they are kept
+    limits: threadpool_limits | None = None  # threadpoolctl's, which hold as long as they are kept
 
 
 def set_num_threads(count: int) -> None:
