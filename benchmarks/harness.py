@@ -84,8 +84,8 @@ def has(module: str) -> bool:
 
 
 def rows(command: list[str], compile_too: bool) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Who is measured: row -> (arguments for Python, additions to the environment). What is not
-    there, PyTorch or a compiler, is said and left out."""
+    """Who is measured: row -> (arguments for Python, additions to the environment). A missing
+    PyTorch or compiler is named, and its rows are left out."""
     found = {OURS: ([*command, "--engine", "tinygrad_lm"], {})}
     if has(COMPILED):
         found[ALONE] = (found[OURS][0], {"TINYGRAD_LM_COMPILED": "0"})
@@ -132,7 +132,7 @@ def step_times(found: list[dict[str, Any]]) -> list[float]:
 
 
 def ratios(theirs: list[float], ours: list[float]) -> list[float]:
-    """Pair by pair: what ran one after the other is compared, so that a slow minute cancels."""
+    """Pair by pair: runs next to each other are compared, so that a slow minute cancels."""
     return [a / b for a, b in zip(theirs, ours, strict=True)]
 
 

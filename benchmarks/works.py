@@ -115,7 +115,7 @@ def mlp(torch: Any, compiled: Callable) -> Step:
 
 def rnn(torch: Any, compiled: Callable) -> Step:
     """makemore's RNN on names: 27 symbols, 16 positions, 64 wide, batch 32, the cell called once
-    per position. The names are drawn at random; which they are does not change the time."""
+    per position. The names are random; they do not change the time."""
     nn, F = torch.nn, torch.nn.functional
     torch.manual_seed(1337)
     letters = torch.randint(1, 27, (20_000, 16))

@@ -1,7 +1,7 @@
 """The command line: `tinygrad-lm train` and `tinygrad-lm sample`, and as `python -m tinygrad_lm`.
 
 Flags are made from the fields of `TrainConfig`. What a user can get wrong is one line on stderr and
-exit code 2; nothing is computed here.
+exit code 2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Looking at a model: a table of its layers, what flows through them, where attention looks, and
 how the loss answers to the learning rate. All of it leaves the model, its gradients, its optimizer
-and the random stream as they were; nothing here draws, that is `viz.py`.
+and the random stream as they were; `viz.py` draws what is measured here.
 """
 
 from __future__ import annotations

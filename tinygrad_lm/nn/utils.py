@@ -89,7 +89,7 @@ def clip_grad_value_(
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters behind one another, (total,)."""
+    """All parameters one after another, (total,)."""
     return cat([p.reshape(-1) for p in parameters])
 
 

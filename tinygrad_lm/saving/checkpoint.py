@@ -119,7 +119,7 @@ def _target(folder: Path, name: str) -> str:
 
 def _remove_unused(folder: Path) -> None:
     """Delete what no pointer points to: superseded sub-folders, and the traces of a killed save."""
-    fsync(folder)  # a rename that is not yet on the disk must not cost its predecessor its life
+    fsync(folder)  # the former checkpoint must outlive a rename that is not yet on the disk
     for entry in list(folder.iterdir()):
         if TEMPORARY.fullmatch(entry.name):
             entry.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ def is_quiet() -> bool:
 
 def quiet_context() -> contextvars.Context:
     """A context for `run`, in which NumPy does not warn. It has none of the caller's variables, so
-    it is for our own functions only; entering it takes a fifth of the time that `quietly` takes."""
+    it is for our own functions only; entering it takes a fifth of `quietly`'s time."""
     context = contextvars.Context()
     context.run(WARNINGS.set, IGNORE)
     return context

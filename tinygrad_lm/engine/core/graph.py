@@ -151,8 +151,8 @@ class Sum:
             g.add_to(self.value)
 
     def is_ours(self) -> bool:
-        """Whether nobody else holds the array (this slot and the call below are two references),
-        and it is not itself a view of another one."""
+        """Whether nobody else holds the array, as a view of it would (two references are this slot
+        and the call itself), and it is no view of another array."""
         return getrefcount(self.value) == 2 and self.value.base is None
 
     def make_ours(self) -> None:

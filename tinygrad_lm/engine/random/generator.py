@@ -225,8 +225,8 @@ class Generator:
         return look_up(probs, u).reshape(*probs.shape[:-1], num_samples)
 
     def _words(self, n: int, word: type[np.uint32 | np.uint64]) -> np.ndarray:
-        """n raw words of 32 or 64 bits; `randint` over a full range neither skips nor hoards, but
-        takes its time to start."""
+        """n raw words of 32 or 64 bits. `randint` over a full range skips and keeps back none, but
+        is slow to start."""
         if word is np.uint32 and n < 1000:
             return self._bits.random_raw(n).astype(word)
         return self._twister.randint(0, int(np.iinfo(word).max) + 1, size=n, dtype=word)
