@@ -60,8 +60,8 @@ def pairs_loss(ids, held_out, V):
 
 
 def read_texts(args):
-    """The long text, the short one, and its held-out part. If the short one is the manual as well, it
-    is the end of it."""
+    """The long text, the short one, and its held-out part. If the short one is from the manual too,
+    it is the end of it."""
     second = common.read_text(args)
     first = load_text("builtin")
     if args.data == "builtin":
