@@ -1,7 +1,6 @@
 """The metadata of the package and the one list of what it needs.
 
-The build system and the settings of the tools stand in pyproject.toml; of those this file knows
-nothing.
+The build system and the settings of the tools are in pyproject.toml.
 """
 
 import platform

@@ -1,5 +1,5 @@
 """Fair timing of engines: each run in a process of its own, in alternation (A B A B), ratios taken
-pair by pair, hardware, versions and settings recorded. It knows no engine's inside and no work."""
+pair by pair, hardware, versions and settings recorded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "67108864",
 }
-COMPILED = "tinygrad_lm.engine.kernels.c._fast"  # there where the C compiler made it
+COMPILED = "tinygrad_lm.engine.kernels.c._fast"  # present if it was compiled
 CODE = (".py", ".c", ".h")
 REPORTED_STEPS = (1, 10, 100, 1000)  # their losses are kept, beside the last one
 
@@ -84,8 +84,8 @@ def has(module: str) -> bool:
 
 
 def rows(command: list[str], compile_too: bool) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Who is measured: row -> (arguments for Python, additions to the environment). What is not
-    there, PyTorch or a compiler, is said and left out."""
+    """Who is measured: row -> (arguments for Python, additions to the environment). A missing
+    PyTorch or compiler is named, and its rows are left out."""
     found = {OURS: ([*command, "--engine", "tinygrad_lm"], {})}
     if has(COMPILED):
         found[ALONE] = (found[OURS][0], {"TINYGRAD_LM_COMPILED": "0"})
@@ -132,7 +132,7 @@ def step_times(found: list[dict[str, Any]]) -> list[float]:
 
 
 def ratios(theirs: list[float], ours: list[float]) -> list[float]:
-    """Pair by pair: what ran one after the other is compared, so that a slow minute cancels."""
+    """Pair by pair: runs next to each other are compared, so that a slow minute cancels."""
     return [a / b for a, b in zip(theirs, ours, strict=True)]
 
 
@@ -162,7 +162,7 @@ def loss_gap(results: dict[str, list], step: str) -> float:
 
 
 def sources() -> str:
-    """A name for the package's code as it stands: figures of other code have another one."""
+    """A name for the package's code as it stands: other code has another name."""
     digest = hashlib.sha256()
     for path in sorted(p for p in (ROOT / "tinygrad_lm").rglob("*") if p.suffix in CODE):
         digest.update(path.read_bytes())

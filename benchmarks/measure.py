@@ -5,7 +5,7 @@
     python benchmarks/measure.py --fresh            # everything again
 
 A result of the very same package code is kept, so that this can be stopped and started again. A
-script that fails does not stop the others. It knows the command lines and no figure.
+script that fails does not stop the others.
 """
 
 from __future__ import annotations

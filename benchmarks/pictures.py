@@ -1,5 +1,5 @@
 """The pictures of the report, drawn from results: ratios beside targets, scaling, roofline. It
-measures nothing and knows no engine."""
+measures nothing."""
 
 from __future__ import annotations
 

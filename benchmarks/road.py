@@ -1,7 +1,7 @@
 """A stage of examples/09_gpt_road.py trained by PyTorch: the same model, seed and order of draws,
 so that a distance from the lecture can be told from a fault of this engine. Three times: as it is,
-and from weights whose last digit is another one, which shows how far rounding alone carries a
-training apart. Measures no time.
+and twice from weights changed in their last digit, which shows how far rounding alone drives two
+trainings apart. It measures no time.
 
     python benchmarks/road.py --stage layernorm
 """

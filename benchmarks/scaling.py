@@ -3,8 +3,8 @@ what this machine can do at all: its matrix products and its memory, for the roo
 
     python benchmarks/scaling.py --repeats 2
 
-One setting of the CPU configuration is changed at a time. Beside the step stand its arithmetic and
-its matrix products alone, so that a growth beyond the arithmetic can be told from slower products.
+One setting of the CPU configuration is changed at a time. Its arithmetic and its matrix products
+alone are shown beside the step, to tell growth beyond the arithmetic from slower products.
 """
 
 from __future__ import annotations

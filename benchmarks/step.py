@@ -4,7 +4,7 @@
 
 PyTorch runs in its best form (fused AdamW, scaled_dot_product_attention, eager and torch.compile,
 the same threads), as found and with the malloc settings that we ask for ourselves. A run of the
-step's matrix products alone says what the arithmetic costs. It knows no program: see works.py.
+step's matrix products alone says what the arithmetic costs. The programs are in works.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GEMM = "matrix products alone"
 
 def products_ms(products: list[Product]) -> float:
     """Milliseconds of the three products of each linear layer, y = x W', dx = g W, dW = g' x, by
-    NumPy into arrays that are there already. Knows nothing of attention's own products."""
+    NumPy into arrays that are there already. The products inside attention are not among them."""
     import numpy as np
 
     draw = np.random.default_rng(0).standard_normal

@@ -54,7 +54,7 @@ def both(record: dict[str, Any]) -> bool:
 
 
 def loses(ratios: Ratios) -> bool:
-    """One of them does, by the two digits that are shown."""
+    """Whether one of them is below 1, by the two digits that are shown."""
     return any(round(x, 2) < 1 for x in ratios)
 
 
@@ -82,7 +82,7 @@ def counted(of: dict[str, Ratios]) -> str:
 
 
 def steps(rows: list[dict[str, Any]]) -> str:
-    """Training steps, and where a single run says otherwise than the median."""
+    """Training steps, and where a single run disagrees with the median."""
     of = {row["work"]: (median(row["found"]), median(row["settings"])) for row in rows}
     said = f"**Training steps**, beside PyTorch's fastest form: {counted(of)}."
     least = {row["work"]: min(row["found"] + row["settings"]) for row in rows}

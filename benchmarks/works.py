@@ -1,6 +1,6 @@
 """The training steps that are timed, each written once in PyTorch's vocabulary and run with either
 module. A work also says which matrix products it consists of, how much arithmetic and memory
-traffic that is, and how often it is run; what a run took it does not know."""
+traffic that is, and how often it is run."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def mlp(torch: Any, compiled: Callable) -> Step:
 
 def rnn(torch: Any, compiled: Callable) -> Step:
     """makemore's RNN on names: 27 symbols, 16 positions, 64 wide, batch 32, the cell called once
-    per position. The names are drawn at random; which they are does not change the time."""
+    per position. The names are random; they do not change the time."""
     nn, F = torch.nn, torch.nn.functional
     torch.manual_seed(1337)
     letters = torch.randint(1, 27, (20_000, 16))

@@ -1,4 +1,4 @@
-"""Step 1: numbers that remember how they were made, and a network of them that knows two moons.
+"""Step 1: numbers that remember how they were made, and a network of them that separates two moons.
 
 Follows "The spelled-out intro to neural networks and backpropagation: building micrograd": the
 derivative as a measured slope (8:08), the graph of an expression drawn (19:09), backpropagation

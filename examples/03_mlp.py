@@ -157,9 +157,9 @@ def main():
 
 
 def sweep(args, names):
-    """Which size, and how loud at the start? Every pair is trained for a quarter of the steps on
-    nine tenths of the training words and judged by the last tenth: nothing here has seen dev. Also
-    returns an embedding of two numbers per character, which can be drawn as it is."""
+    """Which size, and which scale of the initial weights? Every pair is trained for a quarter of
+    the steps on nine tenths of the training words and judged by the last tenth; dev is not used.
+    Also returns an embedding of two numbers per character, which can be drawn directly."""
     cut = len(names.train) * 9 // 10
     X, Y = names.windows(names.train[:cut], BLOCK)
     Xheld, Yheld = names.windows(names.train[cut:], BLOCK)

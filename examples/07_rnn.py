@@ -1,6 +1,6 @@
 """Step 7: networks that carry a state along the word: RNN, GRU and LSTM.
 
-Where "Building makemore Part 5" ends (54:17), recurrent networks stand on the list of what comes
+Where "Building makemore Part 5" ends (54:17), recurrent networks are on the list of what comes
 next, and makemore.py has two of them. There is no window any more: a word goes in as a whole, the
 state remembers (Elman, 1990; Hochreiter and Schmidhuber, 1997; Cho et al., 2014). A last picture
 shows how much a character far back still counts for a prediction: that is what the gates are for.

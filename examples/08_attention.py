@@ -152,7 +152,7 @@ def train(model, text, steps, rate):
 
 
 def positions(args):
-    """Does it help to know where a character stands? One head, eight characters."""
+    """Does it help to know the place of a character? One head, eight characters."""
     text = Text(args)
     T, floor = 8, text.bigram_loss()
     rate = 1e-3 if args.full else 4e-3  # the lecture's, or faster and rougher

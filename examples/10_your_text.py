@@ -32,7 +32,7 @@ def configure(args):
 
 
 def write(model, text, start, length, seed):
-    """A continuation from a stream of its own, so that training goes on as if it had not been."""
+    """A continuation, drawn from a stream of its own so that training is not affected."""
     generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
     options = {"temperature": 0.8, "generator": generator}
     return generate_text(model, text.tokenizer, start, length, **options)

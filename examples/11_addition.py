@@ -3,7 +3,7 @@
 An exercise that "Let's build GPT" suggests below the video for after its last model (1:37:49), as
 minGPT has it. "12+39=150" is read from left to right, and what is to be predicted is the sum with
 its last digit first, as one adds on paper: a carry is then known when it is needed. The question
-itself is random, and its targets are -1, which the loss leaves out. Each choice is also taken back.
+itself is random, and its targets are -1, which the loss leaves out. Each of the two is also undone.
 
     python examples/11_addition.py                     # two digits, seconds
     python examples/11_addition.py --full --digits 3   # three, 3,000 steps of each

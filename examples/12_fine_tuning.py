@@ -3,7 +3,7 @@
 An exercise that "Let's build GPT" suggests below the video, after its remarks on pretraining and
 fine-tuning (1:48:53): first a long text, then a short one with a lower rate and few steps. Here the
 long one is the language manual that every Python carries, and the short one 20,000 characters of
-`--data`; a model that saw one of the two alone stands beside it. Both texts share one table of
+`--data`; it is compared with a model that saw only one of the two. Both texts share one table of
 characters: what the first has never shown is learned from the second.
 
     python examples/12_fine_tuning.py            # seconds
@@ -60,7 +60,8 @@ def pairs_loss(ids, held_out, V):
 
 
 def read_texts(args):
-    """The long text, the short one, and its held-out part. Of the manual itself, its end is new."""
+    """The long text, the short one, and its held-out part. If the short one is from the manual too,
+    it is the end of it."""
     second = common.read_text(args)
     first = load_text("builtin")
     if args.data == "builtin":

@@ -1,5 +1,5 @@
 """What the steps of the ladder share: their arguments, their data, and how they print a figure
-beside its reference. It knows no model; everything that is taught stands in the step itself.
+beside its reference. Everything that is taught is in the step itself.
 """
 
 import argparse
@@ -118,7 +118,7 @@ class Names:
     """Words to learn to make more of: the lines of `--data`, split 80/10/10 as in the lectures.
 
     Of a text that is no list of words, the different lower-case words are taken. `characters[0]`
-    is the "." that stands before and after every word; `stoi` and `itos` map characters and ids.
+    is the "." before and after every word; `stoi` and `itos` map characters and ids.
     """
 
     def __init__(self, args: argparse.Namespace):
@@ -143,7 +143,7 @@ class Names:
 
     def windows(self, words: list[str], block: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Every place in `words`: the ids of the `block` characters before it (N, block), and the
-        id of the character that stands there (N,)."""
+        id of the character at that place (N,)."""
         X, Y = [], []
         for word in words:
             context = [0] * block

@@ -1,7 +1,7 @@
 """The whole ladder at full length, one command; it writes the map and the figures in README.md.
 
 Every run is a process of its own. What is finished is kept in out/ladder and skipped next time, so
-that this can be stopped at any moment; it knows the steps' command lines and nothing of models.
+that this can be stopped at any moment.
 
     python examples/run_all.py                # what is not done yet, then the page
     python examples/run_all.py --fresh        # everything again

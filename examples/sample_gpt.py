@@ -1,5 +1,5 @@
-"""Let the GPT that `train_gpt.py` saved write, at three temperatures. It trains nothing; a folder
-that `tinygrad-lm train` made will do, too.
+"""Let the GPT that `train_gpt.py` saved write, at three temperatures. A folder that
+`tinygrad-lm train` made works as well.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`python -m tinygrad_lm` is the command line. What it does is in `cli.py`, and nothing here."""
+"""`python -m tinygrad_lm` is the command line, which is in `cli.py`."""
 
 import sys
 

@@ -34,7 +34,7 @@ MOVED = {
     "study": "look.study",
     "tokenizers": "text.tokenizers",
     "viz": "look.viz",
-    # Pickles name the modules of the objects in them, and have to be read for longer than that.
+    # Named in pickles, as the modules of the objects in them.
     "engine.backend": "engine.arrays",
     "engine.dtypes": "engine.arrays.dtypes",
     "engine.interop": "engine.pytorch.protocols",

@@ -1,5 +1,5 @@
 """The public door to the graph, under PyTorch's path: whether to record, gradients on request,
-one's own ops and their check. The machinery is in `engine/core/`; nothing computes here."""
+one's own ops and their check. The machinery is in `engine/core/`."""
 
 from .engine.gradcheck import gradcheck
 from .engine.pytorch.custom_function import Function

@@ -1,7 +1,7 @@
 """The command line: `tinygrad-lm train` and `tinygrad-lm sample`, and as `python -m tinygrad_lm`.
 
 Flags are made from the fields of `TrainConfig`. What a user can get wrong is one line on stderr and
-exit code 2; nothing is computed here.
+exit code 2.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     """All commands and flags; a flag that is not given leaves no trace in the result."""
     top = Parser(prog="tinygrad-lm", description="Train a GPT on text, and let it write.")
-    version = sys.modules[__package__].__version__  # the package stands above this file
+    version = sys.modules[__package__].__version__  # the package imports this file
     top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)

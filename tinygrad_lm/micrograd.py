@@ -1,5 +1,5 @@
 """Andrej Karpathy's micrograd on this engine: `Value`, one number that remembers how it was made,
-and a small network of them. Every Value holds a 0-d float64 Tensor; no gradient is computed here.
+and a small network of them. Every Value holds a 0-d float64 Tensor.
 
     from tinygrad_lm.micrograd import Value, MLP
 """

@@ -1,5 +1,5 @@
 """Text and tokens to train on, and PyTorch's `torch.utils.data`: datasets, samplers, the
-DataLoader. No model is here."""
+DataLoader."""
 
 from . import datasets as dataset
 from . import loader as dataloader

@@ -1,6 +1,6 @@
 """Text to train on: two classic corpora downloaded once, one that every Python carries, any file.
 
-The result is one string; making tokens of it is for `text/tokenizers.py`.
+The result is one string; `text/tokenizers.py` makes tokens of it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _downloaded(corpus: Corpus) -> bytes:
             temporary.write_bytes(content)
     except (OSError, HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it carries the open answer
+            error.close()  # it holds the open response
         message = f"[load_text] {corpus.address} must come to {target}, got: {error!r}"
         hint = "without a network, place the file there by hand, set TINYGRAD_LM_DATA to a folder"
         raise OSError(f"{message}; {hint} that has it, or use builtin?") from error

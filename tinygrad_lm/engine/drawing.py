@@ -6,7 +6,6 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 from re import sub
-from typing import Any
 
 from .arrays import DTYPES
 from .core.graph import Node
@@ -49,11 +48,11 @@ def draw_graph(
     return drawn
 
 
-def _parents(node: Any) -> list[Any]:
+def _parents(node: Node | Tensor) -> list[Node | Tensor]:
     return [p for p in node.parents if p is not None] if isinstance(node, Node) else []
 
 
-def _collect(root: Any) -> list[Any]:
+def _collect(root: Node | Tensor) -> list[Node | Tensor]:
     """Every node and leaf reached from the root, inputs before what is made of them."""
     reached, pending = {}, [root]
     while pending:
@@ -64,7 +63,7 @@ def _collect(root: Any) -> list[Any]:
     return sorted(reached.values(), key=lambda n: n.birth if isinstance(n, Node) else 0)
 
 
-def _text(node: Any, labels: dict[int, str]) -> list[str]:
+def _text(node: Node | Tensor, labels: dict[int, str]) -> list[str]:
     if isinstance(node, Node):
         words = grad_fn_name(node.name).partition("Backward")[0]
         name = sub(r"(?<=[a-z])(?=[A-Z])", "_", words).lower()
@@ -85,9 +84,9 @@ def dot_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]])
 
 
 def _layers(count: int, arrows: list[tuple[int, int]]) -> tuple[list[list[int]], list]:
-    """Boxes by their distance from the result, each layer ordered by where its users stand; and the
-    arrows, long ones in pieces: by a point (from `count` on) in each layer between, so that no box
-    hides them."""
+    """Boxes by their distance from the result, each layer ordered by the places of its users; and
+    the arrows, long ones in pieces: by a point (from `count` on) in each layer between, so that no
+    box hides them."""
     depth, pieces = [0] * count, []
     for a, b in sorted(arrows, reverse=True):  # users come later, so they are known already
         depth[a] = max(depth[a], depth[b] + 1)

@@ -3,7 +3,7 @@ to a Tensor can be checked, a user's `@primitive` included."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -49,7 +49,7 @@ def gradcheck(
     rng = numpy.random.default_rng(seed)
     values = [to_numpy(x.array).copy() if isinstance(x, Tensor) else x for x in given]
 
-    def call(changed: dict[int, Any]) -> Tensor:
+    def call(changed: dict[int, numpy.ndarray]) -> Tensor:
         fresh = [_like(x, changed.get(i, v)) for i, (x, v) in enumerate(zip(given, values))]
         return fn(*fresh)
 
@@ -103,7 +103,7 @@ def _checked_inputs(name: str, given: tuple) -> list[int]:
     return chosen
 
 
-def _check_output(name: str, out: Any) -> None:
+def _check_output(name: str, out: object) -> None:
     if not isinstance(out, Tensor) or out.dtype is not float64:
         what = out.dtype if isinstance(out, Tensor) else type(out).__name__
         raise TypeError(f"[gradcheck] {name} must return one float64 Tensor, got {what}")
@@ -117,7 +117,7 @@ def _like(given: Any, value: Any) -> Any:
     return wrap(to_device(array, given.device)).requires_grad_(given.requires_grad)
 
 
-def _directions(shape: tuple, rng: Any) -> Any:
+def _directions(shape: tuple, rng: numpy.random.Generator) -> Iterator[tuple[numpy.ndarray, str]]:
     """(direction, its name): one per element of small inputs, some random ones of large inputs."""
     count = int(numpy.prod(shape, dtype=int))
     if count > EVERY_ELEMENT:

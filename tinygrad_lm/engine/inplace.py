@@ -5,10 +5,20 @@ walk checks that (`arrays/versions.py`), and writes into leaves are refused here
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, Literal
 
-from .arrays import LIBRARIES, dtype_of, kept_arrays, library, mark_written, owner_of, quietly
+from .arrays import (
+    LIBRARIES,
+    Array,
+    dtype_of,
+    kept_arrays,
+    library,
+    mark_written,
+    owner_of,
+    quietly,
+)
 from .core.graph import Node
 from .core.recording import mode
 from .core.tensor import Tensor, wrap
@@ -17,7 +27,7 @@ from .core.tensor import Tensor, wrap
 IN_PLACE_UFUNCS = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide"}
 
 
-def in_place(x: Tensor, op: Any, *others: Any, **settings: Any) -> Tensor:
+def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
     """x becomes op(x, ...), in x's own memory, shape and dtype."""
     recorded = _recorded(x, *others)
     name = IN_PLACE_UFUNCS.get(op.__name__)
@@ -70,7 +80,7 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
     node = None
     if recorded:
 
-        def outside(g: Any) -> Any:
+        def outside(g: Array) -> Array:
             g = g.copy()
             g[key] = 0
             return g
@@ -101,7 +111,7 @@ def regain_history(view: Tensor) -> None:
         shape, strides, offset = view.array.shape, view.array.strides, _offset(view, base)
         whole_shape, order = base.array.shape, _order(base)
 
-        def back(g: Any) -> Any:
+        def back(g: Array) -> Array:
             whole = library(g).zeros(whole_shape, g.dtype, order=order)
             _region(whole, shape, strides, offset)[...] += g
             return whole
@@ -121,15 +131,15 @@ def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
     base = x.base
     if not (recorded or base.needs_grad):
         return
-    # The pullbacks know the base's layout, not its memory: later writes to it do not concern them.
+    # The pullbacks keep the base's layout, not its memory, so later writes to it do not matter.
     shape, strides, offset, order = x.array.shape, x.array.strides, _offset(x, base), _order(base)
 
-    def outside(g: Any) -> Any:
+    def outside(g: Array) -> Array:
         whole = g.copy(order=order)
         _region(whole, shape, strides, offset)[...] = 0
         return whole
 
-    def inside(g: Any) -> Any:
+    def inside(g: Array) -> Array:
         return _region(g.copy(order=order), shape, strides, offset)
 
     pullbacks = (outside if base.needs_grad else None, inside if node is not None else None)
@@ -139,7 +149,7 @@ def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
     x.node, x.needs_grad, x.seen = node, node is not None, base.version
 
 
-def _region(whole: Any, shape: tuple, strides: tuple, offset: int) -> Any:
+def _region(whole: Array, shape: tuple, strides: tuple, offset: int) -> Array:
     """The part of a buffer laid out like the base that a view of these strides looks at."""
     lib = library(whole)
     flat = lib.lib.stride_tricks.as_strided(whole, (whole.size,), (whole.itemsize,))
@@ -156,15 +166,15 @@ def _offset(view: Tensor, base: Tensor) -> int:
     return (view.data_ptr() - base.data_ptr()) // view.array.itemsize
 
 
-def _order(base: Tensor) -> str:
+def _order(base: Tensor) -> Literal["C", "F"]:
     return "C" if base.array.flags.c_contiguous else "F"
 
 
-def _parent(x: Any) -> Any:
+def _parent(x: object) -> Node | Tensor | None:
     return (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None
 
 
-def _recorded(*tensors: Any) -> bool:
+def _recorded(*tensors: object) -> bool:
     if mode.recording:
         for t in tensors:
             if isinstance(t, Tensor) and (t.needs_grad if t.base is None else t.requires_grad):
@@ -172,13 +182,13 @@ def _recorded(*tensors: Any) -> bool:
     return False
 
 
-def _keeps(node: Node, array: Any) -> bool:
+def _keeps(node: Node, array: Array) -> bool:
     pullbacks = node.pullbacks if isinstance(node.pullbacks, tuple) else (node.pullbacks,)
     owner = owner_of(array)
     return any(owner_of(kept) is owner for p in pullbacks for kept in kept_arrays(p))
 
 
-def _shares(other: Any, x: Tensor) -> bool:
+def _shares(other: object, x: Tensor) -> bool:
     return isinstance(other, Tensor) and owner_of(other.array) is owner_of(x.array)
 
 

@@ -1,5 +1,5 @@
-"""Gradients that are zero outside a region, as those of a row of a table, of a slice or of a piece
-of a split tensor are, and what several of them add up to.
+"""Gradients that are zero outside a region, such as those of a row of a table, of a slice or of a
+piece of a split tensor, and what several of them add up to.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SparseGrad(Sparse):
     def total_of(parts: list[SparseGrad]) -> Array:
         """The array that they add up to. If they tile it exactly, as the pieces of a split tensor
         do, they are copied side by side; if they are already views of one array in that layout,
-        that array is it."""
+        that array is returned."""
         first, spans = parts[0], [part.span() for part in parts]
         order = sorted(span for span in spans if span)
         stops = [0, *(stop for _, _, stop in order)]

@@ -1,6 +1,6 @@
 """Looking at a model: a table of its layers, what flows through them, where attention looks, and
 how the loss answers to the learning rate. All of it leaves the model, its gradients, its optimizer
-and the random stream as they were; nothing here draws, that is `viz.py`.
+and the random stream as they were; `viz.py` draws what is measured here.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..engine.core.tensor import Tensor
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import Generator, default_generator
 from ..nn import functional as F
+from ..nn.module import RemovableHandle
 from ..optim import SGD
 from ..optim.optimizer import Optimizer
 
@@ -69,7 +70,9 @@ FLAT: dict[type, Callable[[np.ndarray], np.ndarray]] = {
 
 @contextmanager
 def unchanged(
-    model: Any, generator: Generator | None = None, optimizer: Optimizer | None = None
+    model: nn.Module | Iterable[Tensor],
+    generator: Generator | None = None,
+    optimizer: Optimizer | None = None,
 ) -> Iterator[None]:
     """Whatever happens inside, values and gradients of the tensors (a Module's parameters and
     buffers, or those of a list), training modes, the optimizer's state and random streams are the
@@ -99,7 +102,7 @@ def unchanged(
 
 
 @contextmanager
-def removed(handles: list[Any]) -> Iterator[None]:
+def removed(handles: list[RemovableHandle]) -> Iterator[None]:
     """Hooks are gone afterwards."""
     try:
         yield
@@ -108,7 +111,7 @@ def removed(handles: list[Any]) -> Iterator[None]:
             handle.remove()
 
 
-def _tensors(model: Any) -> list[Tensor]:
+def _tensors(model: nn.Module | Iterable[Tensor]) -> list[Tensor]:
     return list(model.parameters() if isinstance(model, nn.Module) else model)
 
 
@@ -159,17 +162,17 @@ def activation_stats(
     model: nn.Module, loss: Callable[[], Tensor], kinds: tuple[type, ...] = tuple(FLAT)
 ) -> list[LayerStats]:
     """Outputs and output gradients of every layer of the given kinds, in the order of their calls,
-    after one loss() and its backward; saturated is 0 for a kind that FLAT does not know."""
+    after one loss() and its backward; saturated is 0 for a kind that FLAT does not list."""
     outputs: list[tuple[str, nn.Module, Tensor]] = []
 
-    def watch(name: str, module: Any) -> Any:
-        def hook(_: nn.Module, args: Any, out: Tensor) -> None:
+    def watch(name: str, module: nn.Module) -> RemovableHandle:
+        def hook(_: nn.Module, args: tuple, out: Tensor) -> None:
             out.retain_grad()
             outputs.append((name, module, out))
 
         return module.register_forward_hook(hook)
 
-    layers: list[Any] = list(model.named_modules())
+    layers: list[tuple[str, nn.Module]] = list(model.named_modules())
     handles = [watch(name, m) for name, m in layers if isinstance(m, kinds)]
     with unchanged(model), removed(handles):
         loss().backward()
@@ -191,7 +194,7 @@ def summary(model: nn.Module, *inputs: Any) -> str:
     """
     shapes: dict[nn.Module, str] = {}
 
-    def watch(module: nn.Module, args: Any, out: Any) -> None:
+    def watch(module: nn.Module, args: tuple, out: object) -> None:
         first = out[0] if isinstance(out, tuple) else out
         shapes[module] = str(tuple(first.shape)) if isinstance(first, Tensor) else ""
 

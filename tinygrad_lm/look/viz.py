@@ -8,13 +8,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..engine.core.tensor import Tensor
 from ..saving.files import StrPath, replacing
 from .study import LayerStats, LearningRates
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def save_loss_curve(
@@ -61,7 +65,7 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _saved(figure: Any, path: StrPath | None) -> Any:
+def _saved(figure: Any, path: StrPath | None) -> Figure:
     """The figure; with `path` also as a PNG of 256 colours, a third of the usual size."""
     if path is not None:
         from PIL import Image  # matplotlib needs it
@@ -74,7 +78,7 @@ def _saved(figure: Any, path: StrPath | None) -> Any:
     return figure
 
 
-def pca(x: Any) -> tuple[np.ndarray, np.ndarray]:
+def pca(x: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Rows of x (N, C), C >= 2, along the two directions in which they vary most: (N, 2), and the
     shares of the variance that these two carry. The sign of an axis is chosen so that its largest
     entry is positive; for C = 2 the rows come as they are."""
@@ -93,12 +97,14 @@ def pca(x: Any) -> tuple[np.ndarray, np.ndarray]:
     return points * np.where(signs == 0, 1, signs), share
 
 
-def _array(x: Any) -> np.ndarray:
+def _array(x: ArrayLike) -> np.ndarray:
     """A Tensor on any device, an array or a list, as float64."""
     return np.asarray(x.detach().cpu().numpy() if isinstance(x, Tensor) else x, np.float64)
 
 
-def plot_embeddings(weight: Any, labels: Sequence[str], path: StrPath | None = None) -> Any:
+def plot_embeddings(
+    weight: ArrayLike, labels: Sequence[str], path: StrPath | None = None
+) -> Figure:
     """The rows of an embedding (V, C) as labelled points; above two dimensions by PCA."""
     points, share = pca(weight)
     if len(labels) != len(points):
@@ -118,8 +124,8 @@ def plot_embeddings(weight: Any, labels: Sequence[str], path: StrPath | None = N
 
 
 def plot_counts(
-    counts: Any, labels: Sequence[str], path: StrPath | None = None, title: str = ""
-) -> Any:
+    counts: ArrayLike, labels: Sequence[str], path: StrPath | None = None, title: str = ""
+) -> Figure:
     """A square table of whole numbers, small enough to read: each cell shows its pair of labels
     (row, then column) and its number, the darker the more."""
     counts = _array(counts)
@@ -142,7 +148,7 @@ def plot_lines(
     path: StrPath | None = None,
     marks: Mapping[str, float] | None = None,
     **labels: Any,
-) -> Any:
+) -> Figure:
     """One curve (xs, ys) per label. labels: xlabel, ylabel, title, xscale, yscale, ylim, ... of
     matplotlib's axes; marks: a horizontal line at y for each label."""
     figure = new_figure(8, 4.2)
@@ -156,7 +162,7 @@ def plot_lines(
     return _saved(figure, path)
 
 
-def plot_lr_finder(found: LearningRates, path: StrPath | None = None) -> Any:
+def plot_lr_finder(found: LearningRates, path: StrPath | None = None) -> Figure:
     """What `study.lr_finder` tried: the loss of each batch, its average, and the suggestion."""
     centres, smooth = found.smoothed()
     figure = new_figure(7, 4.2)
@@ -176,7 +182,7 @@ def plot_stats(
     path: StrPath | None = None,
     title: str = "",
     gradients: bool = True,
-) -> Any:
+) -> Figure:
     """What `study.activation_stats` found: how the outputs of each layer are distributed, and the
     gradients that arrive there."""
     shown = {"values": "output", "grads": "gradient of the output"}
@@ -198,7 +204,7 @@ def plot_stats(
     return _saved(figure, path)
 
 
-def plot_attention(maps: Any, tokens: Sequence[str], path: StrPath | None = None) -> Any:
+def plot_attention(maps: ArrayLike, tokens: Sequence[str], path: StrPath | None = None) -> Figure:
     """Attention weights (H, T, T) as one square per head: row t shows where position t looks."""
     maps = _array(maps)
     H, T = maps.shape[:2]
@@ -219,13 +225,13 @@ def plot_attention(maps: Any, tokens: Sequence[str], path: StrPath | None = None
 
 
 def plot_boundary(
-    score: Callable[[np.ndarray], Any],
-    points: Any,
-    classes: Any,
+    score: Callable[[np.ndarray], ArrayLike],
+    points: ArrayLike,
+    classes: ArrayLike,
     path: StrPath | None = None,
     cells: int = 60,
     title: str = "",
-) -> Any:
+) -> Figure:
     """Points (N, 2) of two classes, and where score((M, 2)) -> (M,) says above or below zero, asked
     on a grid of cells x cells."""
     points, classes = _array(points), _array(classes)

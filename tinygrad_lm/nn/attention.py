@@ -1,4 +1,4 @@
-"""Multi-head attention with its projections, as a layer. The product of attention itself stands in
+"""Multi-head attention with its projections, as a layer. The product of attention itself is in
 `functional`; here it is written out only where its weights are asked for."""
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ..engine.core.tensor import Tensor
+from ..engine.pytorch.common import Device, Dtype
 from ..engine.pytorch.creation import zeros
 from . import functional as F
 from . import init
@@ -41,8 +42,8 @@ class MultiheadAttention(Module):
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__()
         if num_heads < 1 or embed_dim % num_heads:
@@ -52,7 +53,7 @@ class MultiheadAttention(Module):
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
         self.dropout, self.batch_first = dropout, batch_first
         self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
-        how = {"device": device, "dtype": dtype}
+        how: dict[str, Any] = {"device": device, "dtype": dtype}
         whole = self.kdim == self.vdim == embed_dim
         widths = {"q": embed_dim, "k": self.kdim, "v": self.vdim}
         for name, width in widths.items():
@@ -132,11 +133,13 @@ class MultiheadAttention(Module):
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
-    def _mask(self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None) -> Any:
+    def _mask(
+        self, q: Tensor, k: Tensor, padding: Tensor | None, mask: Tensor | None
+    ) -> Tensor | None:
         """Both masks as one that is added to the scores (B, H, T, S)."""
         b, h, t, _ = q.shape
         s = k.shape[2]
-        total: Any = None
+        total: Tensor | None = None
         for given, shape in (
             (padding, (b, 1, 1, s)),
             (mask, (1, 1, t, s) if mask is None or mask.ndim == 2 else (b, h, t, s)),

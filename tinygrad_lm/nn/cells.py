@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
+from ..engine.pytorch.common import Device, Dtype
 from . import functional as F
 from . import init
 from .layers import new
@@ -65,7 +65,7 @@ class Recurrent(Module):
                 )
             self.nonlinearity, self.step = nonlinearity, ELMAN[nonlinearity]
 
-    def _add_weights(self, suffix: str, inputs: int, device: Any, dtype: Any) -> None:
+    def _add_weights(self, suffix: str, inputs: int, device: Device, dtype: Dtype) -> None:
         rows = self.gates * self.hidden_size
         for name, size in (
             ("weight_ih", (rows, inputs)),
@@ -92,7 +92,7 @@ class Recurrent(Module):
         recurrent = F.linear(state[0], held["weight_hh" + suffix], held["bias_hh" + suffix])  # type: ignore
         return self.step(inputs, recurrent, state)
 
-    def _start(self, input: Tensor, hx: Any, shape: tuple) -> State:
+    def _start(self, input: Tensor, hx: Tensor | State | None, shape: tuple) -> State:
         if input.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"[{type(self).__name__}] the last size of the input must be {self.input_size}, "
@@ -118,14 +118,14 @@ class _Cell(Recurrent):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__(input_size, hidden_size, bias, nonlinearity)
         self._add_weights("", input_size, device, dtype)
         self.reset_parameters()
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Tensor | State | None = None) -> Tensor | State:
         state = self._start(input, hx, (*input.shape[:-1], self.hidden_size))
         state = self._advance(self._inputs(input, ""), state, "")
         return state if self.states == 2 else state[0]

@@ -1,16 +1,18 @@
-"""Modules that hold modules: in a row to be called, in a list, under names. They know no
-particular layer."""
+"""Modules that hold modules: called one after the other, in a list, or under
+names."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from ..engine.core.tensor import Tensor
 from .module import Module, bracketed
 from .parameter import Parameter
+
+R = TypeVar("R", bound="_Row")
 
 
 class _Row(Module):
@@ -30,7 +32,7 @@ class _Row(Module):
             )
         return list(self._modules)[index]
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             picked = list(self._modules.items())[index]
             made = type(self)()
@@ -42,7 +44,7 @@ class _Row(Module):
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._name(index), module)
 
-    def __delitem__(self, index: Any) -> None:
+    def __delitem__(self, index: int | slice) -> None:
         kept = list(self)
         del kept[index]
         self._put(kept)
@@ -53,16 +55,16 @@ class _Row(Module):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._modules.values())
 
-    def append(self, module: Module) -> Any:
+    def append(self: R, module: Module) -> R:
         self.add_module(str(len(self)), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Any:
+    def extend(self: R, modules: Iterable[Module]) -> R:
         for module in modules:
             self.append(module)
         return self
 
-    def insert(self, index: int, module: Module) -> Any:
+    def insert(self: R, index: int, module: Module) -> R:
         modules = list(self)
         modules.insert(index, module)
         self._put(modules)
@@ -147,13 +149,13 @@ class ModuleDict(Module):
     def __contains__(self, name: str) -> bool:
         return name in self._modules
 
-    def keys(self) -> Any:
+    def keys(self) -> KeysView[str]:
         return self._modules.keys()
 
-    def values(self) -> Any:
+    def values(self) -> ValuesView[Any]:
         return self._modules.values()
 
-    def items(self) -> Any:
+    def items(self) -> ItemsView[str, Any]:
         return self._modules.items()
 
     def pop(self, name: str) -> Module:

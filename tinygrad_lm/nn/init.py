@@ -13,17 +13,21 @@ from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.arithmetic import where
 from ..engine.pytorch.creation import empty_like
 from ..engine.pytorch.grad_mode import no_grad
-from ..engine.random.generator import default_generator
+from ..engine.random.generator import Generator, default_generator
 
 
 @no_grad()
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+def uniform_(
+    tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Uniform on [a, b)."""
     return tensor.uniform_(a, b, generator=generator)
 
 
 @no_grad()
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Normal with a mean and a standard deviation."""
     return tensor.normal_(mean, std, generator=generator)
 
@@ -59,10 +63,10 @@ def trunc_normal_(
     std: float = 1.0,
     a: float = -2.0,
     b: float = 2.0,
-    generator: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal, drawn again where it falls outside [a, b]. Where that is most of it, uniform on
-    [a, b], each value being kept with a chance of its density over the highest one."""
+    [a, b]; each is kept with probability density / highest density."""
 
     def below(x: float) -> float:
         return (1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0
@@ -73,15 +77,15 @@ def trunc_normal_(
     outside = below(b) - below(a) <= 0.3
     highest = log_density(max(a, min(mean, b)))
 
-    def draw() -> tuple[Any, Any]:
+    def draw() -> tuple[Tensor, Tensor]:
         """A whole tensor of values, and which of them are rejected."""
         x = empty_like(tensor)
         if not outside:
             x.normal_(mean, std, generator=generator)
             return x, (x < a) | (x > b)
         x.uniform_(a, b, generator=generator)
-        chance = empty_like(tensor).uniform_(generator=generator)
-        return x, chance.log() > log_density(x) - highest
+        level = empty_like(tensor).uniform_(generator=generator)
+        return x, level.log() > log_density(x) - highest
 
     result, rejected = draw()
     while rejected.any():
@@ -112,13 +116,15 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
     return tensor.shape[1] * area, tensor.shape[0] * area
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_uniform_(
+    tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Uniform with variance 2 gain^2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
     bound = math.sqrt(3.0) * gain * math.sqrt(2.0 / sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance 2 gain^2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))), generator)
 
@@ -134,7 +140,7 @@ def kaiming_uniform_(
     a: float = 0,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
-    generator: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Uniform with standard deviation gain / sqrt(fan) (He et al., 2015, arXiv 1502.01852)."""
     bound = math.sqrt(3.0) * _kaiming(tensor, a, mode, nonlinearity)
@@ -146,14 +152,14 @@ def kaiming_normal_(
     a: float = 0,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
-    generator: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal with standard deviation gain / sqrt(fan) (He et al., 2015)."""
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
 
 
 @no_grad()
-def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """A (semi-)orthogonal matrix times gain (Saxe et al., 2013, arXiv 1312.6120)."""
     rows, columns = tensor.shape[0], tensor.array.size // tensor.shape[0]
     if tensor.ndim < 2:

@@ -1,5 +1,5 @@
 """Linear and embedding layers, and those that only drop or reshape. First values are drawn as
-PyTorch draws them, in the same order. What the layers compute stands in `functional`."""
+PyTorch draws them, in the same order. What the layers compute is in `functional`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
+from ..engine.pytorch.common import Device, Dtype
 from . import functional as F
 from . import init
 from .module import Module
 from .parameter import Parameter
 
 
-def new(*size: int, device: Any = None, dtype: Any = None) -> Parameter:
+def new(*size: int, device: Device = None, dtype: Dtype = None) -> Parameter:
     """A parameter without values yet."""
     return Parameter(creation.empty(*size, device=device, dtype=dtype))
 
@@ -26,7 +27,7 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         return input
 
 
@@ -41,8 +42,8 @@ class Linear(Module):
         in_features: int,
         out_features: int,
         bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
@@ -78,8 +79,8 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__()
         if padding_idx is not None:

@@ -1,5 +1,5 @@
 """Module: a function with parameters, buffers and modules inside; a `Tree` that can be called.
-It knows how to call, save, load, move and print what it holds, and no layer in particular."""
+It can call, save, load, move and print what it holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..engine import arrays
 from ..engine.core.tensor import Tensor
-from ..engine.pytorch.common import to_tensor
+from ..engine.pytorch.common import Device, Operand, to_tensor
 from ..engine.pytorch.conversions import TO_OPTIONS
 from ..engine.pytorch.grad_mode import no_grad
 from .tree import Tree
@@ -112,7 +112,7 @@ class Module(Tree):
         return OrderedDict((name, x if keep_vars else x.detach()) for name, x in saved)
 
     def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True
+        self, state_dict: Mapping[str, Operand], strict: bool = True
     ) -> IncompatibleKeys:
         """Copy values into the existing tensors by name; nothing is copied unless all of it fits.
 
@@ -151,7 +151,7 @@ class Module(Tree):
 
     # ------------------------------------------------------------ changing everything below
 
-    def apply(self: M, fn: Callable[[Module], Any]) -> M:
+    def apply(self: M, fn: Callable[[Module], object]) -> M:
         """Call fn on every module below, children first, and on this one last."""
         for module in self.children():
             module.apply(fn)
@@ -228,7 +228,7 @@ class Module(Tree):
     def cpu(self: M) -> M:
         return self.to("cpu")
 
-    def cuda(self: M, device: Any = None) -> M:
+    def cuda(self: M, device: Device = None) -> M:
         return self.to("cuda" if device is None else device)
 
     # ------------------------------------------------------------ printing

@@ -1,5 +1,5 @@
 """Layers that normalise: over features (LayerNorm, RMSNorm) or over the batch (BatchNorm1d), whose
-running statistics are buffers. What they compute stands in `functional`."""
+running statistics are buffers. What they compute is in `functional`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
+from ..engine.pytorch.common import Device, Dtype
 from . import functional as F
 from . import init
 from .layers import new
@@ -27,13 +28,13 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__()
         self.normalized_shape = _shape(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        how = {"device": device, "dtype": dtype}
+        how: dict[str, Any] = {"device": device, "dtype": dtype}
         shape = self.normalized_shape
         self.register_parameter("weight", new(*shape, **how) if elementwise_affine else None)
         self.register_parameter("bias", new(*shape, **how) if elementwise_affine and bias else None)
@@ -65,8 +66,8 @@ class RMSNorm(Module):
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
         elementwise_affine: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__()
         self.normalized_shape = _shape(normalized_shape)
@@ -112,16 +113,16 @@ class BatchNorm1d(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        how = {"device": device, "dtype": dtype}
+        how: dict[str, Any] = {"device": device, "dtype": dtype}
         for name in ("weight", "bias"):
             self.register_parameter(name, new(num_features, **how) if affine else None)
-        tracked: list[Any] = [None] * 3
+        tracked: list[Tensor | None] = [None] * 3
         if track_running_stats:
             tracked = [creation.zeros(num_features, **how), creation.ones(num_features, **how)]
             tracked.append(creation.tensor(0, dtype="int64", device=device))

@@ -1,12 +1,13 @@
-"""PyTorch's wrappers for training on several devices, for one: the module is inside as `.module`
-and does all the work. They know nothing of processes."""
+"""PyTorch's wrappers for training on several devices, for one device: the module is inside as
+`.module` and does all the work."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..engine.pytorch.common import Device
 from .module import Module
 
 
@@ -14,7 +15,11 @@ class DataParallel(Module):
     """Calls `module`; its parameters are named `module.…`."""
 
     def __init__(
-        self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0
+        self,
+        module: Module,
+        device_ids: Sequence | None = None,
+        output_device: Device = None,
+        dim: int = 0,
     ):
         super().__init__()
         self.module = module
@@ -30,8 +35,8 @@ class DistributedDataParallel(Module):
     def __init__(
         self,
         module: Module,
-        device_ids: Any = None,
-        output_device: Any = None,
+        device_ids: Sequence | None = None,
+        output_device: Device = None,
         dim: int = 0,
         **settings: Any,
     ):

@@ -1,5 +1,5 @@
 """Recurrent layers: the steps of `cells` over time, in layers and directions, as compositions of
-recorded ops. They know no formula of a step."""
+recorded ops. The formulas of a step are in `cells.py`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from ..engine.core.tensor import Tensor
+from ..engine.pytorch.common import Device, Dtype
 from ..engine.pytorch.joining import cat, stack
 from . import functional as F
 from .cells import Recurrent, State, gru, lstm
@@ -28,8 +29,8 @@ class _Layer(Recurrent):
         bidirectional: bool = False,
         *,
         nonlinearity: str = "tanh",
-        device: Any = None,
-        dtype: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
     ):
         super().__init__(input_size, hidden_size, bias, nonlinearity)
         if dropout and num_layers == 1:
@@ -52,7 +53,9 @@ class _Layer(Recurrent):
     def flatten_parameters(self) -> None:
         """Nothing to do: PyTorch's hint for cuDNN."""
 
-    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, input: Tensor, hx: Tensor | State | None = None
+    ) -> tuple[Tensor, Tensor | State]:
         """input (T, B, I), or (B, T, I) if batch_first, or (T, I); hx (L W, B, C), a pair of them
         for LSTM, zeros if left out. Returns the last layer's output (..., W C) and the last hx."""
         batched = input.ndim == 3

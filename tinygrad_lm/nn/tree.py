@@ -1,8 +1,8 @@
 """Tree: an object that holds parameters, buffers and other such objects, and finds them by name.
 
-Everything registered stands twice: in `_parameters`, `_buffers` or `_modules`, which are what is
-walked, and as a plain attribute, so that reading one costs no more than any attribute. This file
-knows neither calling nor saving: that is what `Module` adds.
+Everything registered is kept twice: in `_parameters`, `_buffers` or `_modules`, to go through, and
+as a plain attribute, so that reading one costs no more than any attribute. `Module` adds calling
+and saving.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
-"""Things done to all parameters at once: clipping gradients, and one flat vector of them. It
-knows tensors, not modules."""
+"""Things done to all parameters at once: clipping gradients, and one flat vector of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy
 
-from ..engine.arrays import get_num_threads, library, mark_written, quietly
+from ..engine.arrays import Array, get_num_threads, library, mark_written, quietly
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.kernels.c import fast
 from ..engine.pytorch.creation import tensor
@@ -17,7 +15,7 @@ from ..engine.pytorch.grad_mode import no_grad
 from ..engine.pytorch.joining import cat
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Any]:
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
     several = [parameters] if isinstance(parameters, Tensor) else parameters
     return [p.grad.array for p in several if p.grad is not None]
 
@@ -58,14 +56,14 @@ def clip_grad_norm_(
     return wrap(total)
 
 
-def _is_fast(g: Any) -> bool:
+def _is_fast(g: Array) -> bool:
     """Whether the compiled loops, with their threads, take this array."""
     return fast is not None and type(g) is numpy.ndarray and g.dtype.char == "f" and (
         g.flags.c_contiguous
     )  # fmt: skip
 
 
-def _total_norm(arrays: list[Any], p: float) -> Any:
+def _total_norm(arrays: list[Array], p: float) -> Array:
     """The p-norm of everything, 0-d, in the dtype of the first array."""
     lib, kind = library(arrays[0]), arrays[0].dtype
     arrays = [a.astype("float32") if a.itemsize < 4 else a for a in arrays]
@@ -91,7 +89,7 @@ def clip_grad_value_(
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters behind one another, (total,)."""
+    """All parameters one after another, (total,)."""
     return cat([p.reshape(-1) for p in parameters])
 
 

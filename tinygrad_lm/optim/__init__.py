@@ -1,5 +1,5 @@
-"""Optimisers with PyTorch's signatures, and schedules of their rate. Nothing is computed here:
-start reading in `optimizer.py`, then `adam.py` for a rule and `flat.py` for how it is applied."""
+"""Optimisers with PyTorch's signatures, and schedules of their rate. Start reading
+in `optimizer.py`, then `adam.py` for a rule and `flat.py` for how it is applied."""
 
 from . import kernels, lr_scheduler
 from .adam import Adam, AdamW

@@ -203,7 +203,7 @@ class Small:
 
 
 class Plan:
-    """How one group's tensors are walked through; made anew when one of them, its array or its
+    """How to go through one group's tensors; made again when one of them, its array or its
     state is not what it was. Tensors of one age (step count) share the rule's constants."""
 
     def __init__(self) -> None:

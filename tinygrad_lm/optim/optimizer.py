@@ -57,7 +57,7 @@ class Optimizer:
     def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
         """The rule for one block, for the step-th step (from 1); `number` makes its constants.
 
-        Under `flat.rule` it may have kernels: `@kernel(Adam.update, numpy.ndarray)`. Such a one
+        Under `flat.rule` it may have kernels: `@kernel(Adam.update, numpy.ndarray)`. Such a kernel
         returns the rule as one pass over a whole tensor, or NotImplemented.
         """
         raise NotImplementedError

@@ -1,2 +1,2 @@
-"""PyTorch's other pages (`torch.amp`, `torch.cuda`, `torch.utils.data`, ...): what scripts ask of
-them, by their names. Much of it only says that here there is nothing to do."""
+"""PyTorch's other pages (`torch.amp`, `torch.cuda`, `torch.utils.data`, ...): what scripts
+ask of them. Much of it only says that there is nothing to do here."""

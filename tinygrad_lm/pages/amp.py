@@ -76,7 +76,7 @@ class autocast:
 
 
 def _cast(to: autocast, op: str, inputs: tuple) -> tuple:
-    """The inputs of an op as autocast wants them. float64 is left alone: somebody asked for it."""
+    """The inputs of an op as autocast wants them. float64 is left alone: it was asked for."""
     if op in NARROW:
         wanted = to.fast_dtype
     elif op in WIDE[to.device]:

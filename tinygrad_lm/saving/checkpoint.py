@@ -49,7 +49,7 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 def save_checkpoint(
     folder: StrPath, arrays: Arrays, meta: dict[str, Any], name: str = "last"
 ) -> None:
-    """Replace the checkpoint `name` of `folder`; until the rename at the end the former one stands.
+    """Replace the checkpoint `name` of `folder`; until the last rename the former one is in place.
 
     meta may hold None, bool, int, float (infinities too), str, list, tuple and dict, which
     load_checkpoint returns equal. One process at a time may save into a folder; others may load
@@ -119,7 +119,7 @@ def _target(folder: Path, name: str) -> str:
 
 def _remove_unused(folder: Path) -> None:
     """Delete what no pointer points to: superseded sub-folders, and the traces of a killed save."""
-    fsync(folder)  # a rename that is not yet on the disk must not cost its predecessor its life
+    fsync(folder)  # the former checkpoint must outlive a rename that is not yet on the disk
     for entry in list(folder.iterdir()):
         if TEMPORARY.fullmatch(entry.name):
             entry.unlink(missing_ok=True)

@@ -1,2 +1,2 @@
 """Text and a model's ids: `tokenizers.py` turns one into the other, `generation.py` continues a
-text. No model is trained here."""
+text."""

@@ -121,7 +121,7 @@ def _narrowed(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     if top_p is not None:
         ranked, order = logits.softmax(-1).sort(dim=-1, descending=True)
         beyond = ranked.cumsum(-1) - ranked >= top_p  # those before it hold the share already
-        places = order.argsort(-1)  # where each token stands in the ranking
+        places = order.argsort(-1)  # the rank of each token
         logits = logits.masked_fill(beyond.take_along_dim(places, 1), -math.inf)
     return logits
 

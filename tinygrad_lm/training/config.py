@@ -31,7 +31,7 @@ class TrainConfig:
     init_from: str | None = option(None, "folder of a run whose weights to fine-tune", str)
     device: str | None = option(None, "where to compute: cpu, cuda, cuda:1, ...", str, True)
     threads: int | None = option(None, "threads for the arithmetic (else all cores)", int, True)
-    seed: int = option(1337, "where all chance comes from")
+    seed: int = option(1337, "all random numbers follow from it")
     val_fraction: float = option(0.1, "share of the text, its end, kept for validation")
 
     n_layer: int = option(4, "blocks")

@@ -1,5 +1,5 @@
 """Undoing broadcasting: a gradient in the shape and dtype of what it is the gradient of. For
-arrays, and for Tensors where gradients are recorded themselves; nothing is known here of a graph.
+arrays, and for Tensors where gradients are recorded themselves.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from .dispatch import with_kernels
-from .libraries import LIBRARIES, as_array
+from .libraries import LIBRARIES, Array, as_array
 
 
 def fit(g: Any, like: Any) -> Any:
@@ -35,6 +35,6 @@ def sum_to(g: Any, shape: tuple) -> Any:
 
 
 @with_kernels
-def sum_rows(g: Any, lead: int) -> Any:
+def sum_rows(g: Array, lead: int) -> Array:
     """The sum of g over its first `lead` axes."""
     return g.sum(axis=0 if lead == 1 else tuple(range(lead)))

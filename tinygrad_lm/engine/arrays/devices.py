@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .libraries import DEVICE_TYPES, LIBRARIES, cupy, library, to_numpy
+from .libraries import DEVICE_TYPES, LIBRARIES, Array, cupy, library, to_numpy
 
 
 class device:
@@ -49,7 +49,7 @@ class _State:
     default = device(os.environ.get("TINYGRAD_LM_DEVICE") or CPU)
 
 
-def device_of(array: Any) -> device:
+def device_of(array: Array) -> device:
     kind = DEVICE_TYPES[type(array)]
     return CPU if kind == "cpu" else device(kind, getattr(array.device, "id", 0))
 
@@ -78,7 +78,7 @@ def library_on(where: device | str | None) -> Any:
     raise RuntimeError(f"[device] no array library is registered for {where}")
 
 
-def to_device(array: Any, where: device | str | None) -> Any:
+def to_device(array: Array, where: device | str | None) -> Array:
     """The same values as an array of that device's library; the array itself when it is there."""
     if where is None and DEVICE_TYPES.get(type(array)) == _State.default.type == "cpu":
         return array

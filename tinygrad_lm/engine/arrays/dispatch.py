@@ -1,5 +1,5 @@
-"""`@kernel`: a faster way to a function of arrays, for one array type. Whoever can be made faster
-has a dict `kernels`; kernels register from outside, and nothing here imports one.
+"""`@kernel`: a faster way to compute a function of arrays, for one array type. What can be made
+faster has a dict `kernels`; each kernel enters itself there from its own file.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any
 
+from .libraries import Array
+
 
 class Switches:
-    """Process-wide."""
+    """Process-wide: one thread that switches kernels off does so for all."""
 
     kernels_on = True
 
@@ -25,12 +27,12 @@ class reference_only:
     def __enter__(self) -> None:
         self.before, Switches.kernels_on = Switches.kernels_on, False
 
-    def __exit__(self, *exc: Any) -> None:
+    def __exit__(self, *exc: object) -> None:
         Switches.kernels_on = self.before
 
 
 def is_ours(function: Callable) -> bool:
-    """Whether a function is this package's own: then it reads nothing of its caller's context."""
+    """Whether a function is this package's own: those read no context variables of the caller."""
     return (function.__module__ or "").startswith(__name__.partition(".")[0] + ".")
 
 
@@ -59,7 +61,7 @@ class with_kernels:
         self.kernels: dict[type, list[Callable]] = {}
         self.ours = is_ours(function)
 
-    def __call__(self, array: Any, *rest: Any) -> Any:
+    def __call__(self, array: Array, *rest: Any) -> Any:
         if Switches.kernels_on:
             for way in self.kernels.get(type(array), ()):
                 found = way(array, *rest)

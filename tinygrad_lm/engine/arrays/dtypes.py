@@ -1,5 +1,5 @@
 """Element types under PyTorch's names, and what comes out when they meet: PyTorch's promotion, not
-NumPy's. Arrays are known here by their dtype and number of axes only."""
+NumPy's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy
 
-from .libraries import LIBRARIES
+from .libraries import LIBRARIES, Array
 
 
 class dtype:
     """An element type under PyTorch's name; `.np` is NumPy's. Category: 0 bool, 1 int, 2 float."""
 
     __slots__ = ("category", "itemsize", "name", "np", "rank")
+    np: numpy.dtype
 
-    def __init__(self, name: str, np: Any, category: int, rank: int):
+    def __init__(self, name: str, np: type, category: int, rank: int):
         self.name, self.np, self.category, self.rank = name, numpy.dtype(np), category, rank
         self.itemsize = self.np.itemsize
 
@@ -42,7 +43,7 @@ int64 = dtype("int64", numpy.int64, 1, 3)
 float16 = dtype("float16", numpy.float16, 2, 4)
 float32 = dtype("float32", numpy.float32, 2, 6)
 float64 = dtype("float64", numpy.float64, 2, 7)
-DTYPES: dict[Any, dtype] = {
+DTYPES: dict[numpy.dtype, dtype] = {
     d.np: d for d in (bool_, uint8, int32, int64, float16, float32, float64)
 }
 try:  # the only bfloat16 NumPy has comes from ml_dtypes
@@ -64,7 +65,7 @@ def dtype_named(name: str) -> dtype:
     return next(d for d in DTYPES.values() if d.name == name)
 
 
-def dtype_of(array: Any) -> dtype:
+def dtype_of(array: Array) -> dtype:
     found = DTYPES.get(array.dtype)
     if found is None:
         names = ", ".join(d.name for d in DTYPES.values())

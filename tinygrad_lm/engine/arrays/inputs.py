@@ -1,5 +1,5 @@
 """What an op may be given beside Tensors, what a walk back may start with, and what an error inside
-an op means in terms of its inputs. No op is known here by more than its name.
+an op means in terms of its inputs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy
 
 from .devices import device_of
 from .dtypes import dtype_of
-from .libraries import LIBRARIES, library
+from .libraries import LIBRARIES, Array, library
 
 
 def plain(name: str, x: Any) -> Any:
@@ -57,7 +57,7 @@ def explained(name: str, error: Exception, inputs: Sequence) -> Exception:
     return RuntimeError(f"[{name}] shapes must fit together, got {shapes}: {error}")
 
 
-def upstream_gradient(value: Any, g: Any) -> Any:
+def upstream_gradient(value: Array, g: Any) -> Any:
     """The gradient to start from at `value`: g in its dtype, or 1 for a single element."""
     if g is None:
         if value.size != 1:

@@ -1,9 +1,10 @@
 """Array libraries: the one place that tells NumPy from CuPy. Everything above asks `library(x)` for
-the module that made the array x and calls NumPy's names on it; nothing here knows a gradient.
+the module that made the array x and calls NumPy's names on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy
@@ -35,7 +36,7 @@ def as_array(value: Any) -> Array:
     return value if type(value) in LIBRARIES else numpy.asarray(value)
 
 
-def owner_of(array: Array) -> Any:
+def owner_of(array: Array) -> Array:
     """The array that owns the memory this array looks at."""
     base = array.base
     while base is not None:
@@ -78,10 +79,11 @@ def cuda_is_available() -> bool:
     return True
 
 
-ON_CUDA: list[Any] = []  # called once when CuPy is first loaded: that is how its kernels register
+# Called once, when CuPy is first loaded: that is how its kernels register.
+ON_CUDA: list[Callable[[], object]] = []
 
 
-def broadcast_to(x: Any, shape: tuple) -> Any:
+def broadcast_to(x: Array, shape: tuple) -> Array:
     """x, of as many axes as `shape`, stretched along those where it has size 1; not to be written.
     NumPy's own takes four times as long to start."""
     if type(x) is not numpy.ndarray or not x.flags.c_contiguous:
@@ -92,6 +94,6 @@ def broadcast_to(x: Any, shape: tuple) -> Any:
     return found
 
 
-def widened(x: Any) -> Any:
+def widened(x: Array) -> Array:
     """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
     return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x

@@ -1,5 +1,5 @@
-"""What holds for the whole process or the calling thread: NumPy's warnings, threads, memory. The
-one file with such effects outside the package; each says how to leave it out.
+"""Settings of the whole process or the calling thread: NumPy's warnings, threads, memory. No other
+file has such effects outside the package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy
 from threadpoolctl import threadpool_info, threadpool_limits
 
 
-def _quiet_setting() -> tuple[contextvars.ContextVar, Any]:
+def _quiet_setting() -> tuple[contextvars.ContextVar, object]:
     """NumPy keeps "warn of 0/0 and overflow?" in a context variable of its own: that variable, and
     its value for "ignore"."""
     empty = contextvars.Context()
@@ -37,7 +37,7 @@ def is_quiet() -> bool:
 
 def quiet_context() -> contextvars.Context:
     """A context for `run`, in which NumPy does not warn. It has none of the caller's variables, so
-    it is for our own functions only; entering it takes a fifth of the time that `quietly` takes."""
+    it is for our own functions only; entering it takes a fifth of `quietly`'s time."""
     context = contextvars.Context()
     context.run(WARNINGS.set, IGNORE)
     return context
@@ -59,7 +59,7 @@ class _State:
     """Process-wide."""
 
     threads: int | None = None
-    limits: Any = None  # threadpoolctl's, which hold as long as they are kept
+    limits: threadpool_limits | None = None  # threadpoolctl's, which hold as long as they are kept
 
 
 def set_num_threads(count: int) -> None:

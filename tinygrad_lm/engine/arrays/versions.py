@@ -1,14 +1,13 @@
-"""Which memory was written when. One clock ticks for births of nodes and for writes: an array that
-a pullback keeps and that was written after its node was born would make a gradient wrong, and
-asking for that is all there is to check. Nothing here knows what a node is.
+"""Which memory was written when. One clock ticks for births of nodes and for writes. An array that
+a pullback keeps must not be written after its node was born, or a gradient would be wrong; that is
+all there is to check.
 """
 
 from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from .libraries import LIBRARIES, Array, owner_of
 
@@ -37,7 +36,7 @@ def mark_written(array: Array) -> None:
     writes.of[key][1] = writes.last = next(clock)
 
 
-def check_unwritten(pullbacks: Any, birth: int, node: Any) -> None:
+def check_unwritten(pullbacks: tuple | Callable, birth: int, node: object) -> None:
     """An error if one of these functions, made at time `birth`, keeps an array that was written
     since."""
     for pullback in pullbacks if isinstance(pullbacks, tuple) else (pullbacks,):
@@ -51,7 +50,7 @@ def check_unwritten(pullbacks: Any, birth: int, node: Any) -> None:
                 )
 
 
-def kept_arrays(pullback: Any) -> Iterator[Any]:
+def kept_arrays(pullback: object) -> Iterator[Array]:
     """The arrays a function's closure and defaults hold, through tuples and inner functions."""
     pending = [*(getattr(pullback, "__defaults__", None) or ())]
     for cell in getattr(pullback, "__closure__", None) or ():

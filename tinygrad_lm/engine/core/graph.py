@@ -1,9 +1,9 @@
 """The graph of a computation and the walk back through it: what micrograd's `backward` is, for
-arrays. No op is known here, and no mathematics beyond adding.
+arrays. It names no op, and needs no mathematics but adding.
 
 A node keeps no value, only the pullbacks that turn its gradient into those of its parents. Nodes
-are numbered at birth, and a parent is older than its children: to take the newest of the nodes that
-were reached, again and again, is the reverse topological order, without recursion or sorting."""
+are numbered at birth, and a parent is older than its children. So taking the newest of the nodes
+reached, again and again, visits them in reverse topological order: no recursion, no sorting."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Node:
 
     A parent is a Node, or a Tensor where the graph ends in a leaf, or None where no gradient is
     wanted. `pullbacks` is a tuple with one function per parent, or one function for all of them.
-    `create_graph`: its pullbacks, and those of all nodes before it, are recorded ops themselves."""
+    `shape` and `dtype` are the value's, and so the gradient's. `create_graph`: the pullbacks, and
+    those of all nodes before this one, are recorded ops themselves."""
 
     __slots__ = ("birth", "create_graph", "dtype", "hooks", "name", "parents", "pullbacks", "shape")
 
@@ -52,7 +53,7 @@ def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dic
             deliver(arrived, newest, parent, contribution)
         if not retain_graph:
             node.pullbacks = spent
-    g = contribution = None  # who still holds an array keeps it from being a leaf's own
+    g = contribution = None  # a name that still holds an array would make `own` copy it
     for leaf, sum_at_leaf in arrived.items():
         if wanted is None or leaf in wanted:
             found[leaf] = sum_at_leaf.own(leaf)
@@ -75,7 +76,7 @@ def pull(node: Node, g: Any) -> Any:
     if node.birth < writes.last:
         check_unwritten(node.pullbacks, node.birth, node)
     if type(g) not in LIBRARIES and not node.create_graph:
-        g = g.array  # of a Tensor, from a node whose pullbacks are recorded
+        g = g.array  # a child's pullbacks took Tensors, those of this node take arrays
     pullbacks = node.pullbacks
     if type(pullbacks) is tuple:
         return [None if p is None else p(g) for p in pullbacks]
@@ -98,7 +99,7 @@ def hooked(target: Any, g: Any) -> Any:
 
 
 def spent(g: Any) -> Any:
-    """What stands in for the pullbacks of a node that was walked: they, and what they kept, go."""
+    """Takes the place of the pullbacks of a node that was walked, which frees what they kept."""
     raise RuntimeError(
         "[backward] the graph must not have been freed: this part of it was already walked, and "
         "what it kept is gone; pass retain_graph=True to the earlier backward to walk it twice"
@@ -106,7 +107,7 @@ def spent(g: Any) -> Any:
 
 
 class Sparse:
-    """A gradient that is zero outside a region (`sparse.py` has such a class)."""
+    """A gradient that is zero outside a region; `sparse.py` has the class that is used."""
 
     add_to: Callable[[Any], None]  # adds it, in place, to a whole array
     total_of: Callable[[list], Any]  # the whole array that a list of such adds up to
@@ -150,8 +151,8 @@ class Sum:
             g.add_to(self.value)
 
     def is_ours(self) -> bool:
-        """Nobody else holds the array (one reference is the slot's, one the question's) or looks
-        into it (a view holds what it is a view of)."""
+        """Whether nobody else holds the array, as a view of it would (two references are this slot
+        and the call itself), and it is no view of another array."""
         return getrefcount(self.value) == 2 and self.value.base is None
 
     def make_ours(self) -> None:

@@ -1,8 +1,8 @@
 """How an op is declared, called and recorded. An op is a plain function of arrays that returns its
-value and its pullbacks; no particular one is known here.
+value and its pullbacks; the ops themselves are in `ops/`.
 
-`@primitive` enters a function in the table OPS that the tests walk; `@fused` enters a composition
-of other ops; `@kernel` (in `arrays/dispatch.py`) adds a faster way for one array type."""
+`@primitive` makes an op of a function, `@fused` of a composition of other ops, and `@kernel` (in
+`arrays/dispatch.py`) adds a faster way for one array type. The tests go through the table OPS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ P = ParamSpec("P")  # what an op takes, for type checkers
 
 
 class Op:
-    """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword."""
+    """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword. `arity`
+    counts the arrays; `ours`: it calls no user's function; `cast`, `view`: see `primitive`."""
 
     __slots__ = tuple("name function cast view fused kernels arity ours __dict__".split())
 
@@ -42,7 +43,7 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:  # so that an op can be a method
         return self if instance is None else types.MethodType(self, instance)
 
     def call(self, *inputs: Any, **settings: Any) -> Tensor:
@@ -68,7 +69,7 @@ class Op:
 
     def ways(self, inputs: tuple) -> tuple:
         """What can compute this: kernels for the first Tensor's array type, then the op's own
-        function. Where that is a composition it stands apart, as it records nodes of its own."""
+        function, unless that is a composition, which records nodes of its own: `compose`."""
         own = () if self.fused else (self.function,)
         if self.kernels and kernels_on() and mode.create_graph is None:
             for x in inputs:
@@ -96,8 +97,8 @@ class Op:
 
     def first_answer(self, ways: tuple, arrays: list, settings: dict) -> Any:
         """(value, pullbacks) of the first way that takes these inputs, or NotImplemented. As in
-        PyTorch there are no floating-point warnings: a user's function runs without them in the
-        context of its caller, one of ours, which has no use for that, in one that is quiet."""
+        PyTorch there are no floating-point warnings. A user's function sees the context variables
+        of its caller; ours need none and run in a quiet context, which is faster to enter."""
         run = mode.quiet.run if self.ours and not is_quiet() else quietly
         try:
             for way in ways:
@@ -123,7 +124,7 @@ class Op:
         return result
 
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
-        """A fused op by its composition, on Tensors, numbers and None; its last node is the op."""
+        """A fused op by its composition, on Tensors; its last node is named after the op."""
         given: list[Any] = list(inputs)
         for i, x in enumerate(inputs):
             if not (x is None or isinstance(x, Tensor)):
@@ -155,11 +156,10 @@ def primitive(
             return x**3, (lambda g: g * 3 * x**2,)
 
     `pullbacks` is a tuple with one function g -> dx per array input (None where there is no
-    gradient), or one function g -> (dx, dy, ...) for all. dx may have the broadcast shape of g; the
-    walk sums it. Metadata comes by keyword. `cast="same"` promotes mixed dtypes as PyTorch does,
-    `cast="float"` also lifts integers to the default float, `view=True` says that the value may
-    share memory with the first input. `gradcheck` checks an op: gradcheck(cube, [x])."""
-
+    gradient), or one function g -> (dx, dy, ...) for all, or None if no input has a gradient. dx
+    may have the broadcast shape of g; the walk sums it. Metadata comes by keyword. `cast="same"`
+    promotes mixed dtypes as PyTorch does, `cast="float"` also lifts integers to the default float,
+    `view=True`: the value may share memory with the first input. `gradcheck(cube, [x])` checks."""
     if function is None:
         return lambda f: enter(Op(f, cast, view, fused=False))
     return enter(Op(function, cast, view, fused=False))
@@ -172,7 +172,7 @@ def fused(function: Callable[P, Any]) -> Callable[P, Tensor]:
 
 
 def enter(op: Op) -> Op:
-    """Ops of this engine go into the table; a user's own need not."""
+    """The ops in `ops/` go into the table OPS; a user's own do not."""
     if (op.__module__ or "").startswith(__name__.rpartition(".core")[0] + ".ops"):
         if op.name in OPS:
             raise RuntimeError(f"[op] an op's name must be new, {op.name!r} is taken")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import Array, mark_written, quietly, upstream_gradient
-from . import graph
+from . import graph  # graph.walk, not walk: C may replace it
 from .graph import Node
 from .recording import mode
 
@@ -21,8 +21,9 @@ class Tensor(Methods):
     """An array that may remember where it came from.
 
     `array` is NumPy's or CuPy's. `node` is what computed it, None for a leaf; `needs_grad` says
-    whether a gradient is wanted, and `_grad` is what has arrived at a leaf. A view has the tensor
-    it looks into as its `base`, and has `seen` so many of the recorded writes, `version`, of it."""
+    whether a gradient is wanted, and `_grad` is what has arrived at a leaf, as `.grad` shows it.
+    `base` is the tensor that a view looks into, `version` counts the recorded writes to a tensor,
+    and `seen` is how many of those to its base a view has taken into its history."""
 
     __slots__ = "array node needs_grad _grad hooks base version seen __dict__ __weakref__".split()
     array: Array
@@ -34,8 +35,8 @@ class Tensor(Methods):
     version: int
     seen: int
     library: Any  # NumPy's names over recorded ops: see `ops/over_tensors.py`
-    look_into: Callable  # what a view is a view of: see `inplace.py`
-    refresh: Callable  # a view's new history after a write to that
+    look_into: Callable  # sets `base`: see `inplace.py`
+    refresh: Callable  # records a view anew, after a write to its base
 
     @property
     def requires_grad(self) -> bool:
@@ -74,7 +75,7 @@ class Tensor(Methods):
 
 
 def wrap(array: Array, tensor: Any = None) -> Any:
-    """A Tensor around an array, outside the graph, sharing its memory: a new one, or this one."""
+    """A Tensor around an array, outside the graph, sharing its memory; or `tensor`, made that."""
     if tensor is None:
         tensor = object.__new__(Tensor)
     tensor.array, tensor.needs_grad = array, False

@@ -1,5 +1,5 @@
-"""Faster ways to ops, a folder for each way they are written. They register themselves, and work on
-arrays, not on Tensors."""
+"""Faster ways to compute ops, one folder for NumPy and one for C. They work on arrays, not on
+Tensors."""
 
 # In this order: the kernel of an op that was registered last is tried first.
 from . import numpy  # isort: skip

@@ -1,5 +1,4 @@
-"""All ops, by kind: a file is a page of functions of arrays, each with its value and its pullbacks.
-Kernels and PyTorch's spelling are elsewhere."""
+"""All ops, by kind: each file is a page of functions of arrays, with their values and pullbacks."""
 
 from . import elementwise, fused, index, linear, over_tensors, reduce, shape
 

@@ -1,5 +1,5 @@
-"""Ops that act on each element. Values and pullbacks in NumPy's vocabulary on whatever array
-library the input comes from; broadcasting and casts are undone by the walk, not here.
+"""Ops that act on each element. x, y and the gradient g are arrays; `library(x)` is the module that
+made x, NumPy or CuPy. Broadcasting and casts are undone by the walk, not here.
 
 At kinks and ties the gradients are PyTorch's: relu'(0) = 0, abs'(0) = 0, maximum shares a tie.
 """
@@ -14,7 +14,7 @@ from .special import error_function
 
 
 def library_of(x, y):
-    """Of two operands, one of which may be a number."""
+    """The array library of two operands, one of which may be a number."""
     return library(x if hasattr(x, "dtype") else y)
 
 
@@ -282,7 +282,7 @@ def round(x):
     return lib.rint(x), (lambda g: lib.zeros_like(g),)
 
 
-# ---------------------------------------------------------------- questions: no gradient
+# ---------------------------------------------------------------- comparisons: no gradient
 
 
 # fmt: off

@@ -1,6 +1,9 @@
 """Ops that are compositions of the others. The composition is the definition: it runs on every
 array library, its gradient follows from its parts, and the tests compare the kernels with it. The
 comment in each says what that gradient comes to; the kernels compute that.
+
+Inputs by position are Tensors here, with the methods that `pytorch/methods.py` lists; those by
+keyword are arrays and plain values.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ def gelu(x, *, approximate="none"):
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"[gelu] approximate must be 'none' or 'tanh', got {approximate!r}")
     if approximate == "tanh":
-        # dx = g (p + 2 x p (1 - p) u') with p = (1 + tanh u) / 2
+        # dx = g (p + 2 x p (1 - p) u') with p = (1 + tanh u) / 2, u what tanh is taken of below
         return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)).tanh())
     # dx = g (Phi + x Phi') with the normal density Phi' = e^(-x^2 / 2) / sqrt(2 pi)
     return 0.5 * x * (1 + (x * math.sqrt(0.5)).erf())
@@ -115,7 +118,7 @@ def cross_entropy(
 @fused
 def mse_loss(x, y, *, reduction="mean"):
     """(x - y)^2."""
-    # dx = 2 g (x - y) = -dy
+    # dx = 2 g (x - y) = -dy; for the mean of n, over n
     check_reduction("mse_loss", reduction)
     return reduced((x - y).square(), reduction)
 
@@ -123,7 +126,7 @@ def mse_loss(x, y, *, reduction="mean"):
 @fused
 def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
     """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, but nothing overflows."""
-    # dx = g (s(x) - y), dy = -g x
+    # dx = g (s(x) - y), dy = -g x; for the mean of n, both over n
     check_reduction("binary_cross_entropy_with_logits", reduction)
     return reduced(softplus(x, threshold=40.0) - x * y, reduction)
 
@@ -155,7 +158,8 @@ def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
 def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
     """x over its root mean square over the last `axes` axes (Zhang and Sennrich, 2019,
     arXiv 1910.07467)."""
-    # dx = s (h - y mean(h y)) with y the normal row, s = 1 / its root mean square, h = weight g
+    # dx = s (h - y mean(h y)) with y the normal row, s = 1 / its root mean square, h = weight g;
+    # dweight = sum(g y)
     over = tuple(range(-axes, 0))
     out = x * (x.square().mean(over, keepdim=True) + eps).rsqrt()
     return out if weight is None else out * weight
@@ -165,8 +169,8 @@ def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
 def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
     """Mean 0 and variance 1 per channel, over every axis but 1 (Ioffe and Szegedy, 2015, arXiv
     1502.03167); with given arrays mean and var (C,) those are used instead of the batch's."""
-    # dx = s (h - mean(h) - y mean(h y)) as in `layer_norm`, the means over what a channel has; by
-    # given statistics dx = s h
+    # dx = s (h - mean(h) - y mean(h y)) as in `layer_norm`, the means over each channel; with given
+    # mean and var dx = s h. dweight = sum(g y), dbias = sum(g)
     over = tuple(i for i in range(x.ndim) if i != 1)
     along = [-1 if i == 1 else 1 for i in range(x.ndim)]
     if mean is None:

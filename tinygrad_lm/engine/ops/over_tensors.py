@@ -1,6 +1,6 @@
 """The door to second derivatives: ops over Tensors. Inside `higher_order()` an op's own function
 runs on Tensors, so that its pullbacks are recorded ops too; `library(x)` of a Tensor then answers
-with NumPy's names over ops. No op is added here.
+with NumPy's names over ops.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def _integers(*operands: Operand) -> bool:
 
 
 def _check_divisor(name: str, input: Operand, other: Operand) -> None:
-    """No integer stands for x / 0, and NumPy and CuPy would answer 0."""
+    """x / 0 has no integer value, and NumPy and CuPy would answer 0."""
     if _integers(input, other) and bool(numpy.any(arrays.to_numpy(to_tensor(other).array) == 0)):
         raise RuntimeError(
             f"[{name}] an integer divisor must not be zero, got one that is; float()?"

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 def raw(x: Any) -> Any:
-    """The array of a Tensor, anything else as it is."""
+    """The array of a Tensor; anything else unchanged."""
     return x.array if isinstance(x, Tensor) else x
 
 

@@ -127,7 +127,7 @@ def _ready(array: Array, requires_grad: bool) -> Tensor:
 
 
 def _pattern(name: str, input: Tensor, dtype: Dtype, device: Device) -> tuple[Array, numpy.dtype]:
-    """What a new tensor like input is made like: an array on the device, and the dtype."""
+    """What a new tensor like input takes after: an array on the device, and the dtype."""
     if not isinstance(input, Tensor):
         raise TypeError(f"[{name}] input must be a Tensor, got {type(input).__name__}")
     array = input.array if device is None else arrays.to_device(input.array, device)

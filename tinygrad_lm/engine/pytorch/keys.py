@@ -33,7 +33,7 @@ def parse(x: Tensor, key: Any) -> tuple:
 
 
 def _axes(k: Any) -> int:
-    """How many axes of the tensor a part stands for."""
+    """How many axes of the tensor a part of the key takes up."""
     if k is None or k is Ellipsis or isinstance(k, bool):
         return 0
     return k.ndim if type(k) in LIBRARIES and k.dtype == bool else 1

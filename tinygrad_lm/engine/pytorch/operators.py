@@ -34,7 +34,7 @@ def forward(op: Callable[..., Tensor]) -> Operator:
 
 
 def reflected(op: Callable[..., Tensor]) -> Operator:
-    """other + x, where other does not know what to do."""
+    """other + x, where other cannot add x itself."""
 
     def method(self: Tensor, other: Any) -> Any:
         return op(other, self) if isinstance(other, USUAL) or _fits(other) else NotImplemented

@@ -194,7 +194,8 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
 
 
 def softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tensor:
-    """e^x over its sum along dim; a row that is all -inf gives NaN."""
+    """e^x over its sum along dim; a row that is all -inf gives NaN. The gradient is written out in
+    `ops/fused.py`."""
     input, axis = _input_and_axis(input, dim, dtype, "softmax")
     if not input.array.size:
         return named(elementwise.clone(input), "softmax")

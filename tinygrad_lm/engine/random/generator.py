@@ -1,8 +1,8 @@
 """Random numbers on the CPU, in exactly the order in which PyTorch 2.13 draws them.
 
 One `Generator` turns a Mersenne Twister (Matsumoto and Nishimura 1998, NumPy's `RandomState`) into
-uniform, normal, integer and other draws; after every call the stream stands where PyTorch's would.
-It hands out plain NumPy arrays and knows neither Tensors nor the GPU.
+uniform, normal, integer and other draws; after every call the stream is where PyTorch's would
+be. The results are plain NumPy arrays.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import operator
 import secrets
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from ..arrays import with_kernels
+from ..arrays import device, with_kernels
 from .recipes import box_muller, check_probs, fill, look_up, swap_forward
 
 FRESH_SEED = 67280421310721  # what a PyTorch generator starts from
@@ -38,7 +38,7 @@ class Generator:
     (r mod 2^53) / 2^53 from a 64-bit word in float64. A shape without elements draws nothing.
     """
 
-    def __init__(self, device: Any = "cpu") -> None:
+    def __init__(self, device: device | str = "cpu") -> None:
         if str(device) != "cpu":
             raise RuntimeError(
                 f"[Generator] this stream lives on the CPU, got device {str(device)!r}; "
@@ -88,7 +88,7 @@ class Generator:
         self._seed, self._half = int(saved["seed"]), float(saved["half"])
 
     def uniform(
-        self, shape: Shape, low: float = 0.0, high: float = 1.0, dtype: Any = np.float32
+        self, shape: Shape, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = np.float32
     ) -> np.ndarray:
         """Values in [low, high): u * (high - low) + low."""
         if not 0 <= high - low < math.inf:
@@ -112,7 +112,7 @@ class Generator:
         shape: Shape,
         mean: float = 0.0,
         std: float = 1.0,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         contiguous: bool = True,
     ) -> np.ndarray:
         """Gaussian values (Box and Muller 1958), in two orders as PyTorch has them.
@@ -142,7 +142,9 @@ class Generator:
             flat[-16:] = draw(16)
         return out
 
-    def integers(self, low: int, high: int, shape: Shape, dtype: Any = np.int64) -> np.ndarray:
+    def integers(
+        self, low: int, high: int, shape: Shape, dtype: DTypeLike = np.int64
+    ) -> np.ndarray:
         """Integers in [low, high): r mod (high - low) + low; 64-bit words from a width of 2^28."""
         if not low < high:
             raise RuntimeError(f"[randint] needs low < high, got {low} and {high}; swap them?")
@@ -160,7 +162,7 @@ class Generator:
             return drawn.astype(np.int64) + low if low else drawn  # may wrap around
 
         if word is np.uint32 and math.prod(shape) < 1000:  # the same, and starts sooner
-            drawn: Any = self._bits.random_raw(math.prod(shape)) % width
+            drawn: np.ndarray = self._bits.random_raw(math.prod(shape)) % width
             drawn = drawn.astype(np.int64) + low if low else drawn
             return drawn.astype(kind).reshape(shape)
         return fill(np.empty(shape, kind), draw)
@@ -174,7 +176,9 @@ class Generator:
             target[:-1] += self._words(n - 1, np.uint32) % np.arange(n, 1, -1, dtype=np.uint32)
         return swap_forward(target)
 
-    def exponential(self, shape: Shape, rate: float = 1.0, dtype: Any = np.float32) -> np.ndarray:
+    def exponential(
+        self, shape: Shape, rate: float = 1.0, dtype: DTypeLike = np.float32
+    ) -> np.ndarray:
         """Exponential values of mean 1 / rate: -log1p(-u) / rate, u in float64."""
         if not rate > 0:
             raise RuntimeError(f"[exponential] rate must be > 0, got {rate}; the mean is 1 / rate")
@@ -220,14 +224,14 @@ class Generator:
         u = self._unit(rows * num_samples, np.float64).reshape(rows, num_samples)
         return look_up(probs, u).reshape(*probs.shape[:-1], num_samples)
 
-    def _words(self, n: int, word: Any) -> np.ndarray:
-        """n raw words of 32 or 64 bits; `randint` over a full range neither skips nor hoards, but
-        takes its time to start."""
+    def _words(self, n: int, word: type[np.uint32 | np.uint64]) -> np.ndarray:
+        """n raw words of 32 or 64 bits. `randint` over a full range skips and keeps back none, but
+        is slow to start."""
         if word is np.uint32 and n < 1000:
             return self._bits.random_raw(n).astype(word)
         return self._twister.randint(0, int(np.iinfo(word).max) + 1, size=n, dtype=word)
 
-    def _unit(self, n: int, dtype: Any) -> np.ndarray:
+    def _unit(self, n: int, dtype: DTypeLike) -> np.ndarray:
         """n values of [0, 1): float64 for float64, float32 for everything narrower."""
         if np.dtype(dtype) == np.float64:
             return (self._words(n, np.uint64) & MASK53) * 2.0**-53

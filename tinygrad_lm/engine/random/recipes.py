@@ -33,9 +33,9 @@ def box_muller(u: np.ndarray) -> None:
 def swap_forward(target: np.ndarray) -> np.ndarray:
     """What 0..n-1 becomes when step i = 0, 1, ... swaps places i and target[i] >= i.
 
-    A loop is five times slower at n = 1e6. Step i puts what stood at place i into target[i], and
-    no later step touches place i. So what stands at place t is what stood at place i when step i,
-    the latest aimed at t, came; for i itself the same holds, down to a place nobody had aimed at.
+    A loop is five times slower at n = 1e6. Step i moves what is at place i to target[i], and no
+    later step touches place i. So place t ends with what was at place i just before step i, the
+    last step with target t. The same rule gives what that was, back to a place that was no target.
     """
     steps = np.arange(len(target))
     origin = steps.copy()  # origin[i]: the number at place i just before step i

@@ -1,5 +1,5 @@
 """Schedules of the learning rate, under PyTorch's path and names; `WarmupCosine` is nanoGPT's.
-Nothing is computed here: `base.py` says what a schedule is.
+`base.py` says what a schedule is.
 """
 
 from .base import LRScheduler, SequentialLR

@@ -1,5 +1,5 @@
-"""Settings of matrix products on a GPU, under PyTorch's names. They are kept and can be read back;
-nothing is computed here."""
+"""Settings of matrix products on a GPU, under PyTorch's names. They are kept and can be read back,
+and change nothing."""
 
 from types import SimpleNamespace
 

@@ -1,5 +1,5 @@
-"""PyTorch's page `torch.utils`: its `data` is `tinygrad_lm.data`, its `tensorboard` is a file here.
-Nothing is computed on this page."""
+"""PyTorch's page `torch.utils`: its `data` is `tinygrad_lm.data`, its `tensorboard` is
+a file here."""
 
 from ... import data
 from . import tensorboard

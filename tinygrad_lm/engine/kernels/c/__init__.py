@@ -14,15 +14,15 @@ from typing import Any
 
 
 def source_version(folder: Path) -> str:
-    """A name for the C sources as they are; `setup.py` compiles it in by the same rule."""
+    """A name for the present C sources; `setup.py` computes the same and compiles it in."""
     text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.[ch]")))
     return f"{zlib.crc32(text):08x}"
 
 
 def load(name: str) -> Any:
-    """The module, or None: without a C compiler at install, on a Python or a processor it is not
-    for, with `TINYGRAD_LM_COMPILED=0` in the environment, and where the sources are at hand but are
-    not those it was made of: in an install in place that was not made anew."""
+    """The module; or None if there was no C compiler at install, if it is not for this Python or
+    this processor, with `TINYGRAD_LM_COMPILED=0` in the environment, and if it was compiled from
+    other sources than those beside it: an install in place that has to be repeated."""
     if os.environ.get("TINYGRAD_LM_COMPILED") == "0":
         return None
     try:

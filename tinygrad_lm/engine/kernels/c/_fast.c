@@ -1,6 +1,6 @@
 /* The compiled kernels as a Python module: what the loops of rows.h, attention.h and gemm.h do, on
    float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
-   Whoever calls has checked meanings and lets nobody write meanwhile; here sizes are checked. */
+   Sizes are checked here; the caller has checked everything else, and keeps others from writing. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -9,7 +9,7 @@ from ...ops import fused
 from ...ops import linear as ops
 from . import fast
 
-LARGE = 1 << 22  # multiplications from which summing up as they read pays
+LARGE = 1 << 22  # from so many multiplications on, adding up while reading pays
 
 
 def product(a, b, bias=None, sums=None):

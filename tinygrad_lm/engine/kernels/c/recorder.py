@@ -1,6 +1,5 @@
-"""The door to `recorder.c`: what it is given, and what it stands in for. No other file in Python is
-about C; the functions named here are the definition, and run where C is missing, or is asked to
-stay out (TINYGRAD_LM_COMPILED=0)."""
+"""The door to `recorder.c`: what it is given, and which functions it replaces. They are the
+definition, and run where the C module is missing or switched off (TINYGRAD_LM_COMPILED=0)."""
 
 from __future__ import annotations
 
@@ -63,13 +62,13 @@ GIVEN: dict[str, Any] = {
     "spent": graph.spent,
     "accumulate": Tensor.accumulate,
 }
-# What C stands in for, as it is in Python. `Op.call` is not among them: C answers op(...) itself,
+# What C replaces, as it is in Python. `Op.call` is not among them: C answers op(...) itself,
 # and calls it for what is unusual.
 DEFINED = {"walk": graph.walk, "accumulate": Tensor.accumulate, "detach": Tensor.detach}
 
 
 def install() -> None:
-    """Put C in the place of what it stands in for; the last step of loading the engine."""
+    """Put the functions in C in their places; the last step of loading the engine."""
     made = recorder.start(**GIVEN)
     graph.walk = recorder.walk
     of_tensor: Any = Tensor  # which type checkers would not let be changed

@@ -208,7 +208,7 @@ def dropout(x, *, keep, p):
 @kernel(fused.embedding, numpy.ndarray)
 def embedding(weight, *, ids):
     """weight (V, C) at integer ids of any shape, which below 0 count from the end. The gradient is
-    added row by row, in order, into what the table has already got from elsewhere."""
+    added row by row, in order, to what has already arrived for the table."""
     if weight.ndim != 2 or weight.dtype.char != "f" or ids.dtype != numpy.int64:
         return NotImplemented
     if not ids.size or not weight.size:
