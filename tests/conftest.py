@@ -1,7 +1,7 @@
 """What every test starts from: one thread per process, a fixed search, the same global state.
 
 It also keeps a promise: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be present, and
-a test of a `test_parity_*.py` file that skips fails instead. It knows no op and no layer.
+a test of a `test_parity_*.py` file that skips fails instead.
 """
 
 import importlib

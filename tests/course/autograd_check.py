@@ -1,5 +1,5 @@
 """A neuron by hand and with PyTorch, as the first lecture checks itself. Prints every value and
-gradient; knows no network."""
+gradient."""
 
 import math
 

@@ -56,7 +56,7 @@ def test_svg_is_well_formed_and_boxes_do_not_overlap(tmp_path):
 
 
 def test_no_box_hides_an_arrow_that_goes_past_it():
-    """x + f(g(x)) stands in one column; the arrow from x to the sum must be seen beside f and g."""
+    """x + f(g(x)) is drawn in one column; the arrow from x to the sum passes beside f and g."""
     x = tl.ones(2, requires_grad=True)
     y = x.exp()
     text = tl.draw_graph(y + y.tanh().exp() + x)

@@ -1,7 +1,7 @@
 """The table of sample inputs: for every op how to draw a call, an independent NumPy definition of
 its value, and examples of wrong input. The laws, the mutants and the fake device all read it.
 
-A record knows nothing of how the op is written; its gradients are differences of its definition.
+A record says what an op computes, not how it is written; gradients are differences of that.
 """
 
 import math

@@ -1,8 +1,6 @@
 """Laws about the project itself: who imports whom, how long things are, which files must agree.
 
-Every law is a function from sources to a list of complaints, and `BROKEN` shows each complaining.
-Nothing here knows what the package computes.
-"""
+Every law is a function from sources to a list of complaints, and `BROKEN` shows each complain."""
 
 import ast
 import fnmatch
@@ -162,12 +160,12 @@ def law_imports_go_down(sources: Sources) -> list[str]:
     for path in sources:
         here = room(module_name(path))
         if here not in ROW:
-            complaints.append(f"{path}: {here} stands in no row of ROWS")
+            complaints.append(f"{path}: {here} is in no row of ROWS")
             continue
         for module, _, now in imports(path, sources):
             if is_ours(module) and ROW.get(room(module), len(ROWS)) > ROW[here]:
                 if now or (module_name(path), module) not in FOR_TYPES_ALONE:
-                    complaints.append(f"{path} imports {module}, which stands above it")
+                    complaints.append(f"{path} imports {module}, which is above it")
     return complaints
 
 
@@ -201,9 +199,9 @@ def law_no_cycles(sources: Sources) -> list[str]:
 
 
 def law_rooms_refuse(sources: Sources) -> list[str]:
-    """The core knows arrays only, no NumPy, and nothing that stands in for it; ops know no array
-    library and no kernel; kernels know neither Tensor nor layers. Only the door knows the recorder
-    in C."""
+    """The core imports `arrays/` only, and neither NumPy nor what takes its place; ops import no
+    array library and no kernel; kernels import neither Tensor nor layers. Only the door imports the
+    recorder in C."""
     complaints = []
     for path in sources:
         is_door = path.endswith("kernels/c/recorder.py")
@@ -453,7 +451,7 @@ E, N = "tinygrad_lm/engine/", "tinygrad_lm/nn/"
 C = E + "core/"
 LONG = "class A:\n def f():\n" + "  1\n" * 59 + "class B:\n def f(): 1"
 BROKEN = [
-    (law_imports_go_down, {E + "ops/a.py": "import tinygrad_lm.nn"}, "stands above"),
+    (law_imports_go_down, {E + "ops/a.py": "import tinygrad_lm.nn"}, "is above"),
     (law_imports_go_down, {E + "ops/a.py": "def f():\n    from ...nn import x"}, "tinygrad_lm.nn"),
     (law_imports_go_down, {E + "ops/a.py": "from ...optim import SGD"}, "tinygrad_lm.optim"),
     (law_imports_go_down, {C + "a.py": "from ..ops import fused"}, "engine.ops"),
@@ -465,7 +463,7 @@ BROKEN = [
         "engine.pytorch",
     ),
     (law_imports_go_down, {C + "tensor.py": "from ..pytorch.methods import M"}, "engine.pytorch"),
-    (law_imports_go_down, {N + "a.py": "import tinygrad_lm"}, "stands above"),
+    (law_imports_go_down, {N + "a.py": "import tinygrad_lm"}, "is above"),
     (law_imports_go_down, {"tinygrad_lm/misc.py": ""}, "no row"),
     (law_no_cycles, {E + "a.py": "from . import b", E + "b.py": "from .a import x"}, "a -> "),
     (

@@ -1,8 +1,8 @@
 """Running one line of course code on PyTorch and on this package, and comparing all that a learner
 can see: values, dtype, shape, strides, what is printed, and gradients under a random upstream.
 
-A line is a string in which `torch` is the library under test and short names are inputs. It knows
-no op; the tables of lines are in the `test_parity_*.py` files.
+A line is a string in which `torch` is the library under test and short names are inputs. The
+tables of lines are in the `test_parity_*.py` files.
 """
 
 import math

@@ -1,5 +1,5 @@
 """Mixed precision and saved files beside PyTorch: which dtype each op has inside autocast, how a
-scaler's scale moves, and that PyTorch's own files are refused. It knows no GPU."""
+scaler's scale moves, and that PyTorch's own files are refused."""
 
 import pytest
 

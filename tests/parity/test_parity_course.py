@@ -1,5 +1,5 @@
 """Scripts in the style of each lecture, run by PyTorch and by `python -m tinygrad_lm.as_torch`:
-they print the same, line by line, numbers to 1e-4. What they teach stands in `tests/course/`."""
+they print the same, line by line, numbers to 1e-4. They are in `tests/course/`."""
 
 import contextlib
 import io

@@ -1,5 +1,5 @@
 """The order of batches is PyTorch's, bit for bit: seeds, generators, samplers, splits; and after a
-pass the random stream stands where PyTorch's stands. It knows no model."""
+pass the random stream is where PyTorch's is."""
 
 import json
 import os

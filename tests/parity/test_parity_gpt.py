@@ -258,7 +258,7 @@ def torch_generate(model, idx, count, temperature, top_k, top_p, generator):
 )
 def test_sampled_ids_are_those_of_pytorch(temperature, top_k, top_p):
     ours, theirs = pair()
-    for p in ours.parameters():  # livelier than the initial weights, which know no favourites
+    for p in ours.parameters():  # livelier than the initial weights, which prefer nothing
         p.data = p.data * 6
     give(theirs, ours)
     start = np.random.default_rng(1).integers(0, 29, (2, 3))

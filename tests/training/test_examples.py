@@ -1,7 +1,7 @@
 """Every step of the ladder runs in its fast form, without a network, and beats the floor it prints.
 
 The known answers (micrograd's 24.7041, bigram losses by hand) come from outside; the table, the
-pictures and the map in `examples/README.md` are held to what the files say. It knows no model.
+pictures and the map in `examples/README.md` are held to what the files say.
 """
 
 import argparse
