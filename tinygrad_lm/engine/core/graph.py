@@ -145,9 +145,11 @@ class Sum:
     def add_sparse(self, g: Sparse) -> None:
         if self.value is None:
             self.parts.append(g)
-        else:
+        elif type(self.value) in LIBRARIES:
             self.make_ours()
             g.add_to(self.value)
+        else:
+            self.value = self.value + g.total_of([g])
 
     def is_ours(self) -> bool:
         """Nobody else holds the array (one reference is the slot's, one the question's) or looks

@@ -15,7 +15,7 @@ from ..arrays.dispatch import is_ours, keep_wanted, kernels_on
 from ..arrays.dtypes import promote
 from ..arrays.inputs import explained, plain
 from ..arrays.libraries import LIBRARIES, as_array
-from ..arrays.process import is_quiet, quietly
+from ..arrays.process import can_enter, quietly
 from .graph import Node
 from .recording import mode
 from .tensor import Tensor, wrap
@@ -47,7 +47,7 @@ class Op:
 
     def call(self, *inputs: Any, **settings: Any) -> Tensor:
         """Compute with the arrays of the inputs; where one wants a gradient, record a node."""
-        if settings:  # PyTorch's names of the inputs
+        if settings and (not inputs or "other" in settings):  # PyTorch's names of the inputs
             inputs += tuple([settings.pop(n) for n in ("input", "other") if n in settings])
         if mode.autocast is not None:
             inputs = mode.autocast(self.name, inputs)
@@ -98,7 +98,7 @@ class Op:
         """(value, pullbacks) of the first way that takes these inputs, or NotImplemented. As in
         PyTorch there are no floating-point warnings: a user's function runs without them in the
         context of its caller, one of ours, which has no use for that, in one that is quiet."""
-        run = mode.quiet.run if self.ours and not is_quiet() else quietly
+        run = mode.quiet.run if self.ours and can_enter(mode.quiet) else quietly
         try:
             for way in ways:
                 found = run(way, *arrays, **settings)
@@ -159,7 +159,6 @@ def primitive(
     walk sums it. Metadata comes by keyword. `cast="same"` promotes mixed dtypes as PyTorch does,
     `cast="float"` also lifts integers to the default float, `view=True` says that the value may
     share memory with the first input. `gradcheck` checks an op: gradcheck(cube, [x])."""
-
     if function is None:
         return lambda f: enter(Op(f, cast, view, fused=False))
     return enter(Op(function, cast, view, fused=False))

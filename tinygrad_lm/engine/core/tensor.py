@@ -65,7 +65,7 @@ class Tensor(Methods):
     def accumulate(self, g: Any) -> None:
         """Add an arriving gradient, which nobody else holds, to `.grad`."""
         if isinstance(g, Tensor):
-            self._grad = g if self._grad is None else self._grad + g
+            self._grad = g.clone() if self._grad is None else self._grad + g
         elif self._grad is None:
             self._grad = wrap(g)
         else:
@@ -86,17 +86,18 @@ def wrap(array: Array, tensor: Any = None) -> Any:
 def gradients(
     tensors: list[Tensor], upstream: list, retain_graph: Any, create_graph: bool, wanted: Any = None
 ) -> dict[Any, Any]:
-    """The gradients that `graph.walk` finds, by node or leaf: arrays, or Tensors where pullbacks
-    are recorded ops."""
+    """The gradients that `graph.walk` finds, by node or leaf: arrays that nobody else holds, also
+    where a pullback returned a Tensor; or Tensors where pullbacks are recorded ops."""
     roots = [(t.node or t, start(t, g, create_graph)) for t, g in zip(tensors, upstream)]
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         return graph.walk(roots, retain, wanted)
     before, mode.recording = mode.recording, False
     try:
-        return quietly(graph.walk, roots, retain, wanted)
+        found = quietly(graph.walk, roots, retain, wanted)
     finally:
         mode.recording = before
+    return {t: g.array.copy() if isinstance(g, Tensor) else g for t, g in found.items()}
 
 
 def start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
