@@ -27,7 +27,7 @@ P = ParamSpec("P")  # what an op takes, for type checkers
 class Op:
     """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword."""
 
-    __slots__ = tuple("name function cast view fused kernels arity ours __dict__".split())
+    __slots__ = "name function cast view fused kernels arity ours __dict__ __weakref__".split()
 
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
         self.name = function.__name__.strip("_")
