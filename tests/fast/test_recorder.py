@@ -562,3 +562,127 @@ def test_user_code_leaves_warnings_as_they_were(either_walk):
     with pytest.raises(FloatingPointError), np.errstate(all="raise"):
         (tg.zeros(1, requires_grad=True) / 0.0).sum().backward()
         np.zeros(1) / np.zeros(1)
+
+
+@pytest.mark.parametrize("way", [lambda op: op, in_python], ids=["in C", "in Python"])
+def test_what_interrupts_an_op_may_call_ops(way):
+    """A signal handler, a finalizer or the collector's callback, where it turns warnings on: the
+    context that our own ops run in can be entered once only."""
+    x, found, div = tg.ones(2), [], way(OPS["div"])
+
+    def call(frame, event, arg):
+        with np.errstate(all="raise"):
+            found.append(div(x, 0.0).tolist())
+
+    before = sys.getprofile()
+    sys.setprofile(call)
+    try:
+        div(x, 2.0)
+    finally:
+        sys.setprofile(before)
+    assert found and all(y == [np.inf, np.inf] for y in found)
+
+
+def test_a_gradient_is_nobody_elses_also_where_pullbacks_give_tensors(either_walk):
+    kept = tg.ones(2, requires_grad=True)
+
+    @primitive
+    def f(x):
+        return x * 1, (lambda g: kept,)
+
+    x, z, g = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True), tg.ones(2)
+    f(x).sum().backward()
+    assert x.grad is not kept and not np.shares_memory(x.grad.array, kept.array)
+    for create_graph in (False, True):
+        x.grad = z.grad = None
+        with tg.autograd.higher_order():
+            y = x + z
+        y.backward(g, create_graph=create_graph)
+        arrays = [x.grad.array, z.grad.array, g.array]
+        assert not any(np.shares_memory(a, b) for a in arrays for b in arrays if a is not b)
+    with tg.autograd.higher_order():
+        y = x + z
+    arrays = [g.array, *(found.array for found in tg.autograd.grad(y, [x, z], g))]
+    assert not any(np.shares_memory(a, b) for a in arrays for b in arrays if a is not b)
+
+
+def test_a_gradient_of_a_part_meets_a_tensor(either_walk):
+    """The one of an op whose pullbacks are recorded, which others hold."""
+    x, w = tg.ones(3, requires_grad=True), tg.ones(3, requires_grad=True)
+    part = x[0:2]
+    with tg.autograd.higher_order():
+        y = x + w
+    tg.autograd.backward([y, part], [tg.ones(3), tg.ones(2)])
+    assert x.grad.tolist() == [2, 2, 1] and w.grad.tolist() == [1, 1, 1]
+
+
+def test_a_setting_may_be_called_input():
+    @primitive
+    def times(x, *, input):
+        return x * input, (lambda g: g * input,)
+
+    for op in (times, in_python(times)):
+        assert op(tg.ones(1), input=3).tolist() == [3]
+
+
+@pytest.mark.parametrize("slot", ["array", "node", "base", "version", "seen", "needs_grad"])
+@pytest.mark.parametrize("use", [lambda x: x * 2, lambda x: x.view(-1), lambda x: x.__iadd__(1.0)])
+def test_a_tensor_that_lost_a_part_is_no_crash(slot, use):
+    for owner in (lambda v: v, lambda v: v.base):
+        view = (tg.ones(2, requires_grad=True) * 1.0).view(-1)
+        base = view.base  # which outlives the slot
+        delattr(owner(view), slot)
+        for x in (view, base):
+            try:
+                use(x)
+            except (AttributeError, RuntimeError):
+                continue
+    bare = object.__new__(Tensor)
+    bare.array = np.ones(2, "f4")
+    with pytest.raises(AttributeError):
+        bare.view(-1)
+    view.base = "no tensor"
+    with pytest.raises(AttributeError):
+        view * 2
+
+
+@pytest.mark.parametrize("slot", ["name", "function", "kernels"])
+def test_an_op_that_lost_a_part_is_an_error(slot):
+    op = copy.copy(OPS["tanh"])
+    delattr(op, slot)
+    for broken in (op, object.__new__(core.op.Op)):
+        with pytest.raises(AttributeError):
+            broken(tg.ones(2, requires_grad=True))
+    op = copy.copy(OPS["tanh"])
+    op.kernels = {np.ndarray: (lambda x: (x * 0, None),)}  # no list
+    assert op(tg.ones(2)).tolist() == op.call(tg.ones(2)).tolist() == [0, 0]
+
+
+def test_the_door_may_be_reloaded():
+    program = """
+import importlib, tinygrad_lm as tg
+from tinygrad_lm.engine.kernels.c import recorder
+importlib.reload(recorder)
+x = tg.ones(2, requires_grad=True)
+for _ in range(2):
+    (x * 2).sum().backward()
+assert x.grad.tolist() == [4, 4]
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_subclass_need_not_call_what_it_overrides():
+    class Bare(Tensor):
+        def __init__(self, values):
+            self.array = np.array(values, "f4")
+
+    x = Bare([1, 2]).requires_grad_()
+    (x * 2).sum().backward()
+    assert (
+        x.grad.tolist() == [2, 2] and x.view(-1).base is x and Tensor.__new__(Tensor).grad is None
+    )
+
+
+def test_an_op_may_be_referred_to_weakly():
+    assert weakref.ref(OPS["add"])() is OPS["add"]

@@ -29,7 +29,7 @@ AFTERNOON = re.compile(
 # Of C: nobody needs them to understand an op, so they must not grow. The product of matrices is a
 # seventh of the kernels: two thirds of a step of a GPT are spent in it, a sixth of a small MLP's.
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
-COMPILED_LINES = {"_fast.c and its loops": 1500, "recorder.c": 670}
+COMPILED_LINES = {"_fast.c and its loops": 1500, "recorder.c": 675}
 FILE_LINES = 400
 FUNCTION_LINES = {CORE: 30, "": 59}
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).

@@ -46,6 +46,7 @@ from .libraries import (
     LIBRARIES,
     ON_CUDA,
     Array,
+    Gradient,
     as_array,
     broadcast_to,
     cuda_is_available,

@@ -15,8 +15,8 @@ from .libraries import LIBRARIES, Array, library
 
 
 def plain(name: str, x: Any) -> Any:
-    """An input that is neither a Tensor nor None, as an array or a Python number."""
-    if type(x) is float or type(x) is int:
+    """An input that is no Tensor: as an array, a Python number or None."""
+    if x is None or type(x) is float or type(x) is int:
         return x
     if type(x) in LIBRARIES:
         dtype_of(x)  # an error for a dtype that is none of ours

@@ -11,6 +11,8 @@ import numpy
 
 # NumPy's array, or CuPy's, which has the same methods.
 Array: TypeAlias = numpy.ndarray
+# An Array; or a Tensor, where gradients are recorded themselves; or a `core.graph.Sparse`.
+Gradient: TypeAlias = Any
 
 # array type -> (library, device type). CuPy adds its line when it is first asked for.
 LIBRARIES: dict[type, Any] = {numpy.ndarray: numpy}

@@ -43,6 +43,18 @@ def quiet_context() -> contextvars.Context:
     return context
 
 
+def can_enter(context: contextvars.Context) -> bool:
+    """Whether that context is of use and free: it can be entered once only, and a signal handler
+    that turned warnings on may have interrupted what runs in it."""
+    if WARNINGS.get(None) is IGNORE:
+        return False
+    try:
+        context.run(int)
+    except RuntimeError:
+        return False
+    return True
+
+
 def quietly(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """function(*args, **kwargs) without floating-point warnings (PyTorch gives none), in the
     caller's own context: what else the caller keeps in context variables is seen inside."""

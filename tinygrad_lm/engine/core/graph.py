@@ -7,12 +7,12 @@ reached, again and again, visits them in reverse topological order: no recursion
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from sys import getrefcount
-from typing import Any
+from typing import Any, NoReturn
 
-from ..arrays import LIBRARIES, Array, as_array, check_unwritten, clock, fit, writes
+from ..arrays import LIBRARIES, Array, Gradient, as_array, check_unwritten, clock, fit, writes
 
 
 class Node:
@@ -32,14 +32,14 @@ class Node:
         self.hooks: list[Callable] | None = None
 
 
-def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dict[Any, Any]:
+def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dict[Any, Gradient]:
     """Carry gradients from the roots to the leaves, the newest node first.
 
     roots: pairs (node or leaf, gradient). Returned is the gradient of each leaf that was reached;
     with `wanted`, of those nodes and leaves only. The arrays are the caller's to keep."""
     arrived: dict[Any, Sum] = {}  # node or leaf -> what its children have sent so far
     newest: list[tuple[int, Node]] = []  # a heap of the nodes among them
-    found: dict[Any, Any] = {}
+    found: dict[Any, Gradient] = {}
     for root, g in roots:
         deliver(arrived, newest, root, g)
     while newest:
@@ -60,7 +60,7 @@ def walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dic
     return found
 
 
-def deliver(arrived: dict[Any, Sum], newest: list, target: Any, g: Any) -> None:
+def deliver(arrived: dict[Any, Sum], newest: list, target: Any, g: Gradient) -> None:
     """One contribution to a node or a leaf."""
     if target is None or g is None:
         return
@@ -71,7 +71,7 @@ def deliver(arrived: dict[Any, Sum], newest: list, target: Any, g: Any) -> None:
     arrived[target].add(g)
 
 
-def pull(node: Node, g: Any) -> Any:
+def pull(node: Node, g: Gradient) -> Sequence[Gradient]:
     """The gradients of node's parents, one each."""
     if node.birth < writes.last:
         check_unwritten(node.pullbacks, node.birth, node)
@@ -90,7 +90,7 @@ def pull(node: Node, g: Any) -> Any:
     return found
 
 
-def hooked(target: Any, g: Any) -> Any:
+def hooked(target: Any, g: Gradient) -> Any:
     """g after the hooks of a node or a leaf have seen it, and perhaps replaced it."""
     for hook in target.hooks:
         replaced = hook(g)
@@ -98,7 +98,7 @@ def hooked(target: Any, g: Any) -> Any:
     return g
 
 
-def spent(g: Any) -> Any:
+def spent(g: Gradient) -> NoReturn:
     """Takes the place of the pullbacks of a node that was walked, which frees what they kept."""
     raise RuntimeError(
         "[backward] the graph must not have been freed: this part of it was already walked, and "
@@ -109,8 +109,8 @@ def spent(g: Any) -> Any:
 class Sparse:
     """A gradient that is zero outside a region; `sparse.py` has the class that is used."""
 
-    add_to: Callable[[Any], None]  # adds it, in place, to a whole array
-    total_of: Callable[[list], Any]  # the whole array that a list of such adds up to
+    add_to: Callable[[Array], None]  # adds it, in place, to a whole array
+    total_of: Callable[[list], Array]  # the whole array that a list of such adds up to
 
 
 class Sum:
@@ -123,10 +123,10 @@ class Sum:
 
     def __init__(self, target: Any):
         self.like = target if type(target) is Node else target.array
-        self.value: Any = None
+        self.value: Gradient = None
         self.parts: list[Sparse] = []  # collected until a dense one comes
 
-    def add(self, g: Any) -> None:
+    def add(self, g: Gradient) -> None:
         if isinstance(g, Sparse):
             self.add_sparse(g)
             return
@@ -146,9 +146,11 @@ class Sum:
     def add_sparse(self, g: Sparse) -> None:
         if self.value is None:
             self.parts.append(g)
-        else:
+        elif type(self.value) in LIBRARIES:
             self.make_ours()
             g.add_to(self.value)
+        else:
+            self.value = self.value + g.total_of([g])
 
     def is_ours(self) -> bool:
         """Whether nobody else holds the array, as a view of it would (two references are this slot
@@ -159,13 +161,13 @@ class Sum:
         if type(self.value) in LIBRARIES and not self.is_ours():
             self.value = self.value.copy()
 
-    def total(self) -> Any:
+    def total(self) -> Gradient:
         """The sum as one array; None if nothing has arrived."""
         if self.parts:
             self.value, self.parts = self.parts[0].total_of(self.parts), []
         return self.value
 
-    def own(self, leaf: Any) -> Any:
+    def own(self, leaf: Any) -> Gradient:
         """The total after the leaf's hooks, in memory that nobody else looks at."""
         self.total()
         if leaf.hooks:

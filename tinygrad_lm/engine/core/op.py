@@ -15,7 +15,7 @@ from ..arrays.dispatch import is_ours, keep_wanted, kernels_on
 from ..arrays.dtypes import promote
 from ..arrays.inputs import explained, plain
 from ..arrays.libraries import LIBRARIES, as_array
-from ..arrays.process import is_quiet, quietly
+from ..arrays.process import can_enter, quietly
 from .graph import Node
 from .recording import mode
 from .tensor import Tensor, wrap
@@ -28,7 +28,7 @@ class Op:
     """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword. `arity`
     counts the arrays; `ours`: it calls no user's function; `cast`, `view`: see `primitive`."""
 
-    __slots__ = tuple("name function cast view fused kernels arity ours __dict__".split())
+    __slots__ = "name function cast view fused kernels arity ours __dict__ __weakref__".split()
 
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
         self.name = function.__name__.strip("_")
@@ -48,7 +48,7 @@ class Op:
 
     def call(self, *inputs: Any, **settings: Any) -> Tensor:
         """Compute with the arrays of the inputs; where one wants a gradient, record a node."""
-        if settings:  # PyTorch's names of the inputs
+        if settings and (not inputs or "other" in settings):  # PyTorch's names of the inputs
             inputs += tuple([settings.pop(n) for n in ("input", "other") if n in settings])
         if mode.autocast is not None:
             inputs = mode.autocast(self.name, inputs)
@@ -87,7 +87,7 @@ class Op:
                 if recording and x.requires_grad:
                     parent, wanted = x.node or x, True
                 x = x.array
-            elif x is not None:
+            else:
                 x = plain(self.name, x)
             arrays.append(x)
             parents.append(parent)
@@ -99,7 +99,7 @@ class Op:
         """(value, pullbacks) of the first way that takes these inputs, or NotImplemented. As in
         PyTorch there are no floating-point warnings. A user's function sees the context variables
         of its caller; ours need none and run in a quiet context, which is faster to enter."""
-        run = mode.quiet.run if self.ours and not is_quiet() else quietly
+        run = mode.quiet.run if self.ours and can_enter(mode.quiet) else quietly
         try:
             for way in ways:
                 found = run(way, *arrays, **settings)
@@ -125,11 +125,8 @@ class Op:
 
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
         """A fused op by its composition, on Tensors; its last node is named after the op."""
-        given: list[Any] = list(inputs)
-        for i, x in enumerate(inputs):
-            if not (x is None or isinstance(x, Tensor)):
-                x = plain(self.name, x)
-                given[i] = wrap(x) if type(x) in LIBRARIES else x
+        given: list[Any] = [x if isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
+        given = [wrap(x) if type(x) in LIBRARIES else x for x in given]
         out = self.function(*given, **settings)
         if out.node is not None and all(out.node is not getattr(x, "node", None) for x in given):
             out.node.name = self.name

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..arrays import Array, mark_written, quietly, upstream_gradient
+from ..arrays import Array, Gradient, mark_written, quietly, upstream_gradient
 from . import graph  # graph.walk, not walk: C may replace it
 from .graph import Node
 from .recording import mode
@@ -53,20 +53,17 @@ class Tensor(Methods):
         return wrap(self.array)
 
     def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph=False
     ) -> None:
         """Add d self / d leaf into `.grad` of every leaf that requires it. The gradient to start
         with has self's shape; for one element it may be left out, and is 1."""
         for leaf, g in gradients([self], [gradient], retain_graph, create_graph).items():
             leaf.accumulate(g)
 
-    def accumulate(self, g: Any) -> None:
+    def accumulate(self, g: Gradient) -> None:
         """Add an arriving gradient, which nobody else holds, to `.grad`."""
         if isinstance(g, Tensor):
-            self._grad = g if self._grad is None else self._grad + g
+            self._grad = g.clone() if self._grad is None else self._grad + g
         elif self._grad is None:
             self._grad = wrap(g)
         else:
@@ -86,21 +83,22 @@ def wrap(array: Array, tensor: Any = None) -> Any:
 
 def gradients(
     tensors: list[Tensor], upstream: list, retain_graph: Any, create_graph: bool, wanted: Any = None
-) -> dict[Any, Any]:
-    """The gradients that `graph.walk` finds, by node or leaf: arrays, or Tensors where pullbacks
-    are recorded ops."""
-    roots = [(t.node or t, start(t, g, create_graph)) for t, g in zip(tensors, upstream)]
+) -> dict[Any, Gradient]:
+    """The gradients that `graph.walk` finds, by node or leaf: arrays that nobody else holds, also
+    where a pullback returned a Tensor; or Tensors where pullbacks are recorded ops."""
+    roots = [(t.node or t, first_gradient(t, g, create_graph)) for t, g in zip(tensors, upstream)]
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         return graph.walk(roots, retain, wanted)
     before, mode.recording = mode.recording, False
     try:
-        return quietly(graph.walk, roots, retain, wanted)
+        found = quietly(graph.walk, roots, retain, wanted)
     finally:
         mode.recording = before
+    return {t: g.array.copy() if isinstance(g, Tensor) else g for t, g in found.items()}
 
 
-def start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
+def first_gradient(tensor: Tensor, gradient: Any, create_graph: bool) -> Gradient:
     """The gradient that a walk starts with at this tensor: an array, with create_graph a Tensor."""
     if not tensor.requires_grad:
         raise RuntimeError(

@@ -84,11 +84,12 @@ static PyObject *wrap(PyObject *array) {
     return made;
 }
 
-/* Whether a view has missed a recorded write to its base. */
+/* Whether a view has missed a recorded write to its base, or lost a slot: Python sees to both. */
 static int is_stale(PyObject *x) {
     PyObject *base = TENSOR(x, base), *seen = TENSOR(x, seen);
-    if (ABSENT(base)) return 0;
-    return !seen || !TENSOR(base, version) || NUMBER(seen) != NUMBER(TENSOR(base, version));
+    if (base == Py_None) return 0;
+    PyObject *version = base && IS_TENSOR(base) ? TENSOR(base, version) : NULL;
+    return !seen || !version || NUMBER(seen) != NUMBER(version);
 }
 
 /* What is in an array's `dtype`, which the array keeps alive. */
@@ -113,11 +114,12 @@ static PyObject *leave(PyObject *op, PyObject *name, PyObject *const *inputs, Py
    warnings: as in Python, our own in a context that is quiet, a user's in the caller's. */
 static PyObject *quietly(PyObject *now, int ours, PyObject *const *functions, Py_ssize_t count,
                          PyObject *const *inputs, Py_ssize_t n, PyObject *settings) {
-    PyObject *value = NULL, *before = NULL, *context = NULL, *found = Py_NewRef(Py_NotImplemented);
+    PyObject *value = NULL, *before = NULL, *found = Py_NewRef(Py_NotImplemented);
+    PyObject *context = PyDict_GetItemWithError(now, s_quiet);
     int failed = PyContextVar_Get(the_WARNINGS, Py_None, &value), loud = value != the_IGNORE;
     Py_XDECREF(value);
-    if (!failed && loud && ours)
-        failed = !(context = PyDict_GetItemWithError(now, s_quiet)) || PyContext_Enter(context);
+    if (!failed && loud && ours && (!context || PyContext_Enter(context))) /* see `can_enter` */
+        ours = 0, PyErr_Clear();
     if (!failed && loud && !ours) failed = !(before = PyContextVar_Set(the_WARNINGS, the_IGNORE));
     if (failed) return Py_DECREF(found), NULL;
     for (Py_ssize_t i = 0; i < count && found == Py_NotImplemented; i++)
@@ -186,13 +188,14 @@ static PyObject *new_node(PyObject *op, PyObject *out, PyObject *found, PyObject
 
 /* A view remembers the tensor that it looks into: the usual cases of `look_into`. */
 static int look_into(PyObject *result, PyObject *first) {
+    PyObject *array = TENSOR(first, array), *version = TENSOR(first, version);
     PyObject *base = PyObject_GetAttr(TENSOR(result, array), s_base);
-    PyObject *its = PyObject_GetAttr(TENSOR(first, array), s_base);
+    PyObject *its = array ? PyObject_GetAttr(array, s_base) : Py_NewRef(Py_None);
     int failed = !base || !its;
-    if (!failed && ABSENT(TENSOR(first, base)) &&
-        (base == TENSOR(first, array) || (base == its && IS_ARRAY(base)))) {
+    if (!failed && array && version && TENSOR(first, base) == Py_None &&
+        (base == array || (base == its && IS_ARRAY(base)))) {
         Py_XSETREF(TENSOR(result, base), Py_NewRef(first));
-        Py_XSETREF(TENSOR(result, seen), Py_NewRef(TENSOR(first, version)));
+        Py_XSETREF(TENSOR(result, seen), Py_NewRef(version));
     } else if (!failed && base != Py_None)
         failed = done(CALL_METHOD(result, s_look_into, first));
     Py_XDECREF(base);
@@ -229,8 +232,9 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
     if (!now) return NULL;
     int recording = IS_ON(now, s_recording), fused = OP(op, fused) == Py_True;
     int create_graph = PyDict_GetItemWithError(now, s_create_graph) != Py_None;
-    if (n < 1 || n > MOST || arity > MOST || (settings && PyDict_Contains(settings, s_other)) ||
-        PyDict_GetItemWithError(now, s_autocast) != Py_None)
+    if (!OP(op, name) || !OP(op, function) || !OP(op, kernels) || !PyDict_Check(OP(op, kernels)) ||
+        arity < 0 || arity > MOST || PyDict_GetItemWithError(now, s_autocast) != Py_None ||
+        n < 1 || n > MOST || (settings && PyDict_Contains(settings, s_other)))
         goto unusual;
     memcpy(inputs, given, n * sizeof(*given));
     Py_ssize_t all = n, casts = !ABSENT(OP(op, cast));
@@ -240,7 +244,7 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
         Py_XDECREF(on);
         if (!first || create_graph || on != Py_True) goto unusual;
         faster = PyDict_GetItemWithError(OP(op, kernels), (PyObject *)Py_TYPE(first));
-        Py_ssize_t more = faster ? PyList_GET_SIZE(faster) : 0;
+        Py_ssize_t more = !faster ? 0 : PyList_Check(faster) ? PyList_GET_SIZE(faster) : MOST;
         if (more >= MOST || (fused && !more)) goto unusual;
         for (; tries < more; tries++) ways[tries] = Py_NewRef(PyList_GET_ITEM(faster, tries));
     }
@@ -324,7 +328,7 @@ static int write_to(PyObject *x, PyObject *ufunc, PyObject *y) {
     for (int i = 0; plain && i < 3; i++) {
         PyObject *t = given[i], *array = IS_TENSOR(t) ? TENSOR(t, array) : NULL;
         if (!IS_TENSOR(t)) continue; /* a number */
-        int history = !ABSENT(TENSOR(t, base)) || (recording && TENSOR(t, needs_grad) == Py_True);
+        int history = TENSOR(t, base) != Py_None || (recording && TENSOR(t, needs_grad) == Py_True);
         plain = array && IS_ARRAY(array) && !history;
         given[i] = array;
     }
@@ -426,8 +430,13 @@ static int add(PyObject *sums, PyObject *target, PyObject *g) {
         PyObject *total = whole(Py_NewRef(sum));
         failed = total ? PyDict_SetItem(sums, target, total) : -1;
         Py_XDECREF(total);
-        if (failed) return -1;
-        sum = PyDict_GetItemWithError(sums, target);
+        return failed ? -1 : add(sums, target, g);
+    }
+    if (sparse && !is_library_array(sum)) { /* a Tensor is never changed in place */
+        PyObject *total = whole(Py_BuildValue("[O]", g));
+        failed = total ? add(sums, target, total) : -1;
+        Py_XDECREF(total);
+        return failed;
     }
     int arrays = is_library_array(sum) && (sparse || is_library_array(g)), ours = arrays;
     ours = ours && is_ours(sum, 1);

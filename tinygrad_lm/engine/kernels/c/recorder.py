@@ -83,5 +83,5 @@ def install() -> None:
             setattr(Tensor, name, recorder.operator(does, method, reflected))
 
 
-if recorder is not None:
+if recorder is not None and graph.walk is not recorder.walk:  # once, also if this is reloaded
     install()
