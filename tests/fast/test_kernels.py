@@ -14,7 +14,7 @@ from tinygrad_lm.engine.arrays import reference_only
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.kernels.numpy import blocks
-from tinygrad_lm.engine.ops.index import add_rows, read
+from tinygrad_lm.engine.ops.index import add_rows, getitem
 
 
 def real(*shape, seed=0, kind="float32"):
@@ -139,15 +139,18 @@ def test_rows_are_added_in_the_order_of_the_definition(kernel, kind, shape):
     np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("kernel", read.kernels[np.ndarray])
+@pytest.mark.parametrize("kernel", getitem.kernels[np.ndarray])
 def test_rows_are_read_as_the_definition_reads_them(kernel):
     x, ids = real(6, 3, 2), np.array([[0, 5], [-1, 2]])
-    np.testing.assert_array_equal(kernel(x, (ids,)), read.function(x, (ids,)))
+    (out, (dx,)), (want, (slope,)) = (f(x, key=(ids,)) for f in (kernel, getitem.function))
+    np.testing.assert_array_equal(out, want)
+    got = [f(out).total_of([f(out)]) for f in (dx, slope)]
+    np.testing.assert_array_equal(*got)
     for key in [(ids, ids % 3), (np.ones(6, bool),), (True,), ([0, 1],)]:
-        assert kernel(x, key) is NotImplemented
-    assert kernel(x.T, (ids % 2,)) is NotImplemented
+        assert kernel(x, key=key) is NotImplemented
+    assert kernel(x.T, key=(ids % 2,)) is NotImplemented
     with pytest.raises(IndexError):
-        kernel(x, (ids + 2,))
+        kernel(x, key=(ids + 2,))
 
 
 @pytest.mark.parametrize(("name", "kernel"), EACH)

@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine.arrays import Array
-from .flat import Number, Update, rule
+from ..engine.arrays import Array, with_kernels
+from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
 
@@ -67,7 +67,7 @@ class Adam(Optimizer):
         sign, eps = -1.0 if group["maximize"] else 1.0, float(group["eps"]) * correction
         return shrink, pull, sign, beta1, 1 - beta1, beta2, 1 - beta2, rate, eps
 
-    @rule
+    @with_kernels  # a subclass that has its own `update` does without them
     def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
         shrink, pull, sign, *rest = self.constants(group, step)
         b1, c1, b2, c2, rate, eps = map(number, rest)

@@ -24,7 +24,6 @@ from ..engine.arrays import (
     owner_of,
     quietly,
     to_device,
-    with_kernels,
 )
 from ..engine.core.tensor import Tensor, wrap
 
@@ -40,13 +39,6 @@ SIZES = {"cpu": (1 << 16, 1 << 14)}
 SIZES_ELSEWHERE = (1 << 26, 1 << 20)
 WHOLE = (1 << 62, 0)  # whole tensors, which share nothing
 SCRATCH = 2  # arrays of a block's length that a rule may use
-
-
-class rule(with_kernels):
-    """An `update` that kernels may be faster at; a subclass that has its own does without them."""
-
-    def __get__(self, optimizer: Any, kind: Any = None) -> Any:
-        return self if optimizer is None else MethodType(self, optimizer)
 
 
 class Flat:

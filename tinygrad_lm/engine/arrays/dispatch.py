@@ -5,7 +5,7 @@ faster has a dict `kernels`; each kernel enters itself there from its own file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import update_wrapper
+from functools import wraps
 from typing import Any
 
 from .libraries import Array
@@ -52,22 +52,21 @@ def kernel(target: Any, array_type: type) -> Callable:
     return register
 
 
-class with_kernels:
+def with_kernels(function: Callable) -> Any:
     """A function of arrays that kernels may be faster at; the type of the first array decides."""
 
-    def __init__(self, function: Callable):
-        update_wrapper(self, function)
-        self.function = function
-        self.kernels: dict[type, list[Callable]] = {}
-        self.ours = is_ours(function)
-
-    def __call__(self, array: Array, *rest: Any) -> Any:
+    @wraps(function)
+    def fastest(array: Array, *rest: Any) -> Any:
         if Switches.kernels_on:
-            for way in self.kernels.get(type(array), ()):
+            for way in made.kernels.get(type(array), ()):
                 found = way(array, *rest)
                 if found is not NotImplemented:
                     return found
-        return self.function(array, *rest)
+        return function(array, *rest)
+
+    made: Any = fastest  # which type checkers take for a function without attributes
+    made.function, made.kernels, made.ours = function, {}, is_ours(function)
+    return made
 
 
 class joint:

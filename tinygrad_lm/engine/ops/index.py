@@ -103,18 +103,12 @@ def grids_along(indices, axis):
     return tuple(grids)
 
 
-@with_kernels
-def read(x, key):
-    """x[key], for a key with arrays in it."""
-    return x[key]
-
-
 @primitive(view=True)
 def getitem(x, *, key):
     """x[key]: integers, slices, None, ..., integer arrays and boolean masks in any mixture."""
     # dx = zeros with g added at the key
     shape, basic = x.shape, is_basic(key)
-    out = x[key] if basic else read(x, key)
+    out = x[key]
     if type(out) not in LIBRARIES:  # NumPy hands out a scalar where a 0-d view is meant
         out = x[(*key, ...)]
     elif not (basic or out.flags.c_contiguous):
