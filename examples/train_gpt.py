@@ -10,7 +10,7 @@ from tinygrad_lm.data import load_text
 from tinygrad_lm.models.checkpoints import model_state
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn.utils import clip_grad_norm_
-from tinygrad_lm.saving.checkpoint import save_checkpoint
+from tinygrad_lm.saving import save_checkpoint
 from tinygrad_lm.text.generation import generate_text
 from tinygrad_lm.text.tokenizers import CharTokenizer
 from tinygrad_lm.training import TrainConfig, batch_at, draw_offsets, split_tokens

@@ -18,9 +18,10 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_lm.saving import checkpoint, files
-from tinygrad_lm.saving.checkpoint import (
+from tinygrad_lm.saving import (
     check_writable,
+    checkpoint,
+    files,
     load_checkpoint,
     load_safetensors,
     replacing,

@@ -24,22 +24,12 @@ import numpy as np
 from .files import (
     Arrays,
     StrPath,
-    check_writable,
     fsync,
     load_safetensors,
     replacing,
     save_safetensors,
 )
 from .tree import Decoder, Encoder
-
-__all__ = [
-    "check_writable",
-    "load_checkpoint",
-    "load_safetensors",
-    "replacing",
-    "save_checkpoint",
-    "save_safetensors",
-]
 
 FORMAT, FORMAT_VERSION = "tinygrad_lm checkpoint", 1
 SUB_FOLDER = re.compile(r"([A-Za-z0-9_-]+)\.[0-9a-f]{16}")

@@ -3,13 +3,12 @@ memory was written when. Gradients begin one floor up, in `core/`."""
 
 from .process import (  # isort: skip  (before NumPy is loaded)
     get_num_threads,
-    is_quiet,
     keep_big_blocks,
     quiet_context,
     quietly,
     set_num_threads,
 )
-from .broadcasting import fit, sum_rows, sum_to
+from .broadcasting import fit, sum_rows
 from .devices import (
     CPU,
     device,

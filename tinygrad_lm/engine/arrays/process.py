@@ -1,6 +1,4 @@
-"""Settings of the whole process or the calling thread: NumPy's warnings, threads, memory. No other
-file has such effects outside the package.
-"""
+"""Settings of the whole process or the calling thread: NumPy's warnings, threads, memory."""
 
 from __future__ import annotations
 
@@ -31,10 +29,6 @@ def _quiet_setting() -> tuple[contextvars.ContextVar, object]:
 WARNINGS, IGNORE = _quiet_setting()
 
 
-def is_quiet() -> bool:
-    return WARNINGS.get(None) is IGNORE
-
-
 def quiet_context() -> contextvars.Context:
     """A context for `run`, in which NumPy does not warn. It has none of the caller's variables, so
     it is for our own functions only; entering it takes a fifth of `quietly`'s time."""
@@ -46,7 +40,7 @@ def quiet_context() -> contextvars.Context:
 def can_enter(context: contextvars.Context) -> bool:
     """Whether that context is of use and free: it can be entered once only, and a signal handler
     that turned warnings on may have interrupted what runs in it."""
-    if WARNINGS.get(None) is IGNORE:
+    if WARNINGS.get(None) is IGNORE:  # quiet already
         return False
     try:
         context.run(int)
@@ -58,7 +52,7 @@ def can_enter(context: contextvars.Context) -> bool:
 def quietly(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """function(*args, **kwargs) without floating-point warnings (PyTorch gives none), in the
     caller's own context: what else the caller keeps in context variables is seen inside."""
-    if is_quiet():
+    if WARNINGS.get(None) is IGNORE:
         return function(*args, **kwargs)
     before = WARNINGS.set(IGNORE)
     try:
