@@ -59,7 +59,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["tinygrad_lm", "tinygrad_lm.*"]),
-    package_data={"tinygrad_lm": ["py.typed"], "tinygrad_lm.engine.kernels.c": ["*.c", "*.h"]},
+    package_data={
+        "tinygrad_lm": ["py.typed"],
+        "tinygrad_lm.engine.kernels.c": ["*.c", "*.h"],
+        "tinygrad_lm.engine.kernels.cuda": ["*.cu", "*.cuh"],
+    },
     ext_modules=[kernels, recorder] if locked else [kernels],
     zip_safe=False,
     install_requires=["numpy>=2.1", "safetensors", "tqdm", "threadpoolctl"],

@@ -29,7 +29,8 @@ AFTERNOON = re.compile(
 # Of C: nobody needs them to understand an op, so they must not grow. The product of matrices is a
 # seventh of the kernels: two thirds of a step of a GPT are spent in it, a sixth of a small MLP's.
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
-COMPILED_LINES = {"_fast.c and its loops": 1500, "recorder.c": 675}
+# Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
+COMPILED_LINES = {"_fast.c and its loops": 1500, "recorder.c": 675, "CUDA": 1500}
 FILE_LINES = 400
 FUNCTION_LINES = {CORE: 30, "": 59}
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).
@@ -241,14 +242,18 @@ def law_extras_wait(sources: Sources) -> list[str]:
 
 
 def test_the_compiled_loops_stay_few():
-    found = {p: t for p, t in read(project_paths()).items() if p.endswith((".c", ".h"))}
+    kinds = (".c", ".h", ".cu", ".cuh")
+    ours = [p for p in project_paths() if p.startswith(PACKAGE + "/") and p.endswith(kinds)]
     counted = dict.fromkeys(COMPILED_LINES, 0)
-    for path, text in found.items():
-        assert path.startswith(f"{PACKAGE}/engine/kernels/c/"), path
-        name = Path(path).name
+    for path, text in read(ours).items():
+        folder = "cuda" if ".cu" in path else "c"
+        assert path.startswith(f"{PACKAGE}/engine/kernels/{folder}/"), path
+        name = "CUDA" if folder == "cuda" else Path(path).name
         counted[name if name in counted else next(iter(counted))] += text.count("\n")
-        head = text.partition("*/")[0]
-        assert head.startswith("/*") and 2 <= head.count("\n") + 1 <= 5, path
+        comment = (
+            r"(//.*\n){2,5}(?!//)" if folder == "cuda" else r"/\*(?:(?!\*/)[^\n]*\n){1,4}.*\*/"
+        )
+        assert re.match(comment, text), f"{path}: say in 2 to 5 lines at the top what it is"
         assert max(map(len, text.splitlines())) <= 100, path
     for what, most in COMPILED_LINES.items():
         assert 0 < counted[what] <= most, (what, counted[what])

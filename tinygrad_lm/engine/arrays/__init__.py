@@ -56,4 +56,5 @@ from .libraries import (
     to_numpy,
     widened,
 )
+from .replay import before_each_replay, is_recording_step, recording_step
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

@@ -1,0 +1,37 @@
+"""A step that is recorded once and replayed, as a CUDA graph is. The work of the host is not in the
+recording: what has to happen there at each step (a counter, a learning rate sent to the device) is
+noted here while the step is recorded, and done before each replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class _State:
+    """Process-wide: what the step that is being recorded needs from the host; None otherwise."""
+
+    actions: list[Callable[[], object]] | None = None
+
+
+def is_recording_step() -> bool:
+    return _State.actions is not None
+
+
+def before_each_replay(action: Callable[[], object]) -> None:
+    """While a step is being recorded: call this before each replay, as the code around it did
+    before the recording. At other times there is nothing to note."""
+    if _State.actions is not None:
+        _State.actions.append(action)
+
+
+class recording_step:
+    """Inside, a step is being recorded; gives the list of what it needs from the host."""
+
+    def __enter__(self) -> list[Callable[[], object]]:
+        if _State.actions is not None:
+            raise RuntimeError("[capture] a step must not be captured inside another one")
+        _State.actions = []
+        return _State.actions
+
+    def __exit__(self, *exc: object) -> None:
+        _State.actions = None

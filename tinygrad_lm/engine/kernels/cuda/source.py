@@ -1,0 +1,58 @@
+"""A .cu file of this folder, and what it is compiled for. The tests walk `Source.every` and compile
+all of it without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import cupy
+
+FOLDER = Path(__file__).parent
+# NumPy's name of a dtype -> its name in CUDA C++.
+C_NAMES = {"float32": "float", "bfloat16": "__nv_bfloat16", "float16": "__half"}
+FLOATS = tuple(C_NAMES.values())
+
+
+class Source:
+    """`Source("gelu", T=FLOATS)`: gelu.cu, compiled once for each T that is asked for. A choice
+    becomes a #define before the text, after which comes common.cuh and then the file."""
+
+    every: list[Source] = []
+
+    def __init__(self, name: str, **choices: tuple):
+        self.name, self.choices = name, choices
+        Source.every.append(self)
+
+    def text(self, **chosen: Any) -> str:
+        parts = [f"#define {name} {value}\n" for name, value in chosen.items()]
+        parts += [(FOLDER / file).read_text() for file in ("common.cuh", f"{self.name}.cu")]
+        return "".join(parts)
+
+    def texts(self) -> Iterator[str]:
+        """What may be compiled: one text for each combination of choices."""
+        for values in product(*self.choices.values()):
+            yield self.text(**dict(zip(self.choices, values)))
+
+    def kernel(self, function: str, **chosen: Any) -> Any:
+        """CuPy's kernel: called as kernel(grid, block, arguments), where Python's int arrives as
+        `long long` and its float as `double`."""
+        return _module(self, tuple(chosen.items())).get_function(function)
+
+
+@cache
+def _module(source: Source, chosen: tuple) -> Any:
+    return cupy.RawModule(code=source.text(**dict(chosen)), options=("-std=c++17",))
+
+
+def takes(*arrays: Any) -> bool:
+    """Whether all that are given are arrays of one float type that the kernels know."""
+    kinds = {x.dtype for x in arrays if x is not None}
+    return (
+        len(kinds) == 1
+        and kinds.pop().name in C_NAMES
+        and all(x is None or isinstance(x, cupy.ndarray) for x in arrays)
+    )
