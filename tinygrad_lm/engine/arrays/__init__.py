@@ -46,6 +46,7 @@ from .libraries import (
     ON_CUDA,
     Array,
     Gradient,
+    OutOfMemoryError,
     as_array,
     broadcast_to,
     cuda_is_available,
@@ -56,5 +57,6 @@ from .libraries import (
     to_numpy,
     widened,
 )
+from .precision import allow_tf32, set_allow_tf32
 from .replay import before_each_replay, is_recording_step, recording_step
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes
