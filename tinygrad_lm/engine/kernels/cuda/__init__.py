@@ -5,7 +5,13 @@ and each compiles when it is first launched; CuPy keeps what was compiled on dis
 
 from ...arrays import ON_CUDA
 
-NAMES: tuple[str, ...] = ()  # modules of this folder that register kernels
+NAMES: tuple[str, ...] = (  # modules of this folder that register kernels
+    "activations",
+    "columns",
+    "layer_norm",
+    "rows",
+    "softmax",
+)
 
 
 def register() -> None:
