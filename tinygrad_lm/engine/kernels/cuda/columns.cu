@@ -1,5 +1,5 @@
-// Sums over rows, column by column, in two stages and a fixed order: stripes of rows are summed into
-// `parts`, then the parts.
+// Sums over rows, column by column, in two stages and a fixed order: stripes of rows are summed
+// into `parts`, then the parts.
 
 // A block takes a tile of 256 columns (x) of a stripe of rows (y): its eight warps a row each, in
 // turn, and at the end the warps are added up.

@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // The block's sum of what its warps hold for each column, to `part` (n); whole warps share a row.
-__device__ inline void add_up(float (*sum)[8], float* part, int n) {
+__device__ static void add_up(float (*sum)[8], float* part, int n) {
     __shared__ float whole[K * ROW * 8];
     for (int r = 0; r < ROWS; r++) {
         __syncthreads();

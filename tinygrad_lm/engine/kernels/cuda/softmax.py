@@ -54,7 +54,7 @@ def cross_entropy(
         return NotImplemented
     if not takes(logits) or logits.ndim != 2 or targets.shape != logits.shape[:1]:
         return NotImplemented
-    if not logits.size or targets.dtype.kind != "i":
+    if not logits.size or targets.dtype.kind not in "iu":
         return NotImplemented
     logits, (rows, width) = packed(logits), logits.shape
     targets = cupy.ascontiguousarray(targets, "int64")
