@@ -1,6 +1,6 @@
 // Layer norm, and RMS norm, which takes no mean away. ROW threads share a row of n values and hold
-// it in registers, K tiles to a warp; statistics are float32. Backward, a block takes rows in turn and
-// keeps the sums that weight and bias want beside; another kernel adds those of all blocks.
+// it in registers, K tiles to a warp; statistics are float32. Backward, a block takes rows in turn
+// and keeps the sums that weight and bias want beside; another kernel adds those of all blocks.
 #define ROWS (256 / ROW)
 
 __device__ inline int tile(int k) { return k * (ROW / 32) + threadIdx.x % ROW / 32; }

@@ -38,7 +38,8 @@ __device__ inline void add(X* row, int tile, int n, float* sum) {
 }
 
 // A warp: chunk blockIdx.x * 8 + its number, tile blockIdx.y of the columns. parts (chunks, 2,
-// width): the part of a run that began in an earlier chunk, and of one that begins here and goes on.
+// width): the part of a run that began in an earlier chunk, and of one that begins here and goes
+// on.
 extern "C" __global__ void __launch_bounds__(256)
     add_runs(const T* g, const KEY* keys, const long long* order, T* total, float* parts,
              long long n, long long width) {
