@@ -7,6 +7,7 @@ from ...arrays import ON_CUDA
 
 NAMES: tuple[str, ...] = (  # modules of this folder that register kernels
     "activations",
+    "add",
     "columns",
     "layer_norm",
     "rows",

@@ -27,7 +27,7 @@ __device__ inline Peak peak(const T* x, int n) {
         for (int i = 0; i < 8; i++) sum += __expf(v[i] - shift);
     }
     float all = row_max<ROW>(top);
-    sum = row_sum<ROW>(sum * __expf(top - (all == lowest() ? 0 : all)));
+    sum = row_sum<ROW>(sum * __expf(top - all));
     return {all, sum};
 }
 
