@@ -84,6 +84,8 @@ CASES = {
     "gelu even": lambda: ([3 * real(16, 512)], {}),
     "gelu strided": lambda: ([3 * real(40, 9).T], {"approximate": "tanh"}),
     "gelu tanh": lambda: ([np.linspace(-90, 90, 4097)], {"approximate": "tanh"}),
+    "add": lambda: ([real(7, 531), real(7, 531)], {}),
+    "add even": lambda: ([real(4, 512), real(4, 512)], {}),
     "silu": lambda: ([np.linspace(-99, 99, 1001)], {}),
     "softmax": lambda: ([3 * real(3, 7, 65)], {}),
     "softmax wide": lambda: ([3 * real(3, 2560)], {"axis": 1}),
@@ -125,6 +127,24 @@ def test_a_second_run_gives_the_same_bits(case, gpu):
     runs = [both(case.split()[0], inputs, settings, "float32", gpu)[0] for _ in range(2)]
     for first, second in zip(*runs):
         assert arrays.to_numpy(first).tobytes() == arrays.to_numpy(second).tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_of_a_residual_stream_is_added_where_it_is_made(kind, gpu):
+    sizes = ((9, 65), (65,), (65,))
+    stream, weight, bias = (rounded(real(*size, seed=size[0]), kind) for size in sizes)
+
+    def slopes(change):
+        x, w, b = (wrap(change(a)).requires_grad_() for a in (stream, weight, bias))
+        y = x * 2  # so that the stream is no leaf
+        for _ in range(2):  # weight and bias are used twice
+            y = y + OPS["layer_norm"](y, w, b)
+        (y * y).sum().backward()
+        return [a.grad.array for a in (x, w, b)]
+
+    found = slopes(gpu.asarray)
+    with arrays.reference_only():
+        assert_near(found, slopes(lambda a: a.astype("float64")), kind)
 
 
 ODD = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, 0.0, 1.0, -1.0, 88.0, -0.0, 2.0])
