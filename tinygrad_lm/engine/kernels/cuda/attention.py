@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import product
 from typing import Any
 
 import cupy
@@ -19,20 +20,28 @@ from .source import Source
 
 SIZES = (32, 64, 96, 128)  # of a head, D
 HALVES = ("__nv_bfloat16", "__half")
-CHOICES: dict[str, Any] = {"T": HALVES, "D": SIZES, "DROP": (0, 1)}
-NAMES = ("attention", "attention_dq", "attention_dkv")
-SOURCES = {name: Source(name, ("mma.cuh",), **CHOICES) for name in NAMES}
-# What each kernel is compiled with: 16 M rows a warp, in registers; BN rows at a time from memory, in
-# backward SLICE of them at once; BLOCKS share the registers of a multiprocessor.
-WIDE = {"M": 1, "WARPS": 4, "BN": 64, "SLICE": 16, "BLOCKS": 2}
-TILES: dict[tuple[str, int], dict[str, int]] = {
-    ("attention", 32): {"M": 2, "WARPS": 4, "BN": 64, "BLOCKS": 2},
-    ("attention", 64): {"M": 2, "WARPS": 4, "BN": 64, "BLOCKS": 2},
-    ("attention_dq", 32): {"M": 2, "WARPS": 4, "BN": 64, "SLICE": 16, "BLOCKS": 2},
-    ("attention_dq", 64): {"M": 2, "WARPS": 4, "BN": 64, "SLICE": 16, "BLOCKS": 2},
-    ("attention_dkv", 32): {"M": 2, "WARPS": 4, "BN": 64, "SLICE": 16, "BLOCKS": 2},
-    ("attention_dkv", 64): {"M": 2, "WARPS": 4, "BN": 64, "SLICE": 16, "BLOCKS": 2},
+HEADERS = ("mma.cuh", "attention.cuh")
+# What each kernel is compiled with: 16 M rows a warp, in registers; BN rows at a time from memory,
+# in backward SLICE of them at once; BLOCKS share the registers of a multiprocessor.
+FEW = {"M": 1, "WARPS": 4, "BN": 64, "SLICE": 16, "HOLD": 1, "BLOCKS": 2}
+MANY = {**FEW, "M": 2}
+TILES: dict[str, dict[int, dict[str, int]]] = {  # kernel -> D -> tiles
+    "attention": {32: MANY, 64: MANY, 96: FEW, 128: FEW},
+    "attention_dq": {32: MANY, 64: MANY, 96: FEW, 128: {**FEW, "BN": 32}},
+    "attention_dkv": {32: {**MANY, "HOLD": 3}, 64: {**MANY, "SLICE": 32}, 96: FEW, 128: FEW},
 }
+
+
+def tiles(name: str, D: int, DROP: int) -> dict[str, int]:
+    return FEW if DROP and D <= 64 else TILES[name][D]  # the choices of dropout take registers
+
+
+def _source(name: str, D: int, DROP: int) -> Source:
+    fixed = {"D": D, "DROP": DROP, **tiles(name, D, DROP)}
+    return Source(name, HEADERS, T=HALVES, **{key: (value,) for key, value in fixed.items()})
+
+
+SOURCES = {key: _source(*key) for key in product(TILES, SIZES, (0, 1))}
 
 
 @kernel(fused.scaled_dot_product_attention, cupy.ndarray)
@@ -49,25 +58,27 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
         return NotImplemented
     q, k, v = _rows(q), _rows(k), _rows(v)
     if keep is not None:
-        keep = cupy.ascontiguousarray(cupy.broadcast_to(keep, (B, H, T, S)).astype(bool, copy=False))
+        keep = cupy.ascontiguousarray(
+            cupy.broadcast_to(keep, (B, H, T, S)).astype(bool, copy=False)
+        )
     share = 1.0 if keep is None else 1 / (1 - p) if p < 1 else 0.0
-    chosen = {"T": name, "D": D, "DROP": int(keep is not None)}
+    form = (name, D, int(keep is not None))
     kept = 0 if keep is None else keep
-    sizes = (H, T, S, int(causal), scale * math.log2(math.e))
+    sizes = (T, S, int(causal), scale * math.log2(math.e))
     out = cupy.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
     sums = cupy.empty((B, H, T), numpy.float32)  # the logarithm of each row's sum of e^score
-    run = _launcher("attention", **chosen)
-    run(B * H, T, (q, k, v, kept, out, sums, _layout(q, k, v, out), *sizes, share))
+    run = _launcher("attention", *form)
+    run(B, H, T, (q, k, v, kept, out, sums, _layout(q, k, v, out, q, q, q, q), *sizes, share))
 
     def pullback(g):
         g = _rows(g)
         dq, dk, dv = _gradients(q, k, v)
-        along = cupy.empty((B, H, T), numpy.float32)  # the sum of g out over each row
+        known = cupy.empty((B, H, T, 2), numpy.float32)  # sums, and the sum of g out over each row
         how = (_layout(q, k, v, out, g, dq, dk, dv), *sizes, scale, share)
-        run = _launcher("attention_dq", **chosen)  # which also finds `along`
-        run(B * H, T, (q, k, v, out, g, kept, sums, along, dq, *how))
-        run = _launcher("attention_dkv", **chosen)
-        run(B * H, S, (q, k, v, g, kept, sums, along, dk, dv, *how))
+        run = _launcher("attention_dq", *form)  # which also makes `known`
+        run(B, H, T, (q, k, v, out, g, kept, sums, known, dq, *how))
+        run = _launcher("attention_dkv", *form)
+        run(B, H, S, (q, k, v, g, kept, known, dk, dv, *how))
         return dq, dk, dv, None
 
     return out, pullback
@@ -90,11 +101,15 @@ def _gradients(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray) -> list:
     that the three are the gradient of what was split into them."""
     B, H, T, D = q.shape
     step = H * D * q.itemsize
+    strides = (3 * T * step, D * q.itemsize, 3 * step, q.itemsize)
     if (
         q.base is not None
         and q.base is k.base is v.base
         and q.base.size == 3 * q.size
-        and q.strides == k.strides == v.strides == (3 * T * step, D * q.itemsize, 3 * step, q.itemsize)
+        and q.strides
+        == k.strides
+        == v.strides
+        == (3 * T * step, D * q.itemsize, 3 * step, q.itemsize)
         and k.data.ptr - q.data.ptr == v.data.ptr - k.data.ptr == step
     ):
         packed = cupy.empty((B, T, 3, H, D), q.dtype)
@@ -103,20 +118,18 @@ def _gradients(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray) -> list:
 
 
 @cache
-def _launcher(name: str, **chosen: Any) -> Any:
-    """(heads in all, rows, arguments) -> a launch with a block for every 16 M WARPS rows of a head,
-    and shared memory for the tiles that it has."""
-    tiles = TILES.get((name, chosen["D"])) or WIDE
-    found = SOURCES[name].kernel(name, **chosen, **tiles)
-    threads, rows = 32 * tiles["WARPS"], 16 * tiles["M"] * tiles["WARPS"]
-    held = {"attention": 1, "attention_dq": 3, "attention_dkv": 2}[name]
-    memory = 2 * chosen["D"] * (held * rows + 4 * tiles["BN"])
-    if name == "attention_dkv":
-        memory += 4 * 4 * tiles["BN"]
+def _launcher(name: str, kind: str, D: int, DROP: int) -> Any:
+    """(B, H, rows, arguments) -> a launch with a block for every 16 M WARPS rows of a head, and
+    shared memory for the tiles that it has."""
+    size = tiles(name, D, DROP)
+    found = SOURCES[name, D, DROP].kernel(name, T=kind, D=D, DROP=DROP, **size)
+    threads, rows = 32 * size["WARPS"], 16 * size["M"] * size["WARPS"]
+    held = {"attention": 1, "attention_dq": 3, "attention_dkv": 2}[name] * rows
+    memory = 2 * D * (held + 4 * size["BN"]) + 16 * size["BN"]
     if memory > 48 << 10:
         found.max_dynamic_shared_size_bytes = memory
 
-    def run(heads: int, count: int, arguments: tuple) -> None:
-        found((heads * -(-count // rows),), (threads,), arguments, shared_mem=memory)
+    def run(B: int, H: int, count: int, arguments: tuple) -> None:
+        found((-(-count // rows), H, B), (threads,), arguments, shared_mem=memory)
 
     return run

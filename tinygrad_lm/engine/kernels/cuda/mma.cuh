@@ -13,32 +13,34 @@
 MMA(__nv_bfloat16, "bf16")
 MMA(__half, "f16")
 
-__device__ inline unsigned shared_address(const void* p) {
-    return static_cast<unsigned>(__cvta_generic_to_shared(p));
+typedef unsigned Address;  // in shared memory
+
+__device__ inline Address address(const void* p) {
+    return static_cast<Address>(__cvta_generic_to_shared(p));
 }
 
 // Four 8 x 8 matrices, whose 32 rows are where the 32 lanes say.
-__device__ inline void ldmatrix(unsigned* to, const uint4* row) {
+__device__ inline void ldmatrix(unsigned* to, Address row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(shared_address(row)));
+                 : "r"(row));
 }
 
-__device__ inline void ldmatrix_trans(unsigned* to, const uint4* row) {
+__device__ inline void ldmatrix_trans(unsigned* to, Address row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(shared_address(row)));
+                 : "r"(row));
 }
 
-// 16 (or 4) bytes on their way into shared memory, or as many zeros.
+// 16 (or 8) bytes on their way into shared memory, or as many zeros.
 __device__ inline void copy_16(void* to, const void* from, bool there) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address(to)),
                  "l"(from), "r"(there ? 16 : 0));
 }
 
-__device__ inline void copy_4(void* to, const void* from, bool there) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)),
-                 "l"(from), "r"(there ? 4 : 0));
+__device__ inline void copy_8(void* to, const void* from, bool there) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(address(to)),
+                 "l"(from), "r"(there ? 8 : 0));
 }
 
 __device__ inline void copies_end() { asm volatile("cp.async.wait_all;" ::: "memory"); }
@@ -54,6 +56,9 @@ __device__ inline bool needed(bool x) { return x; }
 #else
 static unsigned emu_a[1024][4], emu_b[1024][2];
 static const void* emu_row[1024];
+typedef uintptr_t Address;
+
+inline Address address(const void* p) { return reinterpret_cast<Address>(p); }
 
 template <class X>
 inline float emu_value(unsigned pair, int which) {
@@ -74,9 +79,9 @@ inline void mma(float* d, const unsigned* a, const unsigned* b, X) {
     __syncwarp();
 }
 
-inline void emu_ldmatrix(unsigned* to, const uint4* row, bool trans) {
+inline void emu_ldmatrix(unsigned* to, Address row, bool trans) {
     int me = threadIdx.x, lane = me % 32, g = lane / 4, t = lane % 4;
-    emu_row[me] = row;
+    emu_row[me] = reinterpret_cast<const void*>(row);
     __syncwarp();
     for (int i = 0; i < 4; i++)
         for (int j = 0; j < 2; j++) {
@@ -87,13 +92,13 @@ inline void emu_ldmatrix(unsigned* to, const uint4* row, bool trans) {
     __syncwarp();
 }
 
-inline void ldmatrix(unsigned* to, const uint4* row) { emu_ldmatrix(to, row, false); }
-inline void ldmatrix_trans(unsigned* to, const uint4* row) { emu_ldmatrix(to, row, true); }
+inline void ldmatrix(unsigned* to, Address row) { emu_ldmatrix(to, row, false); }
+inline void ldmatrix_trans(unsigned* to, Address row) { emu_ldmatrix(to, row, true); }
 inline void copy_16(void* to, const void* from, bool there) {
     there ? memcpy(to, from, 16) : memset(to, 0, 16);
 }
-inline void copy_4(void* to, const void* from, bool there) {
-    there ? memcpy(to, from, 4) : memset(to, 0, 4);
+inline void copy_8(void* to, const void* from, bool there) {
+    there ? memcpy(to, from, 8) : memset(to, 0, 8);
 }
 inline void copies_end() {}
 inline float exp2_of(float x) { return exp2f(x); }
@@ -124,43 +129,59 @@ struct Strides {  // in elements; elements of a row are neighbours
     long long batch, head, row;
 };
 
+struct alignas(128) Line {  // of shared memory: as wide as all its banks
+    uint4 x[8];
+};
+
 // Rows of W numbers in shared memory. The 16-byte pieces of a row are permuted (xor), so that
 // eight rows, read at one column, lie in different banks.
 template <class X, int W, int THREADS>
 struct Tile {
-    uint4* start;
+    static const int PERMUTED = W % 64 ? 4 : 8;  // pieces, of as many rows, change places
+    Line* start;
 
-    __device__ uint4* place(int row, int piece) const {
-        return start + row * (W / 8) + (piece ^ (W % 64 ? row / 2 % 4 : row % 8));
+    __device__ static int index(int row, int piece) {
+        return row * (W / 8) + (piece ^ (W % 64 ? row / 2 % 4 : row % 8));
+    }
+
+    __device__ uint4* place(int row, int piece) const { return start->x + index(row, piece); }
+
+    // Where a lane's row of 8 starts, in the 16 rows and columns from (row, column) on. Permuted,
+    // `column` further is an xor: so one address serves all columns.
+    __device__ Address part(int lane_row, int lane_piece, int row, int column) const {
+        Address first = address(start) + 16 * index(lane_row, lane_piece);
+        int inside = column / 8 % PERMUTED, outside = column / 8 - inside;
+        return (first ^ 16 * inside) + 16 * (outside + row * (W / 8));
     }
 
     // The first ROWS rows, zeros from row `count` on.
     template <int ROWS>
     __device__ void load(const X* from, long long stride, int count) const {
+        const int together = THREADS / (W / 8);  // rows; their next address is one addition away
+        int row = threadIdx.x / (W / 8), piece = threadIdx.x % (W / 8);
+        from += row * stride + 8 * piece;
 #pragma unroll
-        for (int i = threadIdx.x; i < ROWS * (W / 8); i += THREADS) {
-            int row = i / (W / 8), piece = i % (W / 8);
-            bool there = row < count;
-            copy_16(place(row, piece), from + (there ? row : 0) * stride + 8 * piece, there);
-        }
+        for (int i = 0; i < ROWS; i += together, from += together * stride)
+            if (row < together && row + i < ROWS)
+                copy_16(place(row + i, piece), from, row + i < count);
     }
 
     // 16 rows and columns as a left side.
     __device__ void left(unsigned* to, int row, int column) const {
         int lane = threadIdx.x % 32;
-        ldmatrix(to, place(row + lane % 16, column / 8 + lane / 16));
+        ldmatrix(to, part(lane % 16, lane / 16, row, column));
     }
 
     // 16 rows and columns as two right sides, 8 columns of the product each: of a product with the
     // transposed tile, and of one with the tile itself.
     __device__ void right_trans(unsigned* to, int row, int column) const {
         int lane = threadIdx.x % 32;
-        ldmatrix(to, place(row + lane % 8 + lane / 16 * 8, column / 8 + lane / 8 % 2));
+        ldmatrix(to, part(lane % 8 + lane / 16 * 8, lane / 8 % 2, row, column));
     }
 
     __device__ void right(unsigned* to, int row, int column) const {
         int lane = threadIdx.x % 32;
-        ldmatrix_trans(to, place(row + lane % 16, column / 8 + lane / 16));
+        ldmatrix_trans(to, part(lane % 16, lane / 16, row, column));
     }
 
     // A warp's rows of a product, times a factor, through its rows of the tile to memory.
@@ -184,28 +205,53 @@ struct Tile {
 #pragma unroll
         for (int i = lane; i < 16 * R * (W / 8); i += 32) {
             int r = row + i / (W / 8), piece = i % (W / 8);
-            if (r < count) *reinterpret_cast<uint4*>(to + r * stride + 8 * piece) = *place(r, piece);
+            X* there = to + r * stride + 8 * piece;
+            if (r < count) *reinterpret_cast<uint4*>(there) = *place(r, piece);
         }
     }
 };
 
-// c (16 R, N) += a (16 R, W) times N rows of b, transposed.
-template <int R, int N, class X, int W, int THREADS>
-__device__ inline void add_product_trans(float (&c)[R][N / 8][4], const unsigned (&a)[R][W / 16][4],
-                                         Tile<X, W, THREADS> b, int row) {
+// 16 R rows of a product's left side, held in registers, or read again for each product.
+template <class X, int W, int THREADS, int R, bool HELD>
+struct Left {
+    Tile<X, W, THREADS> tile;
+    int row;
+    unsigned held[HELD ? R : 1][HELD ? W / 16 : 1][4];
+
+    __device__ Left(Tile<X, W, THREADS> tile, int row) : tile(tile), row(row) {
+        if constexpr (HELD)
 #pragma unroll
-    for (int k = 0; k < W / 16; k++)
+            for (int m = 0; m < R; m++)
 #pragma unroll
-        for (int n = 0; n < N / 16; n++) {
-            unsigned part[4];
-            b.right_trans(part, row + 16 * n, 16 * k);
+                for (int k = 0; k < W / 16; k++) tile.left(held[m][k], row + 16 * m, 16 * k);
+    }
+
+    // c (16 R, N) += these rows times N rows of b, transposed.
+    template <int N>
+    __device__ void add_product_trans(float (&c)[R][N][4], Tile<X, W, THREADS> b, int from) const {
+#pragma unroll
+        for (int k = 0; k < W / 16; k++) {
+            unsigned a[R][4];
 #pragma unroll
             for (int m = 0; m < R; m++) {
-                mma(c[m][2 * n], a[m][k], part, X());
-                mma(c[m][2 * n + 1], a[m][k], part + 2, X());
+                if constexpr (HELD)
+                    for (int i = 0; i < 4; i++) a[m][i] = held[m][k][i];
+                else
+                    tile.left(a[m], row + 16 * m, 16 * k);
+            }
+#pragma unroll
+            for (int n = 0; n < N / 2; n++) {
+                unsigned part[4];
+                b.right_trans(part, from + 16 * n, 16 * k);
+#pragma unroll
+                for (int m = 0; m < R; m++) {
+                    mma(c[m][2 * n], a[m], part, X());
+                    mma(c[m][2 * n + 1], a[m], part + 2, X());
+                }
             }
         }
-}
+    }
+};
 
 // c (16 R, W) += w (16 R, K), a product itself, times K rows of b.
 template <int R, int K, class X, int W, int THREADS>
