@@ -106,10 +106,7 @@ def _gradients(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray) -> list:
         q.base is not None
         and q.base is k.base is v.base
         and q.base.size == 3 * q.size
-        and q.strides
-        == k.strides
-        == v.strides
-        == (3 * T * step, D * q.itemsize, 3 * step, q.itemsize)
+        and q.strides == k.strides == v.strides == strides
         and k.data.ptr - q.data.ptr == v.data.ptr - k.data.ptr == step
     ):
         packed = cupy.empty((B, T, 3, H, D), q.dtype)
