@@ -9,7 +9,9 @@ import pytest
 import tinygrad_lm as tg
 from tinygrad_lm import nn
 from tinygrad_lm.engine import arrays
+from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.optim import SGD, Adam, AdamW, RMSprop
+from tinygrad_lm.training import NotFinite, TrainConfig, Trainer, split_tokens
 
 pytestmark = pytest.mark.cuda
 
@@ -238,3 +240,98 @@ def test_columns_mixed_types_and_no_gradient():
     for p, q in zip(pairs[0][0], pairs[1][0]):
         if p.grad is not None:
             np.testing.assert_allclose(numbers(q.grad), numbers(p.grad), rtol=1e-2)
+
+
+# ---------------------------------------------------------------- a training
+
+SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
+
+
+def trainer_on(device, dtype="float32", **changes):
+    numbers = {**SHAPE, "batch_size": 4, "warmup_iters": 3, "eval_iters": 2, **changes}
+    config = TrainConfig(learning_rate=1e-2, grad_clip=0.5, **numbers)
+    tg.manual_seed(1)
+    model = GPT(GPTConfig(vocab_size=10, **SHAPE)).to(device).to(getattr(tg, dtype))
+    tokens = np.random.default_rng(0).integers(0, 10, 2000)
+    return Trainer(model, split_tokens(tokens, config), config)
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_accumulation_steps": 2}])
+def test_a_training_there_is_the_one_here(changes):
+    found = []
+    for device in ("cpu", "cuda"):
+        trainer = trainer_on(device, **changes)
+        found += [[trainer.update() for _ in range(4)], trainer.evaluate()]
+    for here, there in zip(found[0], found[2]):
+        assert there == pytest.approx(here, rel=1e-4)
+    assert found[3] == pytest.approx(found[1], rel=1e-4)
+
+
+class Line(nn.Module):
+    """A model whose passes need no wait on any device: what is counted is the trainer's own."""
+
+    configure_optimizers = GPT.configure_optimizers
+
+    def __init__(self):
+        super().__init__()
+        self.lm_head = nn.Linear(4, 4)
+
+    def forward(self, x, y):
+        both = (x + y).to(self.lm_head.weight.dtype)
+        return None, (self.lm_head.weight * both.mean() - self.lm_head.bias).square().mean()
+
+
+def line_trainer(dtype, **changes):
+    config = TrainConfig(eval_iters=3, block_size=8, **changes)
+    tg.manual_seed(1)
+    tokens = split_tokens(np.arange(100) % 7, config)
+    return Trainer(Line().cuda().to(getattr(tg, dtype)), tokens, config)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_training_step_waits_once_and_an_evaluation_once_per_split(counted, dtype, passes):
+    trainer = line_trainer(dtype, gradient_accumulation_steps=passes)
+    trainer.update()
+    found = counted(trainer.update)
+    assert found["d2h"] == found["sync"] == 1 and found["h2d"] == 2 * passes  # x and y
+    found = counted(trainer.evaluate)
+    assert found["d2h"] == found["sync"] == 2 and found["h2d"] == 2 * 2 * 3
+
+
+@pytest.mark.parametrize("make", [
+    lambda: trainer_on("cuda"), lambda: line_trainer("float32"), lambda: line_trainer("bfloat16")
+])  # fmt: skip
+def test_a_training_goes_on_where_it_was_saved_bit_for_bit(make):
+    first, second = make(), make()
+    for _ in range(2):
+        first.update()
+    weights = {name: t.detach().clone() for name, t in first.model.state_dict().items()}
+    kept, meta = first.state()
+    kept = {name: a.copy() for name, a in kept.items()}
+    expected = [first.update() for _ in range(2)]
+    second.model.load_state_dict(weights)
+    second.load_state(kept, meta)
+    assert [second.update() for _ in range(2)] == expected
+
+
+@pytest.mark.parametrize("hook, words", [
+    (lambda g: g * float("nan"), "first in the gradient of transformer.h.0.ln_2.weight"),
+    (lambda g: g * 0 + 1e30, "first in the norm over all parameters"),
+])  # fmt: skip
+def test_what_is_not_finite_has_changed_nothing(hook, words):
+    trainer = trainer_on("cuda")
+    trainer.update()
+    handle = trainer.model.transformer.h[0].ln_2.weight.register_hook(hook)
+    before = [numbers(p) for p in trainer.model.parameters()]
+    kept = {name: a.copy() for name, a in trainer.state()[0].items() if "optimizer" in name}
+    steps = trainer.state()[1]["optimizer"]
+    with pytest.raises(NotFinite, match=words):
+        trainer.update()
+    assert all(map(np.array_equal, map(numbers, trainer.model.parameters()), before))
+    after, meta = trainer.state()
+    assert all(np.array_equal(after[name], a) for name, a in kept.items())
+    assert meta["optimizer"] == steps and meta["step"] == 1
+    handle.remove()
+    trainer.optimizer.zero_grad()
+    trainer.update()
