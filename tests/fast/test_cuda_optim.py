@@ -242,6 +242,36 @@ def test_columns_mixed_types_and_no_gradient():
             np.testing.assert_allclose(numbers(q.grad), numbers(p.grad), rtol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_scaler_divides_all_gradients_and_waits_once(counted, dtype):
+    pairs = pair(AdamW, dtype)
+    for bad in (False, True):
+        walk(pairs, [0])
+        scalers = [tg.amp.GradScaler("cpu", init_scale=4.0) for _ in pairs]
+        before = [[numbers(p) for p in params] for params, _ in pairs]
+        for scaler, (params, optimizer) in zip(scalers, pairs):
+            expected = [numbers(p.grad) / 4 for p in params]
+            if bad:
+                params[4].grad[3] = float("inf")
+            scaler.unscale_(optimizer)
+            if not bad:
+                assert all(map(np.array_equal, map(numbers, [p.grad for p in params]), expected))
+        found = counted(scalers[1].step, pairs[1][1])
+        assert found["d2h"] == 1 and found["h2d"] == 0 or dtype == "float64"
+        scalers[0].step(pairs[0][1])
+        for scaler, (params, _), old in zip(scalers, pairs, before):
+            stayed = all(map(np.array_equal, map(numbers, params), old))
+            scaler.update()
+            assert stayed == bad and scaler.get_scale() == (2.0 if bad else 4.0)
+
+
+def test_zeros_in_place_of_gradients():
+    (_, (params, optimizer)) = pairs = pair(AdamW)
+    walk(pairs[1:], [0])
+    optimizer.zero_grad(set_to_none=False)
+    assert all(bool((p.grad == 0).all()) for p in params)
+
+
 # ---------------------------------------------------------------- a training
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
