@@ -91,11 +91,13 @@ def _by_kind(arrays: list) -> dict[numpy.dtype, Tables] | None:
     """Tables of the arrays of each dtype; None where one has gaps or is of another type."""
     kinds: dict[numpy.dtype, list] = {}
     for a in arrays:
-        if type(a) is not cupy.ndarray or a.dtype.name not in C_NAMES or not a.flags.forc:
+        if type(a) is not cupy.ndarray or not a.flags.forc:
             return None
         kinds.setdefault(a.dtype, []).append(a)
     found = {}
     for dtype, some in kinds.items():
+        if dtype.name not in C_NAMES:
+            return None
         found[dtype] = Tables(1, [a.size for a in some])
         found[dtype].fill(0, [a.data.ptr for a in some])
     return found
