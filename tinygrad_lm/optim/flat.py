@@ -86,7 +86,9 @@ class Flat:
     def choose_rule(self, optimizer: Any, group: dict, params: list[Tensor]) -> None:
         """The optimiser's own rule, block by block, or a kernel for this kind of array."""
         like = params[0].array
-        self.rule, self.kernels_on, self.at_once = optimizer.update, kernels_on(), False
+        own = getattr(optimizer.update, "function", None)  # without its kernels' door
+        self.rule = MethodType(own, optimizer) if own else optimizer.update
+        self.kernels_on, self.at_once = kernels_on(), False
         self.block, self.small = SIZES.get(device_of(like).type, SIZES_ELSEWHERE)
         ways = getattr(optimizer.update, "kernels", {}) if self.kernels_on else {}
         for way in ways.get(type(like), ()):
