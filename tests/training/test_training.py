@@ -385,6 +385,22 @@ def test_a_run_interrupted_again_and_again_is_the_run_that_was_not(
     assert "saved step" in capsys.readouterr().out
 
 
+def test_a_run_may_change_its_dtype_and_keeps_its_float32_weights(config, tmp_path):
+    sizes = {"max_iters": 5, "lr_decay_iters": 12}
+    first = train(config(dtype="bfloat16", **sizes))
+    second = train(config(dtype="float32", **sizes), resume=True)
+    weights = dict(second.model.named_parameters())
+    assert {p.dtype for p in weights.values()} == {tg.float32}
+    for name, p in first.model.named_parameters():
+        assert bool((weights[name] == first.optimizer.state[p]["master"]).all())
+        assert not bool((weights[name] == p).all())
+    third = train(config(dtype="float32", **{**sizes, "max_iters": 8}), resume=True)
+    fourth = train(config(dtype="bfloat16", **{**sizes, "max_iters": 8}), resume=True)
+    for (name, p), q in zip(third.model.named_parameters(), fourth.model.parameters()):
+        assert bool((fourth.optimizer.state[q]["master"] == p).all()), name
+        assert bool((q == p.bfloat16()).all())
+
+
 def test_lines_after_the_checkpoint_are_cut_off(config, tmp_path):
     """A kill leaves metrics of steps that are going to be done again."""
     train(config(max_iters=10, lr_decay_iters=12))

@@ -30,7 +30,7 @@ class TrainConfig:
     out: str = option("out", "folder for checkpoints, metrics and the loss curve", free=True)
     init_from: str | None = option(None, "folder of a run whose weights to fine-tune", str)
     device: str | None = option(None, "where to compute: cpu, cuda, cuda:1, ...", str, True)
-    dtype: str = option("float32", "of the weights in use: float32, or bfloat16 with masters")
+    dtype: str = option("float32", "of the weights: float32, or bfloat16 with masters", free=True)
     threads: int | None = option(None, "threads for the arithmetic (else all cores)", int, True)
     seed: int = option(1337, "all random numbers follow from it")
     val_fraction: float = option(0.1, "share of the text, its end, kept for validation")

@@ -18,6 +18,7 @@ from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import default_generator
+from ..models.checkpoints import PREFIX
 from ..models.gpt import GPT
 from ..nn.utils import clip_grads_with_norm_, get_total_norm
 from ..saving.files import Arrays
@@ -181,17 +182,32 @@ class Trainer:
         return arrays, {**counters, "optimizer": plain, "groups": saved["param_groups"]}
 
     def load_state(self, arrays: Arrays, meta: dict[str, Any]) -> None:
-        """Continue from what `state` returned, bit for bit."""
+        """Continue from what `state` returned, bit for bit. If the weights have another dtype now,
+        their float32 values go on: from `arrays` of a checkpoint too, where they are "model.*"."""
         entries: dict[int, dict[str, Any]] = {}
         values = {n[len("optimizer.") :]: a for n, a in arrays.items() if n[:10] == "optimizer."}
         for name, value in [*values.items(), *meta["optimizer"].items()]:
             index, _, key = name.partition(".")
             value = creation.from_numpy(value) if isinstance(value, np.ndarray) else value
             entries.setdefault(int(index), {})[key] = value
+        self._change_dtype(entries, arrays)
         self.optimizer.load_state_dict({"state": entries, "param_groups": meta["groups"]})
         self.step, self.evaluated, self.best = meta["step"], meta["evaluated"], meta["best"]
         self.offsets = arrays["next_batch"]
         default_generator.set_state(arrays["random"])
+
+    def _change_dtype(self, entries: dict[int, dict[str, Any]], arrays: Arrays) -> None:
+        """Weights from a 16-bit run's masters, or masters from a float32 run's weights."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for i, entry in entries.items():
+            p = parameters[i]
+            if p.dtype.itemsize > 2 and "master" in entry:
+                p.data.copy_(entry.pop("master").to(p.device))
+            elif p.dtype.itemsize == 2 and "master" not in entry:
+                weight = arrays.get(PREFIX + names[id(p)])
+                if weight is not None:
+                    entry["master"] = creation.from_numpy(weight)
 
 
 def first_bad_value(model: GPT, x: Tensor, y: Tensor) -> str:
