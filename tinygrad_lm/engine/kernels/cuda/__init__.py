@@ -12,6 +12,7 @@ NAMES: tuple[str, ...] = (
     "attention",
     "columns",
     "layer_norm",
+    "linear",
     "rows",
     "softmax",
 )
