@@ -51,8 +51,10 @@ __device__ inline float exp2_of(float x) {
     return y;
 }
 
-// Whether a warp may leave out work that the others of its block do.
+// Whether a warp does work that the others of its block may not need, or that one of its threads
+// needs.
 __device__ inline bool needed(bool x) { return x; }
+__device__ inline bool needed_by_any(bool x) { return __any_sync(0xffffffffu, x); }
 #else
 static unsigned emu_a[1024][4], emu_b[1024][2];
 static const void* emu_row[1024];
@@ -103,6 +105,7 @@ inline void copy_8(void* to, const void* from, bool there) {
 inline void copies_end() {}
 inline float exp2_of(float x) { return exp2f(x); }
 inline bool needed(bool x) { return true; }
+inline bool needed_by_any(bool x) { return true; }
 #endif
 
 __device__ inline unsigned pack(float x, float y, __nv_bfloat16) {
