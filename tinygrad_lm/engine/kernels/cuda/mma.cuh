@@ -96,12 +96,14 @@ inline void emu_ldmatrix(unsigned* to, Address row, bool trans) {
 
 inline void ldmatrix(unsigned* to, Address row) { emu_ldmatrix(to, row, false); }
 inline void ldmatrix_trans(unsigned* to, Address row) { emu_ldmatrix(to, row, true); }
-inline void copy_16(void* to, const void* from, bool there) {
-    there ? memcpy(to, from, 16) : memset(to, 0, 16);
+inline void emu_copy(void* to, const void* from, bool there, int size) {
+    if (there && reinterpret_cast<Address>(from) % size)
+        memset(to, 0xff, size);  // a GPU fails here; this makes NaN
+    else
+        there ? memcpy(to, from, size) : memset(to, 0, size);
 }
-inline void copy_8(void* to, const void* from, bool there) {
-    there ? memcpy(to, from, 8) : memset(to, 0, 8);
-}
+inline void copy_16(void* to, const void* from, bool there) { emu_copy(to, from, there, 16); }
+inline void copy_8(void* to, const void* from, bool there) { emu_copy(to, from, there, 8); }
 inline void copies_end() {}
 inline float exp2_of(float x) { return exp2f(x); }
 inline bool needed(bool x) { return true; }
