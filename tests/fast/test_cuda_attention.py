@@ -73,7 +73,8 @@ def test_value_and_gradients_are_those_of_the_composition(case, gpu):
     B, H, T, S, D, kind, causal, p = case
     q, k, v, g = (heads(gpu, kind, B, H, n, D, seed) for seed, n in enumerate((T, S, S, T)))
     keep = gpu.asarray(np.random.default_rng(9).random((B, H, T, S)) >= p) if p else None
-    settings = {"causal": causal, "scale": 0.2, "keep": keep, "p": p}
+    scale = 1.0 if kind == "float16" else 0.2  # great scores move what they are relative to
+    settings = {"causal": causal, "scale": scale, "keep": keep, "p": p}
     out, pullback = kernel(gpu)(q, k, v, **settings)
     first = [out, *pullback(g)[:3]]
     for got, want in zip(first, reference(q, k, v, g, **settings)):

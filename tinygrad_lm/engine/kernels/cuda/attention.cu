@@ -1,33 +1,40 @@
 // Attention, forward (Dao, 2023, FlashAttention-2, arXiv 2307.08691). A block's queries are held in
-// registers; while it works on BN keys, the next are on their way. Scores and weights stay in
-// registers; the softmax keeps the greatest score of a row so far.
+// shared memory; while it works on BN keys, the next are on their way. Scores and weights stay in
+// registers; the softmax takes them relative to a score of the row.
 
-// Scores become weights e^(score - best), `total` their sum in this thread; what was summed up to
-// now, in `total` and o, is scaled to a new best.
+// Scores become weights e^(score - base), `total` their sum in this thread. The base is a score of
+// the row, the greatest but for a factor of 2^8 in the weight; when it moves, what was summed up
+// before, in `total` and o, is scaled to it.
 __device__ inline void soften(float (&s)[M][BN / 8][4], float (&o)[M][D / 8][4],
-                              float (&best)[M][2], float (&total)[M][2], float scale) {
+                              float (&base)[M][2], float (&total)[M][2], float scale) {
+    float rest[M][2];
+    bool moved = false;
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            float top = best[m][half], sum = 0;
+            float top = base[m][half], before = top, sum = 0;
 #pragma unroll
             for (int n = 0; n < BN / 8; n++)
                 top = fmaxf(top, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
             top = quad_max(top);
-            float base = top == -infinity() ? 0 : top * scale;
-            float rest = exp2_of(best[m][half] * scale - base);
-            best[m][half] = top;
+            if ((top - before) * scale > 8) base[m][half] = top, moved = true;
+            float shift = base[m][half] == -infinity() ? 0 : base[m][half] * scale;
+            rest[m][half] = exp2_of(before * scale - shift);
 #pragma unroll
             for (int n = 0; n < BN / 8; n++)
 #pragma unroll
                 for (int i = 2 * half; i < 2 * half + 2; i++)
-                    sum += s[m][n][i] = exp2_of(fmaf(s[m][n][i], scale, -base));
-            total[m][half] = total[m][half] * rest + sum;
+                    sum += s[m][n][i] = exp2_of(fmaf(s[m][n][i], scale, -shift));
+            total[m][half] = total[m][half] * rest[m][half] + sum;
+        }
+    if (needed_by_any(moved))
+#pragma unroll
+        for (int m = 0; m < M; m++)
 #pragma unroll
             for (int n = 0; n < D / 8; n++)
-                o[m][n][2 * half] *= rest, o[m][n][2 * half + 1] *= rest;
-        }
+#pragma unroll
+                for (int i = 0; i < 4; i++) o[m][n][i] *= rest[m][i / 2];
 }
 
 // q (B, heads, queries, D), k and v (B, heads, keys, D) -> out, and for each row the logarithm
@@ -58,12 +65,12 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
     q += batch * at.q.batch + head * at.q.head + row * at.q.row;
     qs.template load<ROWS>(q, at.q.row, rows);
     load(0);
-    float o[M][D / 8][4] = {}, best[M][2], total[M][2] = {};
+    float o[M][D / 8][4] = {}, base[M][2], total[M][2] = {};
 #pragma unroll
-    for (int m = 0; m < M; m++) best[m][0] = best[m][1] = -infinity();
+    for (int m = 0; m < M; m++) base[m][0] = base[m][1] = -infinity();
     copies_end();
     __syncthreads();
-    const Left<T, D, THREADS, M, true> left(qs, mine);
+    const Left<T, D, THREADS, M, HOLD % 2> left(qs, mine);
 
     for (int key = 0; key < end; key += BN) {
         copies_end();
@@ -75,7 +82,7 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
         left.add_product_trans(s, ks(key), 0);
         if (key + BN > keys || (causal && key + BN > first + 1))
             hide<false>(s, -infinity(), first, key, keys, causal);
-        soften(s, o, best, total, scale);
+        soften(s, o, base, total, scale);
         if (DROP) drop(s, keep + (which * queries + first) * keys, rows - mine, key, keys, 1);
         add_product<M, BN>(o, s, vs(key), 0);
     }
@@ -85,7 +92,7 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             float sum = quad_sum(total[m][half]), inverse = (float)share / sum;
-            float log = best[m][half] * (float)scale + log2f(sum);
+            float log = base[m][half] * (float)scale + log2f(sum);
             // A causal row whose scores are all -inf gives 0, and so weights of 0 in backward.
             if (causal && sum == 0) inverse = 0, log = infinity();
             int r = mine + 16 * m + 8 * half + lane / 4;

@@ -22,13 +22,19 @@ SIZES = (32, 64, 96, 128)  # of a head, D
 HALVES = ("__nv_bfloat16", "__half")
 HEADERS = ("mma.cuh", "attention.cuh")
 # What each kernel is compiled with: 16 M rows a warp, in registers; BN rows at a time from memory,
-# in backward SLICE of them at once; BLOCKS share the registers of a multiprocessor.
-FEW = {"M": 1, "WARPS": 4, "BN": 64, "SLICE": 16, "HOLD": 1, "BLOCKS": 2}
+# in backward SLICE of them at once; BLOCKS share the registers of a multiprocessor. HOLD: whether
+# the left side of the scores (1), and that of the weights' slopes (2), is in registers all along.
+FEW = {"M": 1, "WARPS": 4, "BN": 64, "SLICE": 16, "HOLD": 3, "BLOCKS": 2}
 MANY = {**FEW, "M": 2}
 TILES: dict[str, dict[int, dict[str, int]]] = {  # kernel -> D -> tiles
     "attention": {32: MANY, 64: MANY, 96: FEW, 128: FEW},
     "attention_dq": {32: MANY, 64: MANY, 96: FEW, 128: {**FEW, "BN": 32}},
-    "attention_dkv": {32: {**MANY, "HOLD": 3}, 64: {**MANY, "SLICE": 32}, 96: FEW, 128: FEW},
+    "attention_dkv": {
+        32: MANY,
+        64: {**MANY, "SLICE": 32, "HOLD": 1},
+        96: FEW,
+        128: {**FEW, "HOLD": 1},
+    },
 }
 
 

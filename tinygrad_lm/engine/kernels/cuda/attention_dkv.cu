@@ -1,6 +1,6 @@
 // Attention's gradients of the keys and values. A block has ROWS keys and goes through the queries.
 // Scores and weights are those of forward, transposed: made again SLICE queries at a time, with the
-// keys as rows, they stay in registers. HOLD: 1 if the keys do so too, 3 if the values do as well.
+// keys as rows, they stay in registers.
 
 // s, scores, become weights; w, the slopes of what dropout makes of weights, those of the scores.
 // known: of the SLICE queries, the logarithm of the sum of e^score and the sum of g out; keep is

@@ -2,19 +2,19 @@
 // made again from the scores, SLICE keys at a time. On the way it makes what the other gradients
 // need to know of a query: the logarithm of its sum of e^score, and the sum of g out.
 
-// The sum of g out over D, for the rows of this thread.
-__device__ inline float row_sum(const unsigned (&g)[D / 16][4], const unsigned (&out)[D / 16][4],
-                                int half) {
-    float sum = 0;
+// The sums of g out over D for the two rows of this thread, among 16.
+__device__ inline void row_sums(float (&sums)[2], Rows g, Rows out, int row) {
+    sums[0] = sums[1] = 0;
 #pragma unroll
-    for (int k = 0; k < D / 16; k++)
+    for (int k = 0; k < D / 16; k++) {
+        unsigned a[4], b[4];
+        g.left(a, row, 16 * k);
+        out.left(b, row, 16 * k);
 #pragma unroll
-        for (int i = half; i < 4; i += 2)
-#pragma unroll
-            for (int j = 0; j < 2; j++)
-                sum += get(reinterpret_cast<const T*>(&g[k][i])[j]) *
-                       get(reinterpret_cast<const T*>(&out[k][i])[j]);
-    return quad_sum(sum);
+        for (int i = 0; i < 8; i++)
+            sums[i / 2 % 2] += get(reinterpret_cast<T*>(a)[i]) * get(reinterpret_cast<T*>(b)[i]);
+    }
+    sums[0] = quad_sum(sums[0]), sums[1] = quad_sum(sums[1]);
 }
 
 // scale: of the scores, times log2(e); factor: of the gradient; share: of a weight that is kept.
@@ -52,16 +52,14 @@ attention_dq(const T* q, const T* k, const T* v, const T* out, const T* g,
     float sum[M][D / 8][4] = {}, log[M][2], along[M][2];
     copies_end();
     __syncthreads();
-    const Left<T, D, THREADS, M, true> q_left(qs, mine), g_left(gs, mine);
+    const Left<T, D, THREADS, M, HOLD % 2> q_left(qs, mine);
+    const Left<T, D, THREADS, M, HOLD / 2> g_left(gs, mine);
 #pragma unroll
     for (int m = 0; m < M; m++) {
-        unsigned out_left[D / 16][4];
-#pragma unroll
-        for (int i = 0; i < D / 16; i++) outs.left(out_left[i], mine + 16 * m, 16 * i);
+        row_sums(along[m], gs, outs, mine + 16 * m);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             int r = mine + 16 * m + 8 * half + lane / 4;
-            along[m][half] = row_sum(g_left.held[m], out_left, half);
             log[m][half] = r < rows ? lse[which * queries + row + r] : 0;
             if (lane % 4 == 0 && r < rows)
                 known[which * queries + row + r] = make_float2(log[m][half], along[m][half]);

@@ -51,8 +51,10 @@ __device__ inline float exp2_of(float x) {
     return y;
 }
 
-// Whether a warp may leave out work that the others of its block do.
+// Whether a warp does work that the others of its block may not need, or that one of its threads
+// needs.
 __device__ inline bool needed(bool x) { return x; }
+__device__ inline bool needed_by_any(bool x) { return __any_sync(0xffffffffu, x); }
 #else
 static unsigned emu_a[1024][4], emu_b[1024][2];
 static const void* emu_row[1024];
@@ -94,15 +96,18 @@ inline void emu_ldmatrix(unsigned* to, Address row, bool trans) {
 
 inline void ldmatrix(unsigned* to, Address row) { emu_ldmatrix(to, row, false); }
 inline void ldmatrix_trans(unsigned* to, Address row) { emu_ldmatrix(to, row, true); }
-inline void copy_16(void* to, const void* from, bool there) {
-    there ? memcpy(to, from, 16) : memset(to, 0, 16);
+inline void emu_copy(void* to, const void* from, bool there, int size) {
+    if (there && reinterpret_cast<Address>(from) % size)
+        memset(to, 0xff, size);  // a GPU fails here; this makes NaN
+    else
+        there ? memcpy(to, from, size) : memset(to, 0, size);
 }
-inline void copy_8(void* to, const void* from, bool there) {
-    there ? memcpy(to, from, 8) : memset(to, 0, 8);
-}
+inline void copy_16(void* to, const void* from, bool there) { emu_copy(to, from, there, 16); }
+inline void copy_8(void* to, const void* from, bool there) { emu_copy(to, from, there, 8); }
 inline void copies_end() {}
 inline float exp2_of(float x) { return exp2f(x); }
 inline bool needed(bool x) { return true; }
+inline bool needed_by_any(bool x) { return true; }
 #endif
 
 __device__ inline unsigned pack(float x, float y, __nv_bfloat16) {
