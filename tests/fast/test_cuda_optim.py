@@ -133,10 +133,31 @@ def test_double_precision_and_gaps_take_the_general_path():
     for params, _ in pairs:
         params[5].data = params[5].data.t()
     walk(pairs, range(3))
-    for params, _ in pairs:
-        params[5].data = params[5].data.contiguous()
-    walk(pairs, range(3, 6))
-    assert_same(pairs, 2e-6)
+    pairs = pair(AdamW)
+    for change in (lambda x: x, lambda x: x.t().contiguous().t(), lambda x: x.contiguous()):
+        for params, _ in pairs:
+            params[5].grad, params[5].data = None, change(params[5].data)
+        walk(pairs, range(3, 6))
+        assert_same(pairs, 2e-6)
+
+
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_gradients_by_columns_and_with_gaps(kind):
+    """In an update, a norm and its clipping."""
+    pairs = pair(kind)
+    walk(pairs, [0])
+    drawn = np.random.default_rng(5).standard_normal((200, 100)).astype(np.float32)
+    for change in (lambda x: x[:90].t().contiguous().t(), lambda x: x[:180:2], lambda x: x[20:110]):
+        found = []
+        for params, optimizer in pairs:
+            params[5].grad = None
+            params[5].grad = change(tg.from_numpy(drawn.copy()).to(params[5].device))
+            found.append(nn.utils.clip_grad_norm_(params, 0.5))
+            optimizer.step()
+        np.testing.assert_allclose(*map(numbers, found), rtol=1e-6)
+        np.testing.assert_allclose(numbers(pairs[1][0][5].grad), numbers(pairs[0][0][5].grad),
+                                   rtol=1e-5)  # fmt: skip
+        assert_same(pairs, 2e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -223,6 +244,12 @@ def test_a_norm_that_is_not_finite_is_waited_for_only_if_it_is_an_error(counted)
     assert bool(params[0].grad.isfinite().all())
     assert counted(nn.utils.clip_grad_norm_, params, 1.0)["sync"] == 0
     assert bool(params[0].grad.isnan().all())  # as PyTorch does
+
+
+def test_a_norm_of_more_chunks_than_a_block_has_threads():
+    ones = [tg.ones(1, device="cuda") for _ in range(700)]
+    assert nn.utils.get_total_norm(ones).item() == pytest.approx(700**0.5, rel=1e-6)
+    assert nn.utils.get_total_norm([]).item() == 0
 
 
 def test_columns_mixed_types_and_no_gradient():

@@ -1,8 +1,7 @@
 // Many tensors in one launch: rules of optimisers, the sum of squares, scaling. A table of pointers
 // comes by value with the arguments, so that nothing is uploaded; a block takes one chunk of one
-// tensor, and which one is what it finds in the table. T is what parameters and gradients hold.
-#define CHUNK 4096
-#define BYTES 3744  // of a table: arguments have 4096 in all
+// tensor, and which one is what it finds in the table. T is what parameters and gradients hold,
+// CHUNK the elements of a chunk, BYTES the length of a table: arguments have 4096 in all.
 
 // What a launch goes through: COLUMNS numbers of each tensor (pointers, or where its state
 // begins), its size, and how many chunks there are up to its end.

@@ -12,9 +12,8 @@ import numpy
 
 from .source import C_NAMES, FLOATS, Source
 
-SOURCE = Source("tensors", T=FLOATS)
-CHUNK, BYTES = 4096, 3744  # as in tensors.cu
-THREADS = 256
+CHUNK, BYTES, THREADS = 4096, 3744, 256
+SOURCE = Source("tensors", T=FLOATS, CHUNK=(CHUNK,), BYTES=(BYTES,))
 CONSTANTS = 16  # the most a rule has
 
 
@@ -45,7 +44,7 @@ class Tables:
 
 
 def _kernel(name: str, dtype: numpy.dtype) -> Any:
-    return SOURCE.kernel(name, T=C_NAMES[dtype.name])
+    return SOURCE.kernel(name, T=C_NAMES[dtype.name], CHUNK=CHUNK, BYTES=BYTES)
 
 
 # ---------------------------------------------------------------- steps of optimisers
