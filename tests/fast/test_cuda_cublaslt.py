@@ -202,3 +202,34 @@ def test_a_product_in_another_stream_has_memory_of_its_own_which_goes_with_the_s
     assert key[1] == stream.ptr
     del stream
     assert key not in there.workspaces
+
+
+EQUATIONS = (
+    "ij,jk->ik", "ij,kj->ki", "bij,bjk->bik", "bthd,bshd->bhts", "i,j->ji", "ij,ij->", "bi,bi->b",
+    "abi,ic->cab",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_an_einsum_of_two_is_one_product(equation, there, gpu):
+    from tinygrad_lm.engine.kernels.cuda import linear
+
+    terms, _ = equation.split("->")
+    shapes = [["abcdhijkst".index(c) + 2 for c in term] for term in terms.split(",")]
+    given = [real(*shape, seed=i) for i, shape in enumerate(shapes)]
+    out, pullbacks = linear.einsum(*(gpu.asarray(z) for z in given), equation=equation)
+    want = np.einsum(equation, *given)
+    np.testing.assert_allclose(out.get(), want)
+    leaves = [tg.tensor(z, requires_grad=True) for z in given]
+    g = real(*want.shape, seed=7) if want.shape else np.asarray(0.7)
+    tg.einsum(equation, *leaves).backward(tg.tensor(g))
+    for leaf, pullback in zip(leaves, pullbacks, strict=True):
+        np.testing.assert_allclose(pullback(gpu.asarray(g)).get(), leaf.grad.numpy())
+
+
+@pytest.mark.parametrize("equation", ["ij,jk->k", "ij,jk,kl->il", "ij->ji"])
+def test_other_einsums_are_left_to_the_op(equation, gpu):
+    from tinygrad_lm.engine.kernels.cuda import linear
+
+    given = [gpu.ones((3,) * len(term)) for term in equation.split("->")[0].split(",")]
+    assert linear.einsum(*given, equation=equation) is NotImplemented

@@ -1,6 +1,8 @@
 """Products of matrices and linear layers by cublasLt. Where it is missing, or has no way to a
 product, CuPy's own is left to do it."""
 
+import math
+
 import cupy
 
 from ...arrays import joint, kernel
@@ -114,3 +116,45 @@ def with_sums(g, flat, rows):
     sums = cupy.empty(flat.shape[1], g.dtype)
     dweight = product(flat.T, rows, sums, "bias gradient")
     return (multiplied(flat.T, rows), g) if dweight is None else (dweight, sums)
+
+
+@kernel(ops.einsum, cupy.ndarray)
+def einsum(*xs, equation):
+    """Of two operands, where it is a product of matrices with its axes in another order."""
+    inputs, output = equation.split("->")
+    terms = inputs.split(",")
+    if len(xs) != 2 or len(terms) != 2 or not usable(*xs):
+        return NotImplemented
+    (x, y), (left, right) = xs, terms
+    out = contracted(x, left, y, right, output)
+    if out is None:
+        return NotImplemented
+    # dx = einsum("out,y->x"), dy = einsum("out,x->y")
+    return out, (
+        lambda g: contracted(g, output, y, right, left),
+        lambda g: contracted(g, output, x, left, right),
+    )
+
+
+def contracted(x, left, y, right, output):
+    """einsum("left,right->output") by one product; None where a letter is only summed up, appears
+    twice in a term, or sizes differ."""
+    sizes = {**dict(zip(left, x.shape)), **dict(zip(right, y.shape))}
+    both = [c for c in left if c in right]
+    batch, inner = ([c for c in both if (c in output) is kept] for kept in (True, False))
+    rows, columns = ([c for c in t if c not in both] for t in (left, right))
+    if sorted(output) != sorted(batch + rows + columns) or any(
+        len(set(t)) != len(t) or tuple(sizes[c] for c in t) != z.shape
+        for t, z in ((left, x), (right, y))
+    ):
+        return None
+
+    def matrices(z, letters, first, second):
+        z = z.transpose([letters.index(c) for c in (*batch, *first, *second)])
+        shape = [math.prod(sizes[c] for c in some) for some in (first, second)]
+        return z.reshape(*(sizes[c] for c in batch), *shape)
+
+    out = multiplied(matrices(x, left, rows, inner), matrices(y, right, inner, columns))
+    found = [*batch, *rows, *columns]
+    out = out.reshape([sizes[c] for c in found])
+    return out.transpose([found.index(c) for c in output])
