@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy
 
+from .replay import check_not_recording
+
 # NumPy's array, or CuPy's, which has the same methods.
 Array: TypeAlias = numpy.ndarray
 # An Array; or a Tensor, where gradients are recorded themselves; or a `core.graph.Sparse`.
@@ -65,7 +67,10 @@ def is_writable(array: Array) -> bool:
 def to_numpy(array: Any) -> numpy.ndarray:
     if type(array) is numpy.ndarray:
         return array
-    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+    if not hasattr(array, "get"):
+        return numpy.asarray(array)
+    check_not_recording("read from the device", "return the loss and read it outside")
+    return array.get()
 
 
 def cupy() -> Any:
