@@ -52,8 +52,8 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
     const int rows = min(queries - row, ROWS), mine = threadIdx.x / 32 * 16 * M;
     const int end = causal ? min(keys, row + ROWS) : keys;
     const Rows qs = {shared};
-    k += batch * at.k.batch + head * at.k.head;
-    v += batch * at.v.batch + head * at.v.head;
+    k = at.k.of(k, batch, head, 0);
+    v = at.v.of(v, batch, head, 0);
 
     auto ks = [&](int key) { return Rows{shared + BIG + key / BN % 2 * SMALL}; };
     auto vs = [&](int key) { return Rows{shared + BIG + (2 + key / BN % 2) * SMALL}; };
@@ -62,7 +62,7 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
         vs(key).template load<BN>(v + key * at.v.row, at.v.row, keys - key);
     };
 
-    q += batch * at.q.batch + head * at.q.head + row * at.q.row;
+    q = at.q.of(q, batch, head, row);
     qs.template load<ROWS>(q, at.q.row, rows);
     load(0);
     float o[M][D / 8][4] = {}, base[M][2], total[M][2] = {};
@@ -101,6 +101,6 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
             for (int n = 0; n < D / 8; n++)
                 o[m][n][2 * half] *= inverse, o[m][n][2 * half + 1] *= inverse;
         }
-    out += batch * at.out.batch + head * at.out.head + row * at.out.row;
+    out = at.out.of(out, batch, head, row);
     qs.template store<M>(o, 1, mine, out, at.out.row, rows);
 }

@@ -31,7 +31,7 @@ TILES: dict[str, dict[int, dict[str, int]]] = {  # kernel -> D -> tiles
     "attention_dq": {32: MANY, 64: MANY, 96: FEW, 128: {**FEW, "BN": 32}},
     "attention_dkv": {
         32: MANY,
-        64: {**MANY, "SLICE": 32, "HOLD": 1},
+        64: {**MANY, "BN": 32, "SLICE": 32, "HOLD": 1},
         96: FEW,
         128: {**FEW, "HOLD": 1},
     },

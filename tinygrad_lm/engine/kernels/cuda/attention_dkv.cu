@@ -46,8 +46,8 @@ attention_dkv(const T* q, const T* k, const T* v, const T* g, const unsigned cha
     const Rows ks = {shared}, vs = {shared + BIG};
     Line* rest = shared + 2 * BIG;
     float2* pairs = reinterpret_cast<float2*>(rest + 4 * SMALL);
-    q += batch * at.q.batch + head * at.q.head;
-    g += batch * at.g.batch + head * at.g.head;
+    q = at.q.of(q, batch, head, 0);
+    g = at.g.of(g, batch, head, 0);
     known += which * queries;
 
     auto qs = [&](int query) { return Rows{rest + query / BN % 2 * SMALL}; };
@@ -59,12 +59,9 @@ attention_dkv(const T* q, const T* k, const T* v, const T* g, const unsigned cha
         for (int i = threadIdx.x; i < BN; i += THREADS)
             copy_8(logs(query) + i, known + query + i, query + i < queries);
     };
-    auto rows_of = [&](auto* x, Strides by) {
-        return x + batch * by.batch + head * by.head + row * by.row;
-    };
 
-    ks.template load<ROWS>(rows_of(k, at.k), at.k.row, rows);
-    vs.template load<ROWS>(rows_of(v, at.v), at.v.row, rows);
+    ks.template load<ROWS>(at.k.of(k, batch, head, row), at.k.row, rows);
+    vs.template load<ROWS>(at.v.of(v, batch, head, row), at.v.row, rows);
     if (start < queries) load(start);
     float k_sum[M][D / 8][4] = {}, v_sum[M][D / 8][4] = {};
     copies_end();
@@ -95,6 +92,6 @@ attention_dkv(const T* q, const T* k, const T* v, const T* g, const unsigned cha
     }
     copies_end();
     __syncthreads();
-    ks.template store<M>(k_sum, factor, mine, rows_of(dk, at.dk), at.dk.row, rows);
-    vs.template store<M>(v_sum, share, mine, rows_of(dv, at.dv), at.dv.row, rows);
+    ks.template store<M>(k_sum, factor, mine, at.dk.of(dk, batch, head, row), at.dk.row, rows);
+    vs.template store<M>(v_sum, share, mine, at.dv.of(dv, batch, head, row), at.dv.row, rows);
 }

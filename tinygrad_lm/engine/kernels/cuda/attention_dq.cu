@@ -32,8 +32,8 @@ attention_dq(const T* q, const T* k, const T* v, const T* out, const T* g,
     const int end = causal ? min(keys, row + ROWS) : keys, first = row + mine;
     const Rows qs = {shared}, gs = {shared + BIG}, outs = {shared + 2 * BIG};
     Line* rest = shared + 3 * BIG;
-    k += batch * at.k.batch + head * at.k.head;
-    v += batch * at.v.batch + head * at.v.head;
+    k = at.k.of(k, batch, head, 0);
+    v = at.v.of(v, batch, head, 0);
 
     auto ks = [&](int key) { return Rows{rest + key / BN % 2 * SMALL}; };
     auto vs = [&](int key) { return Rows{rest + (2 + key / BN % 2) * SMALL}; };
@@ -41,13 +41,10 @@ attention_dq(const T* q, const T* k, const T* v, const T* out, const T* g,
         ks(key).template load<BN>(k + key * at.k.row, at.k.row, keys - key);
         vs(key).template load<BN>(v + key * at.v.row, at.v.row, keys - key);
     };
-    auto rows_of = [&](auto* x, Strides by) {
-        return x + batch * by.batch + head * by.head + row * by.row;
-    };
 
-    qs.template load<ROWS>(rows_of(q, at.q), at.q.row, rows);
-    gs.template load<ROWS>(rows_of(g, at.g), at.g.row, rows);
-    outs.template load<ROWS>(rows_of(out, at.out), at.out.row, rows);
+    qs.template load<ROWS>(at.q.of(q, batch, head, row), at.q.row, rows);
+    gs.template load<ROWS>(at.g.of(g, batch, head, row), at.g.row, rows);
+    outs.template load<ROWS>(at.out.of(out, batch, head, row), at.out.row, rows);
     load(0);
     float sum[M][D / 8][4] = {}, log[M][2], along[M][2];
     copies_end();
@@ -94,5 +91,5 @@ attention_dq(const T* q, const T* k, const T* v, const T* out, const T* g,
             add_product<M, SLICE>(sum, s, ks(key), n);
         }
     }
-    qs.template store<M>(sum, factor, mine, rows_of(dq, at.dq), at.dq.row, rows);
+    qs.template store<M>(sum, factor, mine, at.dq.of(dq, batch, head, row), at.dq.row, rows);
 }

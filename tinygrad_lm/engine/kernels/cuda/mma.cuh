@@ -132,6 +132,12 @@ __device__ inline float quad_max(float x) {
 
 struct Strides {  // in elements; elements of a row are neighbours
     long long batch, head, row;
+
+    // Row r of head h in batch b.
+    template <class X>
+    __device__ X* of(X* x, long long b, long long h, long long r) const {
+        return x + b * batch + h * head + r * row;
+    }
 };
 
 struct alignas(128) Line {  // of shared memory: as wide as all its banks
