@@ -2,6 +2,7 @@
 // it in registers, K tiles to a warp; statistics are float32. Backward, a block takes rows in turn
 // and keeps the sums that weight and bias want beside; another kernel adds those of all blocks.
 #define ROWS (256 / ROW)
+#define AT_ONCE (EVEN && K * sizeof(T) < 7 ? 2 : 1)  // blocks on a processor
 
 __device__ inline int tile(int k) { return k * (ROW / 32) + threadIdx.x % ROW / 32; }
 
@@ -64,10 +65,10 @@ __device__ static void add_up(float (*sum)[8], float* part, int n) {
 }
 
 // dx = s (h - mean(h) - y mean(h y)) with y the normal row, s = 1 / its deviation, h = weight g;
-// parts (blocks, 2, n) get sum(g y) and sum(g).
-extern "C" __global__ void __launch_bounds__(256)
+// with `more` it is added to what dx holds. parts (blocks, 2, n) get sum(g y) and sum(g).
+extern "C" __global__ void __launch_bounds__(256, AT_ONCE)
     backward(const T* x, const T* g, const T* weight, const float* stats, T* dx, float* parts,
-             long long rows, long long width, long long rms) {
+             long long rows, long long width, long long rms, long long more) {
     int n = width;
     float dweight[K][8] = {}, dbias[K][8] = {}, y[K][8], h[K][8], w[8];
     for (long long first = blockIdx.x * (long long)ROWS; first < rows; first += gridDim.x * ROWS) {
@@ -99,8 +100,10 @@ extern "C" __global__ void __launch_bounds__(256)
         sum = rms ? 0 : row_sum<ROW>(sum) / n;
 #pragma unroll
         for (int k = 0; k < K; k++) {
+            if (more) load(dx + row * n, tile(k), n, w);
 #pragma unroll
-            for (int i = 0; i < 8; i++) h[k][i] = scale * (h[k][i] - sum - y[k][i] * along);
+            for (int i = 0; i < 8; i++)
+                h[k][i] = scale * (h[k][i] - sum - y[k][i] * along) + (more ? w[i] : 0);
             if (real) store(dx + row * n, tile(k), n, h[k]);
         }
     }
