@@ -13,7 +13,7 @@ SOURCE = Source("add", T=FLOATS)
 @kernel(elementwise.add, cupy.ndarray)
 def add(x, y):
     """x + y of one shape and dtype."""
-    if type(y) is not cupy.ndarray or x.shape != y.shape or not takes(x, y) or not x.size:
+    if not (type(x) is type(y) is cupy.ndarray and takes(x, y) and x.shape == y.shape and x.size):
         return NotImplemented
     if packed(x) is not x or packed(y) is not y:
         return NotImplemented

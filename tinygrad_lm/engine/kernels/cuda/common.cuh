@@ -30,6 +30,12 @@ __device__ inline float warp_max(float x) {
 // A row of n values is taken in tiles of 256, eight values to each thread of a warp: neighbours,
 // read 16 bytes at a time, where n is a multiple of 8; else values 32 apart, so that what a warp
 // touches at once is dense all the same.
+#ifdef EVEN  // a choice: compiled for either case, which takes fewer registers
+#define WHOLE(n) EVEN
+#else
+#define WHOLE(n) (n % 8 == 0)
+#endif
+
 template <class X>
 struct alignas(16) Eight {
     X v[8];
@@ -37,13 +43,13 @@ struct alignas(16) Eight {
 
 __device__ inline int place(int tile, int i, int n) {
     int lane = threadIdx.x % 32;
-    return tile * 256 + (n % 8 ? i * 32 + lane : lane * 8 + i);
+    return tile * 256 + (WHOLE(n) ? lane * 8 + i : i * 32 + lane);
 }
 
 template <class X>
 __device__ inline void load(const X* row, int tile, int n, float* v, float beyond = 0) {
     int at = place(tile, 0, n);
-    if (n % 8 == 0 && at < n) {
+    if (WHOLE(n) && at < n) {
         Eight<X> pack = *(const Eight<X>*)(row + at);
 #pragma unroll
         for (int i = 0; i < 8; i++) v[i] = get(pack.v[i]);
@@ -59,7 +65,7 @@ __device__ inline void load(const X* row, int tile, int n, float* v, float beyon
 template <class X>
 __device__ inline void store(X* row, int tile, int n, const float* v) {
     int at = place(tile, 0, n);
-    if (n % 8 == 0 && at < n) {
+    if (WHOLE(n) && at < n) {
         Eight<X> pack;
 #pragma unroll
         for (int i = 0; i < 8; i++) put(&pack.v[i], v[i]);

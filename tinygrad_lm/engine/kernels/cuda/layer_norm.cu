@@ -2,7 +2,7 @@
 // it in registers, K tiles to a warp; statistics are float32. Backward, a block takes rows in turn
 // and keeps the sums that weight and bias want beside; another kernel adds those of all blocks.
 #define ROWS (256 / ROW)
-#define AT_ONCE (K < 4 ? 2 : 1)  // blocks on a processor
+#define AT_ONCE (EVEN && K * sizeof(T) < 7 ? 2 : 1)  // blocks on a processor
 
 __device__ inline int tile(int k) { return k * (ROW / 32) + threadIdx.x % ROW / 32; }
 

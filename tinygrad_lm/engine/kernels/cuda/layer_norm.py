@@ -11,7 +11,7 @@ from ...ops import fused
 from .columns import add_parts
 from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
 
-SOURCE = Source("layer_norm", T=FLOATS, ROW=(32, 256), K=(1, 2, 3, 4))
+SOURCE = Source("layer_norm", T=FLOATS, ROW=(32, 256), K=(1, 2, 3, 4), EVEN=("false", "true"))
 BLOCKS = 264  # of the backward kernel: two for each processor of the largest GPUs
 
 
@@ -41,6 +41,7 @@ def _norm(x, weight, bias, axes, eps, rms):
     x, rows = packed(x), x.size // width
     weighting, shift = (0 if p is None else packed(p) for p in (weight, bias))
     chosen = {"T": C_NAMES[x.dtype.name], "ROW": threads, "K": tiles}
+    chosen["EVEN"] = "false" if width % 8 else "true"
     each = 256 // threads
     y, stats = cupy.empty_like(x), cupy.empty((rows, 2), "float32")
     arguments = (x, weighting, shift, y, stats, rows, width, float(eps), rms)
