@@ -50,6 +50,17 @@ def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="the default device of every test")
 
 
+def pytest_collection_modifyitems(config, items):
+    """On another device, without the tests that are written for the CPU."""
+    if config.getoption("--device") == "cpu":
+        return
+    from written_for_the_cpu import WHY
+
+    for item in items:
+        if reason := WHY.get(getattr(item, "originalname", item.name)):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(autouse=True)
 def fresh_state(request):
     """Give each test the seed, default dtype, default device and grad mode of a fresh process."""
