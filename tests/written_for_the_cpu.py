@@ -1,5 +1,5 @@
-"""The tests that `--device cuda` leaves out, each with its reason: what their own lines do, not what
-the engine does. A test belongs here only if it would fail on a GPU with a correct engine."""
+"""The tests that `--device cuda` leaves out, each with its reason: what their own lines do, not
+what the engine does. A test belongs here only if it would fail on a GPU with a correct engine."""
 
 NUMPY = "its own lines ask for .numpy(), or compare by NumPy"
 MIXED = "its own lines mix in an array or ids made on the CPU"
