@@ -1,6 +1,6 @@
 """The real CuPy on a machine without a GPU: its memory is the host's, its kernels are compiled by
-g++. `install()` has to come before anything imports cupy; README.md says what this shows and what it
-cannot show."""
+g++. `install()` has to come before anything imports cupy; README.md says what this shows and what
+it cannot show."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _sorts() -> ModuleType:
 
 
 def _compile_by_gcc() -> None:
-    import cupy  # noqa: F401  loads what is patched
+    import cupy
     from cupy.cuda import compiler
 
     def compile(self, options=(), log_stream=None):
@@ -218,8 +218,8 @@ def backwards() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_pool() -> Iterator[None]:
-    """Every array is a block of its own: exact bytes, fresh memory filled with 0xA5, and writes past
-    the end are found when it is freed."""
+    """Every array is a block of its own: exact bytes, fresh memory filled with 0xA5, and writes
+    past the end are found when it is freed."""
     import cupy
 
     with cupy.cuda.using_allocator(None):
