@@ -51,10 +51,12 @@ from .libraries import (
     broadcast_to,
     cuda_is_available,
     cupy,
+    in_float32,
     is_writable,
     library,
     owner_of,
     register_library,
+    rounded,
     to_numpy,
     widened,
 )

@@ -113,3 +113,13 @@ def broadcast_to(x: Array, shape: tuple) -> Array:
 def widened(x: Array) -> Array:
     """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
     return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x
+
+
+def in_float32(x: Array) -> Array:
+    """16-bit floats of any library as float32, for what CuPy does not do with bfloat16."""
+    return x.astype(numpy.float32) if type(x) in LIBRARIES and x.dtype.itemsize == 2 else x
+
+
+def rounded(x: Array, dtype: Any) -> Array:
+    """x in this dtype; itself where it has it."""
+    return x if x.dtype == dtype else x.astype(dtype)

@@ -60,11 +60,29 @@ def add_at(total, key, g):
         add_at(whole, key, g)
         total += whole
     else:
-        lead = len(key) if len(arrays) == len(key) else total.ndim  # the axes the key is about
+        lead = axes_of_key(key, total.ndim)
         places, width = total.shape[:lead], math.prod(total.shape[lead:])
+        ids = flat_ids(places, key, arrays)
         rows = math.prod(places)
-        ids = library(total).arange(rows).reshape(places)[key].reshape(-1)
         add_rows(total.reshape(rows, width), ids, g.reshape(len(ids), width))
+
+
+def axes_of_key(key, ndim):
+    """How many of the leading axes a key is about."""
+    if any(k is None or k is Ellipsis or isinstance(k, bool) for k in key):
+        return ndim
+    return sum(k.ndim if getattr(k, "dtype", None) == bool else 1 for k in key)
+
+
+def flat_ids(places, key, arrays):
+    """Where in an array of shape `places`, counted row by row, the elements of [key] are."""
+    if len(arrays) < len(key):
+        lib = library(arrays[0])
+        return lib.arange(math.prod(places)).reshape(places)[key].reshape(-1)
+    found = 0
+    for k, n in zip(key, places, strict=True):  # %: a negative one counts from the end
+        found = found * n + k.astype("int64") % n
+    return found.reshape(-1)
 
 
 def placed(g, shape, key):
