@@ -71,7 +71,7 @@ def axes_of_key(key, ndim):
     """How many of the leading axes a key is about."""
     if any(k is None or k is Ellipsis or isinstance(k, bool) for k in key):
         return ndim
-    return sum(k.ndim if getattr(k, "dtype", None) == bool else 1 for k in key)
+    return sum(k.ndim if type(k) in LIBRARIES and k.dtype.kind == "b" else 1 for k in key)
 
 
 def flat_ids(places, key, arrays):
