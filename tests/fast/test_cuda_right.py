@@ -11,6 +11,7 @@ import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.ops.index import add_rows
+from tinygrad_lm.nn import functional as F
 
 pytestmark = pytest.mark.cuda
 
@@ -228,3 +229,79 @@ def test_erf_is_one_function_and_not_a_series():
         want, got = x.erf(), x.cuda().erf()
         assert got.dtype is x.dtype
         np.testing.assert_allclose(got.double().tolist(), want.double().tolist(), atol=4e-3)
+
+
+# ---------------------------------------------------------------- ids
+
+
+@pytest.mark.parametrize("name, use", [
+    ("embedding", lambda x, i: F.embedding(i, x)),
+    ("index", lambda x, i: x[i]),
+    ("index", lambda x, i: x[:, i]),
+    ("index", lambda x, i: x.__setitem__(i, 1.0)),
+    ("gather", lambda x, i: x.gather(0, i.reshape(-1, 1))),
+    ("index_select", lambda x, i: x.index_select(0, i)),
+    ("index_add", lambda x, i: x.index_add(0, i, x[: len(i)])),
+    ("scatter_add", lambda x, i: x.scatter_add(1, i.reshape(-1, 1), x)),
+    ("scatter", lambda x, i: x.scatter(0, i.reshape(-1, 1), 1.0)),
+    ("take_along_dim", lambda x, i: tg.take_along_dim(x, i.reshape(-1, 1), 0)),
+    ("cross_entropy", lambda x, i: F.cross_entropy(x[: len(i)], i)),
+    ("nll_loss", lambda x, i: F.nll_loss(x[: len(i)], i, reduction="none")),
+    ("one_hot", lambda x, i: F.one_hot(i, 4)),
+])  # fmt: skip
+@pytest.mark.parametrize("wrong", [4, -5, 2**40])
+def test_wrong_ids_are_named_when_something_is_read(name, use, wrong):
+    x = tg.ones(4, 4, device="cuda", requires_grad=name != "index")
+    ids = tg.tensor([1, wrong, 0], device="cuda")
+    out = use(x, ids)
+    if out is not None and out.requires_grad:
+        out.sum().backward()  # which stays inside the memory
+    with pytest.raises(IndexError, match=rf"\[{name}\].* must be in 0 ... 3, got {wrong} "):
+        x.tolist()
+    use(x, tg.tensor([1, 3, 0], device="cuda"))
+    use(x, tg.tensor([], dtype=tg.int64, device="cuda"))
+    x.tolist()
+
+
+def test_ignored_targets_are_no_wrong_ids():
+    x = tg.ones(3, 4, device="cuda", requires_grad=True)
+    loss = F.cross_entropy(x, tg.tensor([-100, 1, 9], device="cuda"), ignore_index=-100)
+    with pytest.raises(IndexError, match="got 9 "):
+        loss.item()
+    assert F.cross_entropy(x, tg.tensor([9, 1, 9], device="cuda"), ignore_index=9).item() > 0
+
+
+def test_waiting_for_the_device_tells_of_wrong_ids():
+    tg.ones(3, device="cuda")[tg.tensor([7], device="cuda")]
+    with pytest.raises(IndexError, match="got 7 "):
+        tg.cuda.synchronize()
+    tg.cuda.synchronize()
+
+
+def test_a_recorded_step_asks_at_each_replay(gpu):
+    x, ids = tg.ones(3, device="cuda"), tg.tensor([7], device="cuda")
+    with arrays.recording_step() as actions:
+        x[ids]
+        assert x.array.get() is not None and x.tolist()  # a read says nothing now
+    with pytest.raises(IndexError, match="got 7 "):
+        x.tolist()
+    x[ids]
+    gpu.cuda.Device().synchronize()
+    for action in actions:
+        action()
+    with pytest.raises(IndexError, match="got 7 "):
+        x.tolist()
+
+
+def test_ids_are_checked_without_waiting(monkeypatch, gpu):
+    """As many reads as the test makes: `get` is the door."""
+    ids, x = tg.tensor([1, 2, 0], device="cuda"), tg.ones(4, 4, device="cuda", requires_grad=True)
+
+    def door(*_):
+        raise AssertionError("a wait")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(arrays, "to_numpy", door)
+        patched.setattr(arrays.libraries, "to_numpy", door)
+        (F.embedding(ids, x)[:, ids] * 2).gather(1, ids.reshape(3, 1)).sum().backward()
+    assert x.grad.sum().item() > 0

@@ -39,11 +39,13 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )
+from .ids import check_bounds, noted
 from .inputs import explained, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
     ON_CUDA,
+    WHEN_READ,
     Array,
     Gradient,
     address,

@@ -65,7 +65,12 @@ def is_writable(array: Array) -> bool:
 def to_numpy(array: Any) -> numpy.ndarray:
     if type(array) is numpy.ndarray:
         return array
-    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+    if not hasattr(array, "get"):
+        return numpy.asarray(array)
+    found = array.get()
+    for look in WHEN_READ:
+        look()
+    return found
 
 
 def cupy() -> Any:
@@ -97,6 +102,8 @@ def cuda_is_available() -> bool:
 
 # Called once, when CuPy is first loaded: that is how its kernels register.
 ON_CUDA: list[Callable[[], object]] = []
+# Called whenever the host has read from a device: what went wrong there is told then.
+WHEN_READ: list[Callable[[], object]] = []
 
 
 def broadcast_to(x: Array, shape: tuple) -> Array:

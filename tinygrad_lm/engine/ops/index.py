@@ -1,12 +1,12 @@
 """Reading at positions, and its mirror: placing gradients at positions, where those that meet add
-up, in a fixed order: two runs give the same bits. Bounds are checked here, because an array library
-may wrap indices around silently."""
+up, in a fixed order: two runs give the same bits. Bounds are checked, because an array library may
+wrap indices around silently."""
 
 from __future__ import annotations
 
 import math
 
-from ..arrays import LIBRARIES, library, with_kernels
+from ..arrays import LIBRARIES, check_bounds, library, with_kernels
 from ..core.op import primitive
 from ..sparse import SparseGrad
 
@@ -17,13 +17,6 @@ def is_basic(key):
         if type(k) in LIBRARIES or isinstance(k, (list, bool)):
             return False
     return True
-
-
-def check_bounds(ids, size, name, first=0):
-    """An IndexError that names the first id that is not in first ... size - 1."""
-    if ids.size and (int(ids.min()) < first or int(ids.max()) >= size):
-        wrong = ids[(ids < first) | (ids >= size)].reshape(-1)[0]
-        raise IndexError(f"[{name}] index must be in 0 ... {size - 1}, got {int(wrong)}")
 
 
 def sum_by_id(g, ids, rows):

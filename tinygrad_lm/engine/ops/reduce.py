@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import broadcast_to, in_float32, library, rounded
+from ..arrays import broadcast_to, check_bounds, in_float32, library, rounded
 from ..core.op import primitive
-from .index import check_bounds, placed_along
+from .index import placed_along
 
 
 def _spread(g, like, axis, keepdims):

@@ -5,7 +5,7 @@ and each compiles when it is first launched; CuPy keeps what was compiled on dis
 
 from ...arrays import ON_CUDA
 
-NAMES: tuple[str, ...] = ("index", "erf")  # modules of this folder that register kernels
+NAMES: tuple[str, ...] = ("ids", "index", "erf")  # modules of this folder that register kernels
 
 
 def register() -> None:
