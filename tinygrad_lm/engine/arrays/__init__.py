@@ -39,11 +39,13 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )
+from .ids import check_bounds, noted
 from .inputs import explained, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
     ON_CUDA,
+    WHEN_READ,
     Array,
     Gradient,
     address,
@@ -51,10 +53,12 @@ from .libraries import (
     broadcast_to,
     cuda_is_available,
     cupy,
+    in_float32,
     is_writable,
     library,
     owner_of,
     register_library,
+    rounded,
     to_numpy,
     widened,
 )
