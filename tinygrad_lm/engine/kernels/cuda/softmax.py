@@ -8,14 +8,16 @@ from ...arrays import kernel
 from ...ops import fused
 from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
 
-SOURCE = Source("softmax", T=FLOATS, ROW=(32, 256))
+LONG = 256  # threads that share a row of more than 1,024 values
+SOURCE = Source("softmax", T=FLOATS, ROW=(32, LONG))
 
 
 def _launch(function, like, rows, width, arguments):
     """A warp to a row of up to 1,024 values, a block to a longer one."""
-    threads = 32 if width <= 1024 else 256
+    threads = 32 if width <= 1024 else LONG
+    block = max(threads, 256)
     way = SOURCE.kernel(function, T=C_NAMES[like.dtype.name], ROW=threads)
-    way((blocks(rows, 256 // threads),), (256,), arguments)
+    way((blocks(rows, block // threads),), (block,), arguments)
 
 
 @kernel(fused.softmax, cupy.ndarray)
