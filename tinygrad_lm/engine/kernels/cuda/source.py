@@ -19,17 +19,18 @@ FLOATS = tuple(C_NAMES.values())
 
 class Source:
     """`Source("gelu", T=FLOATS)`: gelu.cu, compiled once for each T that is asked for. A choice
-    becomes a #define before the text, after which comes common.cuh and then the file."""
+    becomes a #define before the text, after which come common.cuh, `headers` and then the file."""
 
     every: list[Source] = []
 
-    def __init__(self, name: str, **choices: tuple):
+    def __init__(self, name: str, headers: tuple = (), **choices: tuple):
         self.name, self.choices = name, choices
+        self.files = ("common.cuh", *headers, f"{name}.cu")
         Source.every.append(self)
 
     def text(self, **chosen: Any) -> str:
         parts = [f"#define {name} {value}\n" for name, value in chosen.items()]
-        parts += [(FOLDER / file).read_text() for file in ("common.cuh", f"{self.name}.cu")]
+        parts += [(FOLDER / file).read_text() for file in self.files]
         return "".join(parts)
 
     def texts(self) -> Iterator[str]:
