@@ -288,6 +288,20 @@ def test_few_launches_and_no_waiting(name, gpu):
         assert after[what] == before[what], what
 
 
+def test_a_block_costs_the_residual_stream_no_launch_of_its_own(gpu):
+    counts = emulator().counts
+    x, w, b = (wrap(gpu.ones(size, "float32")).requires_grad_() for size in ((9, 64), 64, 64))
+    y = OPS["add"](x, x)  # so that the stream is no leaf
+    for _ in range(3):
+        y = OPS["add"](y, OPS["gelu"](OPS["layer_norm"](y, w, b)))
+    g = wrap(gpu.ones(y.shape, "float32"))
+    before = counts()["launches"]
+    y.backward(g)
+    # A block takes one for GELU and two for the norm. Besides: a copy of g, which is ours here, the
+    # sums of what weight and bias got from three blocks, and x + x.
+    assert counts()["launches"] - before == 3 * 3 + 1 + 2 * 2 + 1
+
+
 def test_cross_entropy_keeps_the_logits_and_makes_one_more_array_of_that_size(gpu):
     pool = gpu.get_default_memory_pool()
     logits = wrap(gpu.asarray(rounded(real(64, 5040), "bfloat16"))).requires_grad_()
