@@ -5,7 +5,8 @@ and each compiles when it is first launched; CuPy keeps what was compiled on dis
 
 from ...arrays import ON_CUDA
 
-NAMES: tuple[str, ...] = ("attention",)  # modules of this folder that register kernels
+# Modules of this folder that register kernels.
+NAMES: tuple[str, ...] = ("attention", "cudnn_attention")
 
 
 def register() -> None:
