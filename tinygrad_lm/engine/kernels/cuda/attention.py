@@ -29,12 +29,7 @@ MANY = {**FEW, "M": 2}
 TILES: dict[str, dict[int, dict[str, int]]] = {  # kernel -> D -> tiles
     "attention": {32: MANY, 64: MANY, 96: FEW, 128: FEW},
     "attention_dq": {32: MANY, 64: MANY, 96: FEW, 128: {**FEW, "BN": 32}},
-    "attention_dkv": {
-        32: MANY,
-        64: {**MANY, "BN": 32, "SLICE": 32, "HOLD": 1},
-        96: FEW,
-        128: {**FEW, "HOLD": 1},
-    },
+    "attention_dkv": {32: MANY, 64: {**MANY, "HOLD": 1}, 96: FEW, 128: {**FEW, "HOLD": 1}},
 }
 
 
@@ -43,10 +38,9 @@ def tiles(name: str, D: int, DROP: int) -> dict[str, int]:
 
 
 def _source(name: str, D: int, DROP: int) -> Source:
-    fixed = {"D": D, "DROP": DROP, **tiles(name, D, DROP)}
-    return Source(
-        name, HEADERS, T=tuple(KINDS.values()), **{key: (value,) for key, value in fixed.items()}
-    )
+    chosen = {"D": D, "DROP": DROP, **tiles(name, D, DROP)}
+    choices = {key: (value,) for key, value in chosen.items()}
+    return Source(name, HEADERS, T=tuple(KINDS.values()), **choices)
 
 
 SOURCES = {key: _source(*key) for key in product(TILES, SIZES, (0, 1))}
@@ -69,7 +63,8 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     share = 1.0 if keep is None else 1 / (1 - p) if p < 1 else 0.0
     form = (KINDS[q.dtype.name], D, int(keep is not None))
     kept = 0 if keep is None else keep
-    sizes = (T, S, int(causal), scale * math.log2(math.e))
+    sizes = (*map(numpy.int32, (T, S, causal)), numpy.float32(scale * math.log2(math.e)))
+    scale, share = numpy.float32(scale), numpy.float32(share)
     out = cupy.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
     sums = cupy.empty((B, H, T), numpy.float32)  # the logarithm of each row's sum of e^score
     run = _launcher("attention", *form)
