@@ -6,7 +6,17 @@ and each compiles when it is first launched; CuPy keeps what was compiled on dis
 from ...arrays import ON_CUDA
 
 # Modules of this folder that register kernels.
-NAMES: tuple[str, ...] = ("attention", "cudnn_attention")
+NAMES: tuple[str, ...] = (
+    "activations",
+    "add",
+    "attention",
+    "columns",
+    "cudnn_attention",
+    "layer_norm",
+    "linear",
+    "rows",
+    "softmax",
+)
 
 
 def register() -> None:

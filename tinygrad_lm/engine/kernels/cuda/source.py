@@ -57,3 +57,14 @@ def takes(*arrays: Any) -> bool:
         and kinds.pop().name in C_NAMES
         and all(x is None or isinstance(x, cupy.ndarray) for x in arrays)
     )
+
+
+def packed(x: Any) -> Any:
+    """x without gaps, from an address that 16-byte accesses may start at; x itself if it is so."""
+    x = cupy.ascontiguousarray(x)
+    return x if x.data.ptr % 16 == 0 else x.copy()
+
+
+def blocks(work: int, each: int) -> int:
+    """How many blocks of a grid `work` takes, if one does `each`."""
+    return -(-work // each)
