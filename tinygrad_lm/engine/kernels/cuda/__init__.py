@@ -11,6 +11,7 @@ NAMES: tuple[str, ...] = (
     "add",
     "attention",
     "columns",
+    "cudnn_attention",
     "erf",
     "ids",
     "index",
