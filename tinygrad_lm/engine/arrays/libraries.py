@@ -50,6 +50,20 @@ def owner_of(array: Array) -> Array:
     return array
 
 
+def address(array: Array) -> int:
+    """Where in memory its first element is."""
+    if type(array) is numpy.ndarray:
+        return array.__array_interface__["data"][0]
+    return array.data.ptr  # type: ignore[attr-defined]
+
+
+def is_writable(array: Array) -> bool:
+    """Whether each element has memory of its own, and NumPy's flag allows it; CuPy has no flag."""
+    if type(array) is numpy.ndarray:
+        return array.flags.writeable
+    return all(step or n < 2 for n, step in zip(array.shape, array.strides)) or not array.size
+
+
 def to_numpy(array: Any) -> numpy.ndarray:
     if type(array) is numpy.ndarray:
         return array
