@@ -1,4 +1,5 @@
 """What every test starts from: one thread per process, a fixed search, the same global state.
+`--device cuda` makes another default device; with TINYGRAD_LM_CUPY_ON_CPU=1 its GPU is emulated.
 
 It also keeps a promise: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be present, and
 a test of a `test_parity_*.py` file that skips fails instead.
@@ -10,6 +11,12 @@ import os
 # Before anything imports numpy: pytest-xdist runs one process per core, and more threads only wait.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# The real CuPy on an emulated GPU (cupy_on_cpu/README.md). Before anything imports cupy.
+if os.environ.get("TINYGRAD_LM_CUPY_ON_CPU") == "1":
+    import cupy_on_cpu
+
+    cupy_on_cpu.install()
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -39,14 +46,30 @@ FRESH = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="the default device of every test")
+
+
+def pytest_collection_modifyitems(config, items):
+    """On another device, without the tests that are written for the CPU."""
+    if config.getoption("--device") == "cpu":
+        return
+    from written_for_the_cpu import WHY
+
+    for item in items:
+        if reason := WHY.get(getattr(item, "originalname", item.name)):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(autouse=True)
-def fresh_state():
+def fresh_state(request):
     """Give each test the seed, default dtype, default device and grad mode of a fresh process."""
     try:
         tg = importlib.import_module("tinygrad_lm")
     except ImportError:  # a law about the files of the project runs without the package
         return
-    for name, value in FRESH.items():
+    device = request.config.getoption("--device")
+    for name, value in {**FRESH, "set_default_device": device}.items():
         if hasattr(tg, name):
             getattr(tg, name)(getattr(tg, value) if value == "float32" else value)
 

@@ -39,21 +39,27 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )
+from .ids import check_bounds, noted
 from .inputs import explained, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
     ON_CUDA,
+    WHEN_READ,
     Array,
     Gradient,
     OutOfMemoryError,
+    address,
     as_array,
     broadcast_to,
     cuda_is_available,
     cupy,
+    in_float32,
+    is_writable,
     library,
     owner_of,
     register_library,
+    rounded,
     to_numpy,
     widened,
 )

@@ -66,7 +66,7 @@ def upstream_gradient(value: Array, g: Any) -> Any:
                 f"implicitly created only for scalar outputs), got shape {tuple(value.shape)}; "
                 "pass gradient= or reduce it with sum() or mean()"
             )
-        return library(value).asarray(1, value.dtype).reshape(value.shape)
+        return library(value).ones(value.shape, value.dtype)
     if tuple(g.shape) != tuple(value.shape):
         raise RuntimeError(
             f"[backward] gradient must have the tensor's shape {tuple(value.shape)}, "

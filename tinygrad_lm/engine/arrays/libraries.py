@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy
 
+from .replay import check_not_recording
+
 # NumPy's array, or CuPy's, which has the same methods.
 Array: TypeAlias = numpy.ndarray
 # An Array; or a Tensor, where gradients are recorded themselves; or a `core.graph.Sparse`.
@@ -52,10 +54,30 @@ def owner_of(array: Array) -> Array:
     return array
 
 
+def address(array: Array) -> int:
+    """Where in memory its first element is."""
+    if type(array) is numpy.ndarray:
+        return array.__array_interface__["data"][0]
+    return array.data.ptr  # type: ignore[attr-defined]
+
+
+def is_writable(array: Array) -> bool:
+    """Whether each element has memory of its own, and NumPy's flag allows it; CuPy has no flag."""
+    if type(array) is numpy.ndarray:
+        return array.flags.writeable
+    return all(step or n < 2 for n, step in zip(array.shape, array.strides)) or not array.size
+
+
 def to_numpy(array: Any) -> numpy.ndarray:
     if type(array) is numpy.ndarray:
         return array
-    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+    if not hasattr(array, "get"):
+        return numpy.asarray(array)
+    check_not_recording("read from the device", "return the loss and read it outside")
+    found = array.get()
+    for look in WHEN_READ:
+        look()
+    return found
 
 
 def cupy() -> Any:
@@ -87,6 +109,8 @@ def cuda_is_available() -> bool:
 
 # Called once, when CuPy is first loaded: that is how its kernels register.
 ON_CUDA: list[Callable[[], object]] = []
+# Called whenever the host has read from a device: what went wrong there is told then.
+WHEN_READ: list[Callable[[], object]] = []
 
 
 def broadcast_to(x: Array, shape: tuple) -> Array:
@@ -103,3 +127,13 @@ def broadcast_to(x: Array, shape: tuple) -> Array:
 def widened(x: Array) -> Array:
     """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
     return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x
+
+
+def in_float32(x: Array) -> Array:
+    """16-bit floats of any library as float32, for what CuPy does not do with bfloat16."""
+    return x.astype(numpy.float32) if type(x) in LIBRARIES and x.dtype.itemsize == 2 else x
+
+
+def rounded(x: Array, dtype: Any) -> Array:
+    """x in this dtype; itself where it has it."""
+    return x if x.dtype == dtype else x.astype(dtype)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import Array, library, library_on
+from ..arrays import Array, check_bounds, library, library_on, noted
 from ..core.tensor import Tensor, wrap
 from ..inplace import set_item
 from ..ops import index as ops
 from ..ops.elementwise import clone
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
+from ..ops.shape import broadcast_to
 from . import keys
 from .common import Operand, axis_of, raw, to_tensor
 from .names import named, one_op
@@ -85,6 +86,19 @@ def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> T
     if dim is None:
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
+    if indices.ndim == input.ndim:  # they broadcast along the other axes, and gradients are summed
+        pairs = list(zip(input.array.shape, indices.shape))
+        if any(n != m for i, (n, m) in enumerate(pairs) if i != axis):
+            try:
+                both = numpy.broadcast_shapes(*(s[:axis] + s[axis + 1 :] for s in zip(*pairs)))
+            except ValueError as error:
+                raise RuntimeError(
+                    f"[take_along_dim] shapes must broadcast apart from dim {axis}, got "
+                    f"{tuple(input.array.shape)} and {tuple(indices.shape)}"
+                ) from error
+            size = [(*both[:axis], n, *both[axis:]) for n in pairs[axis]]
+            input = broadcast_to(input, shape=size[0])
+            indices = library(indices).broadcast_to(indices, size[1])
     return take_along_axis(input, indices=indices, axis=axis)
 
 
@@ -104,7 +118,7 @@ def scatter(
 ) -> Tensor:
     """input with src (or one value) written at index along dim."""
     axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter")
-    ops.check_bounds(index, input.array.shape[axis], "scatter")
+    check_bounds(index, input.array.shape[axis], "scatter")
     source = value if src is None else src
     if isinstance(source, Tensor) and source.ndim:
         source = source[tuple(slice(0, n) for n in index.shape)]
@@ -119,7 +133,7 @@ def index_add(
 ) -> Tensor:
     """input plus the slices of source added at index along dim; those that repeat add up."""
     axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
-    ops.check_bounds(index, input.array.shape[axis], "index_add")
+    check_bounds(index, input.array.shape[axis], "index_add")
     along = [-1 if i == axis else 1 for i in range(input.ndim)]
     spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
     source = source if alpha == 1 else source * alpha
@@ -151,7 +165,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if not ids.size:
             raise RuntimeError("[one_hot] num_classes must be given for an empty tensor")
         num_classes = int(ids.max()) + 1
-    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
+    if noted(ids, "one_hot", "ids", 0, num_classes):
+        pass
+    elif ids.size and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
         raise RuntimeError(
             f"[one_hot] ids must be in 0 ... {num_classes - 1}, "
             f"got {int(ids.min())} ... {int(ids.max())}"

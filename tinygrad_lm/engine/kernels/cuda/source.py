@@ -19,17 +19,18 @@ FLOATS = tuple(C_NAMES.values())
 
 class Source:
     """`Source("gelu", T=FLOATS)`: gelu.cu, compiled once for each T that is asked for. A choice
-    becomes a #define before the text, after which comes common.cuh and then the file."""
+    becomes a #define before the text, after which come common.cuh, `headers` and then the file."""
 
     every: list[Source] = []
 
-    def __init__(self, name: str, **choices: tuple):
+    def __init__(self, name: str, headers: tuple = (), **choices: tuple):
         self.name, self.choices = name, choices
+        self.files = ("common.cuh", *headers, f"{name}.cu")
         Source.every.append(self)
 
     def text(self, **chosen: Any) -> str:
         parts = [f"#define {name} {value}\n" for name, value in chosen.items()]
-        parts += [(FOLDER / file).read_text() for file in ("common.cuh", f"{self.name}.cu")]
+        parts += [(FOLDER / file).read_text() for file in self.files]
         return "".join(parts)
 
     def texts(self) -> Iterator[str]:
@@ -48,11 +49,36 @@ def _module(source: Source, chosen: tuple) -> Any:
     return cupy.RawModule(code=source.text(**dict(chosen)), options=("-std=c++17",))
 
 
-def takes(*arrays: Any) -> bool:
+@cache  # NumPy takes longer to say a dtype's name than CuPy to launch a kernel
+def _c_name(dtype: Any) -> str | None:
+    return C_NAMES.get(dtype.name)
+
+
+def c_name(x: Any) -> str | None:
+    """What CUDA C++ calls the elements of x; None if the kernels do not know them."""
+    return _c_name(x.dtype)
+
+
+def takes(x: Any, *others: Any) -> bool:
     """Whether all that are given are arrays of one float type that the kernels know."""
-    kinds = {x.dtype for x in arrays if x is not None}
     return (
-        len(kinds) == 1
-        and kinds.pop().name in C_NAMES
-        and all(x is None or isinstance(x, cupy.ndarray) for x in arrays)
+        isinstance(x, cupy.ndarray)
+        and c_name(x) is not None
+        and all(y is None or (isinstance(y, cupy.ndarray) and y.dtype == x.dtype) for y in others)
     )
+
+
+def like(x: Any) -> Any:
+    """A new array of the shape and dtype of x, without gaps."""
+    return cupy.ndarray(x.shape, x.dtype)
+
+
+def packed(x: Any) -> Any:
+    """x without gaps, from an address that 16-byte accesses may start at; x itself if it is so."""
+    x = cupy.ascontiguousarray(x)
+    return x if x.data.ptr % 16 == 0 else x.copy()
+
+
+def blocks(work: int, each: int) -> int:
+    """How many blocks of a grid `work` takes, if one does `each`."""
+    return -(-work // each)
