@@ -177,8 +177,8 @@ def small_run(folder, device, steps, **given):
     config = {
         "data": str(folder.parent / "text.txt"), "out": str(folder), "device": device,
         "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 16, "batch_size": 4,
-        "max_iters": steps, "eval_interval": 50, "eval_iters": 1, "log_interval": 50,
-        "sample_chars": 0, "dropout": 0.2, "warmup_iters": 0, "lr_decay_iters": 50,
+        "max_iters": steps, "eval_interval": 3, "eval_iters": 1, "log_interval": 50,
+        "sample_tokens": 0, "dropout": 0.2, "warmup_iters": 0, "lr_decay_iters": 50,
     }  # fmt: skip
     resume = given.pop("resume", False)
     (folder.parent / "text.txt").write_text(WORDS)
@@ -210,3 +210,83 @@ def test_a_run_goes_on_on_another_device(tmp_path, first, then):
         if name in at:
             assert np.array_equal(value, at[name]), name
     assert small_run(tmp_path / "a", then, 4, resume=True).step == 4
+
+
+# ---------------------------------------------------------------- devices, memory, time, TF32
+
+
+def test_events_mark_and_measure(gpu):
+    start, end = (tg.cuda.Event(enable_timing=True) for _ in range(2))
+    assert start.query()
+    with pytest.raises(ValueError, match="must be recorded"):
+        start.elapsed_time(end)
+    start.record()
+    tg.ones(100, device="cuda") * 2
+    end.record()
+    end.synchronize()
+    assert end.query() and start.elapsed_time(end) >= 0
+    with pytest.raises(ValueError, match="enable_timing=True"):
+        start.elapsed_time(tg.cuda.Event())
+
+
+def test_streams_are_entered_and_left(gpu):
+    outer, s = tg.cuda.current_stream(), tg.cuda.Stream()
+    assert outer == tg.cuda.default_stream() and s != outer and str(s.device) == "cuda:0"
+    x = tg.ones(10, device="cuda")
+    s.wait_stream(outer)
+    with tg.cuda.stream(s):
+        assert tg.cuda.current_stream() == s
+        with tg.cuda.stream(None):
+            assert tg.cuda.current_stream() == s
+        y = x * 2
+    assert tg.cuda.current_stream() == outer
+    outer.wait_event(s.record_event())
+    s.synchronize()
+    assert s.query() and y.tolist() == [2.0] * 10
+
+
+def test_the_most_memory_in_use(gpu):
+    tg.cuda.reset_peak_memory_stats()
+    before, most = tg.cuda.memory_allocated(), tg.cuda.max_memory_allocated()
+    assert before == most
+    x = tg.ones(2**18, device="cuda")
+    now = tg.cuda.memory_allocated()
+    assert now - before == 2**20 == tg.cuda.max_memory_allocated() - most
+    del x
+    assert tg.cuda.memory_allocated() == before and tg.cuda.max_memory_allocated() == now
+    assert tg.cuda.max_memory_reserved() >= tg.cuda.memory_reserved() >= before
+    tg.cuda.reset_peak_memory_stats()
+    assert tg.cuda.max_memory_allocated() == before
+    free, total = tg.cuda.mem_get_info()
+    assert 0 < free <= total
+
+
+def test_gpus_are_told_apart(gpu):
+    count = tg.cuda.device_count()
+    assert tg.cuda.current_device() == 0
+    with tg.cuda.device("cuda:0"):
+        assert tg.cuda.current_device() == 0
+    with tg.cuda.device(count - 1):
+        assert tg.cuda.current_device() == count - 1
+        assert str(tg.Generator("cuda").device) == f"cuda:{count - 1}"
+    assert tg.cuda.current_device() == 0
+    for wrong in (count, f"cuda:{count}"):
+        with pytest.raises(RuntimeError, match=f"must be there, got number {count}"):
+            tg.cuda.set_device(wrong)
+    with pytest.raises(ValueError, match="must be a GPU"):
+        tg.cuda.synchronize("cpu")
+    found = tg.cuda.get_device_properties(0)
+    assert found.name == tg.cuda.get_device_name() and found.total_memory > 0
+    assert (found.major, found.minor) == tg.cuda.get_device_capability()
+
+
+def test_tf32_reaches_cupys_products(gpu):
+    linalg = gpu._core._routines_linalg
+    plain = linalg.get_compute_type(np.float32)
+    try:
+        tg.set_float32_matmul_precision("high")
+        assert linalg.get_compute_type(np.float32) == linalg.COMPUTE_TYPE_TF32
+        assert arrays.allow_tf32()
+    finally:
+        tg.backends.cuda.matmul.allow_tf32 = False
+    assert linalg.get_compute_type(np.float32) == plain and not arrays.allow_tf32()
