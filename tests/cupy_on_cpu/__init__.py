@@ -144,8 +144,25 @@ def _sorts() -> ModuleType:
     def lexsort(dtype, indices, keys, k, n):
         at(indices, (n,), np.int64)[...] = np.lexsort(at(keys, (k, n), dtype))
 
+    work_type = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    recorded: list[Any] = []  # kept as long as graphs may call them
+
+    def queued(sort: Any) -> Any:
+        """The same when the current stream comes to it; where that is captured, in replays."""
+
+        def enqueue(*arguments: Any) -> None:
+            import cupy
+
+            recorded.append(work_type(lambda _: sort(*arguments)))
+            stream = ctypes.c_void_p(cupy.cuda.get_current_stream().ptr)
+            _device.device_enqueue(stream, recorded[-1], None, ctypes.c_size_t(0))
+            if not cupy.cuda.get_current_stream().is_capturing():
+                recorded.pop()
+
+        return enqueue
+
     made: Any = ModuleType("cupy.cuda.thrust")
-    made.sort, made.argsort, made.lexsort = sort, argsort, lexsort
+    made.sort, made.argsort, made.lexsort = map(queued, (sort, argsort, lexsort))
     made.available, made.get_build_version = True, lambda: 200800
     return made
 
