@@ -153,11 +153,12 @@ def _sorts() -> ModuleType:
         def enqueue(*arguments: Any) -> None:
             import cupy
 
+            stream = cupy.cuda.get_current_stream()
+            if not stream.is_capturing():
+                return sort(*arguments)
             recorded.append(work_type(lambda _: sort(*arguments)))
-            stream = ctypes.c_void_p(cupy.cuda.get_current_stream().ptr)
-            _device.device_enqueue(stream, recorded[-1], None, ctypes.c_size_t(0))
-            if not cupy.cuda.get_current_stream().is_capturing():
-                recorded.pop()
+            address, nothing = ctypes.c_void_p(stream.ptr), ctypes.c_size_t(0)
+            return _device.device_enqueue(address, recorded[-1], None, nothing)
 
         return enqueue
 
