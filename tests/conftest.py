@@ -11,6 +11,12 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# The real CuPy on an emulated GPU (cupy_on_cpu/README.md). Before anything imports cupy.
+if os.environ.get("TINYGRAD_LM_CUPY_ON_CPU") == "1":
+    import cupy_on_cpu
+
+    cupy_on_cpu.install()
+
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy
 
+from .replay import check_not_recording
+
 # NumPy's array, or CuPy's, which has the same methods.
 Array: TypeAlias = numpy.ndarray
 # An Array; or a Tensor, where gradients are recorded themselves; or a `core.graph.Sparse`.
@@ -67,6 +69,7 @@ def to_numpy(array: Any) -> numpy.ndarray:
         return array
     if not hasattr(array, "get"):
         return numpy.asarray(array)
+    check_not_recording("read from the device", "return the loss and read it outside")
     found = array.get()
     for look in WHEN_READ:
         look()
