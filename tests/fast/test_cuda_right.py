@@ -430,3 +430,11 @@ def test_too_little_memory_is_said_in_one_sentence(gpu):
     finally:
         gpu.cuda.set_allocator(previous)
     assert isinstance(caught.value, MemoryError)
+
+
+def test_devices_are_compared_by_number(gpu):
+    x = tg.ones(3, device="cuda")
+    assert x.to("cuda") is x and x.to("cuda:0") is x
+    with pytest.raises(RuntimeError, match=rf"cuda:{10**4} must be one of \d+ GPUs"):
+        x.to(f"cuda:{10**4}")
+    assert gpu.cuda.Device().id == 0

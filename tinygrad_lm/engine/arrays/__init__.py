@@ -14,6 +14,7 @@ from .devices import (
     device,
     device_of,
     get_default_device,
+    is_on,
     library_on,
     set_default_device,
     to_device,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from .libraries import LIBRARIES, Array, library
+from .replay import check_not_recording
 
 
 class dtype:
@@ -128,6 +129,7 @@ def join_devices(arrays: list) -> None:
     there = [x for x in arrays if type(x) in LIBRARIES and type(x) is not numpy.ndarray]
     for i, x in enumerate(arrays):
         if there and type(x) is numpy.ndarray and not x.ndim:
+            check_not_recording("use a number on the CPU", "pass the tensor in")
             arrays[i] = library(there[0]).full((), x.item(), x.dtype)
 
 
