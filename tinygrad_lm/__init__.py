@@ -27,6 +27,7 @@ from .engine.arrays import (
     uint8,
 )
 from .engine.arrays import keep_big_blocks as _keep_big_blocks
+from .engine.capture import capture
 from .engine.core.op import primitive
 from .engine.core.tensor import Tensor
 from .engine.drawing import draw_graph
@@ -236,7 +237,7 @@ __all__ = [
     "abs", "absolute", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin",
     "amp", "any", "arange", "argmax", "argmin", "argsort", "as_tensor", "autocast", "autograd",
     "backends", "bernoulli", "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
-    "bmm", "bool", "broadcast_tensors", "broadcast_to", "cat", "ceil", "chunk", "clamp",
+    "bmm", "bool", "broadcast_tensors", "broadcast_to", "capture", "cat", "ceil", "chunk", "clamp",
     "clamp_max", "clamp_min", "clip", "clone", "compile", "compiler", "concat", "concatenate",
     "cos", "count_nonzero", "cuda", "cumsum", "default_generator", "device", "diag", "diagonal",
     "distributed", "div", "divide", "dot", "double", "draw_graph", "dtype", "e", "einsum", "empty",

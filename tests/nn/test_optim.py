@@ -303,6 +303,20 @@ def test_a_rate_of_zero_changes_nothing():
         assert same(values(tensors), before)
 
 
+@every_kind
+def test_a_step_that_found_an_overflow_changes_nothing(kind, settings):
+    tensors, twins = params(*SHAPES), params(*SHAPES)
+    optimizer, other = kind(tensors, **settings), kind(twins, **settings)
+    optimizer.found_inf = tg.tensor(1.0)
+    walk(optimizer, tensors, [0])
+    optimizer.take_back()
+    assert same(values(tensors), values(twins))
+    optimizer.found_inf = tg.tensor(0.0)
+    walk(optimizer, tensors, [1, 2])
+    walk(other, twins, [1, 2])
+    assert same(values(tensors), values(twins))
+
+
 # ---------------------------------------------------------------- closure, zero_grad
 
 
@@ -371,13 +385,101 @@ def test_state_is_cast_to_its_parameter_and_steps_are_not():
     (p,) = params((3,))
     source = AdamW([p])
     walk(source, [p], range(3))
-    (q,) = params((3,), dtype="float16")
+    (q,) = params((3,), dtype="float64")
     optimizer = AdamW([q])
     optimizer.load_state_dict(source.state_dict())
-    assert optimizer.state[q]["exp_avg"].dtype == tg.float16
+    assert optimizer.state[q]["exp_avg"].dtype == tg.float64
     assert optimizer.state[q]["step"].dtype == tg.float32
     walk(optimizer, [q], range(1))
     assert optimizer.state[q]["step"].item() == 4
+
+
+# ---------------------------------------------------------------- 16 bits
+
+
+SHORT = ["float16", "bfloat16"]
+
+
+def shortened(tensors, dtype):
+    return [p.detach().to(getattr(tg, dtype)).requires_grad_() for p in tensors]
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", SHORT)
+def test_short_parameters_are_the_rounding_of_a_float32_training(kind, settings, dtype):
+    """Their masters take the very steps that float32 parameters take from the same gradients."""
+    short = shortened(params(*SHAPES), dtype)
+    long = [p.detach().float().requires_grad_() for p in short]
+    a, b = kind(short, lr=1e-4, **settings), kind(long, lr=1e-4, **settings)
+    for step in range(5):
+        gradients(step, short)
+        for p, q in zip(short, long):
+            q.grad = p.grad.float()
+        a.step()
+        b.step()
+    assert all(p.dtype == getattr(tg, dtype) for p in short)
+    assert same([a.state[p]["master"].array for p in short], values(long))
+    assert same(values(short), [q.to(p.dtype).array for p, q in zip(short, long)])
+    for p, q in zip(short, long):
+        state = {name: t.array for name, t in a.state[p].items() if name != "master"}
+        assert same(state.values(), values(b.state[q].values()))
+
+
+def test_steps_below_a_short_parameters_precision_add_up():
+    p = tg.ones(40).bfloat16().requires_grad_()
+    optimizer = SGD([p], lr=1e-4)
+    for _ in range(200):
+        p.grad = tg.ones(40).bfloat16()
+        optimizer.step()
+    assert np.allclose(p.float().detach().numpy(), 0.98, atol=2**-9)
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+def test_the_master_follows_a_parameter_that_was_written(dtype):
+    (p,) = shortened(params((100,)), dtype)
+    optimizer = SGD([p], lr=1.0)
+    p.grad = tg.zeros(100).to(p.dtype) + 1e-3
+    optimizer.step()
+    kept = optimizer.state[p]["master"].array.copy()
+    p.data[:50] = 3.0
+    p.grad = tg.zeros(100).to(p.dtype)
+    optimizer.step()
+    now = optimizer.state[p]["master"].array
+    assert (now[:50] == 3).all() and np.array_equal(now[50:], kept[50:])
+    assert not np.array_equal(kept, p.float().detach().numpy())  # it is worth keeping
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", SHORT)
+def test_resume_with_masters_is_exact(kind, settings, dtype):
+    tensors = shortened(params(*SHAPES), dtype)
+    optimizer = kind(tensors, lr=1e-3, **settings)
+    walk(optimizer, tensors, range(3))
+    saved = pickle.loads(pickle.dumps(optimizer.state_dict()))
+    there = [p.detach().clone().requires_grad_() for p in tensors]
+    resumed = kind(there, lr=1e-3, **settings)
+    resumed.load_state_dict(saved)
+    walk(optimizer, tensors, range(3, 6))
+    walk(resumed, there, range(3, 6))
+    for p, q in zip(tensors, there):
+        assert same(values(optimizer.state[p].values()), values(resumed.state[q].values()))
+
+
+def test_a_parameter_that_is_shortened_takes_its_state_along_and_back():
+    (p,) = params((9, 11))
+    optimizer = Adam([p])
+    walk(optimizer, [p], range(2))
+    average = optimizer.state[p]["exp_avg"].array.copy()
+    p.grad = None
+    p.data = p.data.bfloat16()
+    gradients(2, [p])
+    optimizer.step()
+    expected = 0.9 * average + 0.1 * p.grad.float().numpy()
+    assert np.allclose(optimizer.state[p]["exp_avg"].array, expected, rtol=1e-6)
+    p.grad = None
+    p.data = p.data.float()
+    walk(optimizer, [p], [3])
+    assert "master" not in optimizer.state[p] and optimizer.state[p]["step"].item() == 4
 
 
 def test_what_does_not_fit_is_not_loaded():

@@ -143,6 +143,7 @@ def test_the_decay_ends_with_the_run_unless_it_is_told_otherwise():
         ({"val_fraction": 0.0}, ValueError, "val_fraction must be above 0 and below 1, got 0.0"),
         ({"seed": -1}, ValueError, "seed must be in [0, 2**64), got -1"),
         ({"data": None}, TypeError, "data must be str, got None"),
+        ({"dtype": "half"}, ValueError, "dtype must be float32 or bfloat16, got 'half'"),
     ],
 )
 def test_numbers_that_make_no_run(changes, error, words):
@@ -247,6 +248,18 @@ def test_long_gradients_are_cut_and_reported_as_they_were():
 GOLDEN = {0: (2.3251, 2.3195), 5: (2.2449, 2.2627), 10: (2.2262, 2.2588), 12: (2.2391, 2.2346)}
 
 
+def test_a_run_in_bfloat16_learns_as_one_in_float32(config, tmp_path):
+    trainer = train(config(dtype="bfloat16"))
+    assert {p.dtype for p in trainer.model.parameters()} == {tg.bfloat16}
+    for p, kept in trainer.optimizer.state.items():
+        assert {t.dtype for t in kept.values()} == {tg.float32}
+        assert bool((kept["master"].bfloat16() == p).all())
+    losses = [event["val_loss"] for event in metrics(tmp_path / "run") if "val_loss" in event]
+    assert losses == pytest.approx([pair[1] for pair in GOLDEN.values()], abs=0.03)
+    model, tokenizer = load_gpt(tmp_path / "run", "last")
+    assert generate_text(model, tokenizer, "a", 3)[0] == "a"
+
+
 def test_golden_losses_of_a_tiny_run(config, tmp_path):
     train(config())
     found = {e["step"]: e for e in metrics(tmp_path / "run") if "val_loss" in e}
@@ -302,13 +315,33 @@ def test_what_is_not_finite_stops_the_run_before_the_update(damage, words, clip)
     with pytest.raises(NotFinite, match=re.escape("[train] step 1: ") + ".*" + re.escape(words)):
         trainer.update()
     assert snapshot(trainer) == before
+    assert {float(kept["step"]) for kept in trainer.optimizer.state.values()} == {1.0}
+
+
+def test_of_several_passes_the_one_that_is_not_finite_is_named():
+    trainer = trainer_of(TrainConfig(**{**TINY, "gradient_accumulation_steps": 3}))
+    trainer.update()
+    passes = iter([False, True, False])
+
+    def break_the_second(module, inputs, output):
+        return output * math.nan if next(passes, True) else output
+
+    trainer.model.transformer.ln_f.register_forward_hook(break_the_second)
+    before = snapshot(trainer)
+    with pytest.raises(NotFinite, match="every loss must be finite, got nan, first in the output"):
+        trainer.update()
+    assert snapshot(trainer) == before
 
 
 def test_an_evaluation_stops_too():
     trainer = trainer_of(TrainConfig(**TINY))
+    trainer.update()
+    before = snapshot(trainer)
     break_parameter(trainer.model)
-    with pytest.raises(NotFinite, match="step 0: every train loss must be finite, got nan"):
+    with pytest.raises(NotFinite, match="step 1: every train loss must be finite, got nan"):
         trainer.evaluate()
+    assert snapshot(trainer)[0].keys() == before[0].keys()
+    assert {float(kept["step"]) for kept in trainer.optimizer.state.values()} == {1.0}
 
 
 # ---------------------------------------------------------------- resuming
@@ -326,7 +359,10 @@ class Patience:
             raise Interrupted(2)
 
 
-@pytest.mark.parametrize("changes", [{}, {"dropout": 0.3, "gradient_accumulation_steps": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"dropout": 0.3, "gradient_accumulation_steps": 2}, {"dtype": "bfloat16"}],
+)
 def test_a_run_interrupted_again_and_again_is_the_run_that_was_not(
     config, tmp_path, monkeypatch, capsys, changes
 ):
@@ -347,6 +383,22 @@ def test_a_run_interrupted_again_and_again_is_the_run_that_was_not(
     assert sessions >= 4
     assert everything(tmp_path / "run") == everything(tmp_path / "whole")
     assert "saved step" in capsys.readouterr().out
+
+
+def test_a_run_may_change_its_dtype_and_keeps_its_float32_weights(config, tmp_path):
+    sizes = {"max_iters": 5, "lr_decay_iters": 12}
+    first = train(config(dtype="bfloat16", **sizes))
+    second = train(config(dtype="float32", **sizes), resume=True)
+    weights = dict(second.model.named_parameters())
+    assert {p.dtype for p in weights.values()} == {tg.float32}
+    for name, p in first.model.named_parameters():
+        assert bool((weights[name] == first.optimizer.state[p]["master"]).all())
+        assert not bool((weights[name] == p).all())
+    third = train(config(dtype="float32", **{**sizes, "max_iters": 8}), resume=True)
+    fourth = train(config(dtype="bfloat16", **{**sizes, "max_iters": 8}), resume=True)
+    for (name, p), q in zip(third.model.named_parameters(), fourth.model.parameters()):
+        assert bool((fourth.optimizer.state[q]["master"] == p).all()), name
+        assert bool((q == p.bfloat16()).all())
 
 
 def test_lines_after_the_checkpoint_are_cut_off(config, tmp_path):

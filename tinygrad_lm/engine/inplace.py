@@ -13,6 +13,7 @@ from .arrays import (
     LIBRARIES,
     Array,
     dtype_of,
+    is_writable,
     kept_arrays,
     library,
     mark_written,
@@ -34,6 +35,8 @@ def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
     if name and not recorded and not settings and x.array.dtype.kind in "fV":
         other = others[0].array if isinstance(others[0], Tensor) else others[0]
         if type(other) in (type(x.array), float, int):
+            if not (hasattr(x.array.flags, "writeable") or is_writable(x.array)):
+                raise _misfit(op.__name__, x, other)  # CuPy itself would write
             try:
                 quietly(getattr(library(x.array), name), x.array, other, x.array)
             except ValueError as error:
@@ -47,7 +50,7 @@ def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
         # A pullback needs what is about to be overwritten: let it keep a copy.
         others = tuple(_copy(o) if _shares(o, x) else o for o in others)
         out = op(_copy(x), *others, **settings)
-    if out.array.shape != x.array.shape or not _writable(x):
+    if out.array.shape != x.array.shape or not is_writable(x.array):
         raise _misfit(op.__name__, x, out.array)
     if dtype_of(out.array).category > x.dtype.category:
         raise RuntimeError(
@@ -62,6 +65,8 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
     """x[key] = value, recorded under a name."""
     recorded = _recorded(x, value) and x.is_floating_point()
     _check_leaf(x)
+    if not (hasattr(x.array.flags, "writeable") or is_writable(x.array)):
+        raise _misfit("setitem", x, value)
     source = value.array if isinstance(value, Tensor) else value
     if recorded and isinstance(value, Tensor) and _shares(value, x):
         source = source.copy()
@@ -70,7 +75,7 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
     except IndexError as error:
         raise IndexError(f"[setitem] the position must exist: {error}") from error
     except (ValueError, TypeError) as error:
-        if not _writable(x):
+        if not is_writable(x.array):
             raise _misfit("setitem", x, source) from error
         shape = getattr(source, "shape", "a number")
         raise RuntimeError(
@@ -208,12 +213,8 @@ def _check_leaf(x: Tensor) -> None:
                 )
 
 
-def _writable(x: Tensor) -> bool:
-    return getattr(x.array.flags, "writeable", True)
-
-
 def _misfit(name: str, x: Tensor, other: Any) -> Exception:
-    if not _writable(x):
+    if not is_writable(x.array):
         return RuntimeError(
             f"[{name}] each element must have memory of its own, got an expanded tensor (or a "
             f"read-only array) of shape {tuple(x.shape)}; clone() it first"

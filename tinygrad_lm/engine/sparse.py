@@ -67,6 +67,9 @@ class SparseGrad(Sparse):
 
 
 def _same(x: Array, y: Array) -> bool:
-    """Whether two arrays of NumPy's are one region of memory."""
-    places = [getattr(a, "__array_interface__", None) for a in (x, y)]
-    return None not in places and places[0] == places[1]
+    """Whether two arrays of one library, NumPy's or CuPy's, are one region of memory."""
+    for name in ("__array_interface__", "__cuda_array_interface__"):
+        places = [getattr(a, name, None) for a in (x, y)]
+        if None not in places:
+            return places[0] == places[1]
+    return False

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy
 
-from ..engine.arrays import Array, get_num_threads, library, mark_written, quietly
+from ..engine.arrays import (
+    ON_CUDA,
+    Array,
+    get_num_threads,
+    kernel,
+    library,
+    mark_written,
+    quietly,
+    with_kernels,
+)
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.kernels.c import fast
 from ..engine.pytorch.creation import tensor
@@ -35,25 +45,64 @@ def clip_grad_norm_(
     not finite if error_if_nonfinite.
     """
     gradients = _gradients(parameters)
-    if not gradients:
+    total = _total(gradients, norm_type, "clip_grad_norm_", error_if_nonfinite)
+    _clip_all(total.array, gradients, float(max_norm))
+    return total
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The common norm of tensors, as in `clip_grad_norm_`: 0-d, nobody waits for a GPU."""
+    several = [tensors] if isinstance(tensors, Tensor) else tensors
+    arrays = [t.array for t in several]
+    return _total(arrays, norm_type, "get_total_norm", error_if_nonfinite)
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    total_norm: Tensor,
+    foreach: bool | None = None,
+) -> None:
+    """The scaling of `clip_grad_norm_`, by a norm that is known: times max_norm / total_norm where
+    that is below 1."""
+    _clip_all(total_norm.array, _gradients(parameters), float(max_norm))
+
+
+def _total(arrays: list[Array], norm_type: float, name: str, error_if_nonfinite: bool) -> Tensor:
+    if not arrays:
         return tensor(0.0)
-    total = quietly(_total_norm, gradients, float(norm_type))
-    lib = library(total)
-    if error_if_nonfinite and not bool(lib.isfinite(total)):
+    total = quietly(total_norm, arrays[0], arrays, float(norm_type))
+    if error_if_nonfinite and not bool(library(total).isfinite(total)):
         raise RuntimeError(
-            f"[clip_grad_norm_] the norm must be finite, got {float(total)}; look for the first "
+            f"[{name}] the norm must be finite, got {float(total)}; look for the first "
             "NaN or lower the learning rate, or pass error_if_nonfinite=False"
         )
-    scale = lib.minimum(float(max_norm) / (total + 1e-6), 1.0)
+    return wrap(total)
+
+
+def _clip_all(norm: Array, gradients: list[Array], longest: float) -> None:
+    if gradients:
+        clip(norm, gradients, longest)
+
+
+@with_kernels
+def clip(norm: Array, gradients: list[Array], longest: float) -> None:
+    """Arrays times longest / norm, in place, where that is below 1."""
+    lib = library(norm)
+    scale = lib.minimum(longest / (norm + 1e-6), 1.0)
     if lib is numpy and scale == 1:  # on a GPU, asking would wait for it
-        return wrap(total)
+        return
     for g in gradients:
         if _is_fast(g):
             fast.scale(g.size, get_num_threads(), g, float(scale))
         else:
             quietly(lib.multiply, g, scale, out=g, casting="same_kind")
         mark_written(g)
-    return wrap(total)
 
 
 def _is_fast(g: Array) -> bool:
@@ -63,9 +112,11 @@ def _is_fast(g: Array) -> bool:
     )  # fmt: skip
 
 
-def _total_norm(arrays: list[Array], p: float) -> Array:
-    """The p-norm of everything, 0-d, in the dtype of the first array."""
-    lib, kind = library(arrays[0]), arrays[0].dtype
+@with_kernels
+def total_norm(first: Array, arrays: list[Array], p: float) -> Array:
+    """The p-norm of everything, 0-d, in the dtype of the first array, at least float32."""
+    lib, kind = library(first), first.dtype
+    kind = numpy.dtype(numpy.float32) if kind.itemsize < 4 else kind
     arrays = [a.astype("float32") if a.itemsize < 4 else a for a in arrays]
     if p == math.inf:
         total = lib.stack([abs(a).max() for a in arrays if a.size]).max()
@@ -100,3 +151,25 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     for p in parameters:
         p.copy_(vec[start : start + p.numel()].reshape(p.shape))
         start += p.numel()
+
+
+def _on_cuda() -> None:
+    """Its kernels take all arrays at once."""
+    import cupy
+
+    from ..engine.kernels.cuda import tensors
+
+    @kernel(total_norm, cupy.ndarray)
+    def norm(first: Array, arrays: list[Array], p: float) -> Any:
+        return tensors.norm(arrays) if p == 2 else NotImplemented
+
+    @kernel(clip, cupy.ndarray)
+    def scale(norm: Array, gradients: list[Array], longest: float) -> Any:
+        found = tensors.clip(norm, gradients, longest)
+        if found is not NotImplemented:
+            for g in gradients:
+                mark_written(g)
+        return found
+
+
+ON_CUDA.append(_on_cuda)

@@ -1,16 +1,18 @@
-"""Update rules in C, for float32 on the CPU. Like the kernels of ops they are registered from
-outside, and give the bits of the rule that they replace."""
+"""Update rules in C, for float32 on the CPU, which give the bits of the rule that they replace; and
+in CUDA C++, for all tensors at once. Like the kernels of ops they are registered from outside."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy
 
-from ..engine.arrays import Array, get_num_threads, kernel
+from ..engine.arrays import ON_CUDA, Array, get_num_threads, kernel
 from ..engine.kernels.c import fast
 from .adam import Adam
-from .flat import Number, Update
+from .flat import AtOnce, Number, Update
+from .sgd import SGD
 
 
 @kernel(Adam.update, numpy.ndarray)
@@ -25,3 +27,23 @@ def adam(optimizer: Adam, group: dict[str, Any], step: int, number: Number) -> U
         fast.adam(p.size, get_num_threads(), p, g, m, v, most, *constants)
 
     return one_pass
+
+
+def _on_cuda() -> None:
+    import cupy
+
+    from ..engine.kernels.cuda.tensors import Step
+
+    def at_once(rule: str) -> Any:
+        def way(optimizer: Any, group: dict[str, Any], step: int, number: Number) -> Any:
+            if number(0).dtype != numpy.float32:
+                return NotImplemented
+            return AtOnce(partial(Step, rule), optimizer.constants(group, step))
+
+        return way
+
+    kernel(Adam.update, cupy.ndarray)(at_once("adam"))
+    kernel(SGD.update, cupy.ndarray)(at_once("sgd"))
+
+
+ON_CUDA.append(_on_cuda)

@@ -24,6 +24,9 @@ class Optimizer:
     """
 
     counts = True  # whether state[p]["step"] counts the steps p took part in
+    # PyTorch's name: a 0-d float32 tensor; a step at which it is not 0 changes nothing. On a GPU
+    # nobody waits to know, so that the steps are counted: see `take_back`.
+    found_inf: Tensor | None = None
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -129,6 +132,12 @@ class Optimizer:
                 plan.run(self, group)
         return loss
 
+    def take_back(self) -> None:
+        """Correct the counts of steps after one that `found_inf` made do nothing."""
+        for plan in self._plans.values():
+            for age in plan.ages:
+                age.take_back()
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with zeros."""
         for group in self.param_groups:
@@ -152,7 +161,8 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where `state_dict()` was taken; arrays take their parameter's dtype, device."""
+        """Continue where `state_dict()` was taken. Arrays take their parameter's device and dtype,
+        or float32 where that has 16 bits."""
         saved = copy.deepcopy(state_dict["param_groups"])
         mine, theirs = ([len(g["params"]) for g in groups] for groups in (self.param_groups, saved))
         if mine != theirs:
@@ -176,7 +186,8 @@ class Optimizer:
                 f"[load_state_dict] {name} must have its parameter's shape {tuple(p.shape)}, "
                 f"got {tuple(value.shape)}"
             )
-        return wrap(to_device(value.array, p.device).astype(p.array.dtype))
+        kind = "float32" if p.array.dtype.itemsize == 2 else p.array.dtype
+        return wrap(to_device(value.array, p.device).astype(kind))
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_plans"}

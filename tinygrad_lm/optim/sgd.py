@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine.arrays import Array
+from ..engine.arrays import Array, with_kernels
 from .flat import Number, Update
 from .optimizer import Optimizer, regularised
 
@@ -59,6 +59,18 @@ class SGD(Optimizer):
     def kept(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
+    def constants(self, group: dict[str, Any], step: int) -> tuple[float, ...]:
+        """(pull, sign, momentum, damped, ahead, rate), momentum -1 where there is none: g = sign g
+        + pull p, b = momentum b + damped g, p += rate (g + ahead b), or rate b if ahead is 0."""
+        momentum, sign = float(group["momentum"]), -1.0 if group["maximize"] else 1.0
+        ahead = momentum if group["nesterov"] else 0.0
+        damped = 1 - float(group["dampening"])
+        if step == 1 or not momentum:
+            momentum, damped = (0.0, 1.0) if momentum else (-1.0, 1.0)
+        rate = -float(group["lr"])
+        return float(group["weight_decay"]), sign, momentum, damped, ahead, rate
+
+    @with_kernels  # a subclass that has its own `update` does without them
     def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
         maximize, nesterov = group["maximize"], group["nesterov"]
         decay = number(group["weight_decay"]) if group["weight_decay"] else None

@@ -13,7 +13,6 @@ from ..engine import arrays
 from ..engine.core.recording import mode
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch.conversions import cast
-from ..engine.pytorch.grad_mode import no_grad
 
 # Everything else takes what comes, and mixed types are promoted.
 NARROW = frozenset("matmul linear einsum scaled_dot_product_attention".split())
@@ -107,6 +106,36 @@ def _warn(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=3)
 
 
+@arrays.with_kernels
+def unscale(first: arrays.Array, gradients: list[arrays.Array], factor: float) -> arrays.Array:
+    """Arrays times a factor, in place; whether an element is not finite then, 0-d."""
+    lib = arrays.library(first)
+    bad: Any = False
+    for g in gradients:
+        lib.multiply(g, factor, out=g)
+        arrays.mark_written(g)
+        bad = bad | ~lib.isfinite(g).all()
+    return bad
+
+
+def _on_cuda() -> None:
+    import cupy
+
+    from ..engine.kernels.cuda import tensors
+
+    @arrays.kernel(unscale, cupy.ndarray)
+    def all_at_once(first: Any, gradients: list, factor: float) -> Any:
+        found = cupy.zeros((), "float32")
+        if tensors.unscale(found, gradients, factor) is NotImplemented:
+            return NotImplemented
+        for g in gradients:
+            arrays.mark_written(g)
+        return found
+
+
+arrays.ON_CUDA.append(_on_cuda)
+
+
 class GradScaler:
     """Multiplies the loss, divides the gradients, and skips a step whose gradients overflowed.
 
@@ -139,7 +168,8 @@ class GradScaler:
         self._enabled, self._scale = enabled, float(init_scale)
         self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
         self._growth_interval, self._growth_tracker = growth_interval, 0
-        self._overflowed: dict[int, bool] = {}  # by optimiser, once its gradients are unscaled
+        # by optimiser, once its gradients are unscaled: for each device, whether one overflowed
+        self._overflowed: dict[int, list] = {}
         self._stepped: set[int] = set()
 
     def scale(self, outputs: Any) -> Any:
@@ -162,16 +192,16 @@ class GradScaler:
             raise RuntimeError(
                 "unscale_() has already been called on this optimizer since the last update()."
             )
-        finite = True
-        with no_grad():
-            for group in optimizer.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        if p.grad.dtype == arrays.float16:
-                            raise ValueError("Attempting to unscale FP16 gradients.")
-                        p.grad *= 1 / self._scale
-                        finite &= bool(p.grad.isfinite().all())
-        self._overflowed[id(optimizer)] = not finite
+        found: dict[str, list[arrays.Array]] = {}
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    if p.grad.dtype == arrays.float16:
+                        raise ValueError("Attempting to unscale FP16 gradients.")
+                    found.setdefault(str(p.device), []).append(p.grad.array)
+        factor = 1 / self._scale
+        overflowed = [arrays.quietly(unscale, gs[0], gs, factor) for gs in found.values()]
+        self._overflowed[id(optimizer)] = overflowed
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """`optimizer.step()` on unscaled gradients, or nothing where one of them is not finite."""
@@ -182,7 +212,9 @@ class GradScaler:
         if id(optimizer) not in self._overflowed:
             self.unscale_(optimizer)
         self._stepped.add(id(optimizer))
-        return None if self._overflowed[id(optimizer)] else optimizer.step(*args, **kwargs)
+        overflowed = [bool(x) for x in self._overflowed[id(optimizer)]]  # the wait for a GPU
+        self._overflowed[id(optimizer)] = overflowed
+        return None if any(overflowed) else optimizer.step(*args, **kwargs)
 
     def update(self, new_scale: Any = None) -> None:
         """Fit the scale to what the steps since the last update met."""
@@ -192,7 +224,7 @@ class GradScaler:
             self._scale = float(new_scale)
         elif not self._overflowed:
             raise AssertionError("No inf checks were recorded prior to update.")
-        elif any(self._overflowed.values()):
+        elif any(map(any, self._overflowed.values())):
             self._scale, self._growth_tracker = self._scale * self._backoff_factor, 0
         else:
             self._growth_tracker += 1

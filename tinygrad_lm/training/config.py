@@ -30,6 +30,7 @@ class TrainConfig:
     out: str = option("out", "folder for checkpoints, metrics and the loss curve", free=True)
     init_from: str | None = option(None, "folder of a run whose weights to fine-tune", str)
     device: str | None = option(None, "where to compute: cpu, cuda, cuda:1, ...", str, True)
+    dtype: str = option("float32", "of the weights: float32, or bfloat16 with masters", free=True)
     threads: int | None = option(None, "threads for the arithmetic (else all cores)", int, True)
     seed: int = option(1337, "all random numbers follow from it")
     val_fraction: float = option(0.1, "share of the text, its end, kept for validation")
@@ -76,6 +77,9 @@ class TrainConfig:
                 value = getattr(self, name)
                 if value is not None and not low <= value < high:
                     raise ValueError(f"[TrainConfig] {name} must be {rule}, got {value!r}")
+        if self.dtype not in DTYPES:
+            known = " or ".join(DTYPES)
+            raise ValueError(f"[TrainConfig] dtype must be {known}, got {self.dtype!r}")
         if not self.out:
             raise ValueError("[TrainConfig] out must name a folder, got ''; . is this one")
         if self.min_lr > self.learning_rate:
@@ -89,6 +93,8 @@ class TrainConfig:
         lr, low = self.learning_rate, self.min_lr
         return warmup_cosine(step, lr=lr, warmup=self.warmup_iters, total=total, min_lr=low)
 
+
+DTYPES = ("float32", "bfloat16")
 
 # What is allowed, in words and as low <= value < high.
 RANGES: dict[str, tuple[float, float, str]] = {

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..data import load_text
-from ..engine.arrays import library_on, set_num_threads
+from ..engine.arrays import bfloat16, dtype_named, library_on, set_num_threads
 from ..engine.random.generator import Generator, manual_seed
 from ..look.viz import save_loss_curve
 from ..models.checkpoints import load_gpt, model_state, rebuild
@@ -123,6 +123,9 @@ class Run:
         """The text, and the checkpoint of a run to resume; folder and device are checked first."""
         _check_folder(self.out, resume, overwrite)
         library_on(self.config.device)
+        if self.config.dtype == "bfloat16" and bfloat16 is None:
+            message = "[train] dtype bfloat16 needs ml_dtypes, which is not installed"
+            raise RuntimeError(f"{message}; try: pip install ml_dtypes")
         if self.config.threads is not None:
             set_num_threads(self.config.threads)
         text = load_text(self.config.data)
@@ -148,7 +151,8 @@ class Run:
         self.prompt = config.sample_prompt or ("\n" if "\n" in text else text[0])
         self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
         tokens = split_tokens(self.tokenizer.encode_array(text), config)
-        return model if config.device is None else model.to(config.device), tokens
+        model = model if config.device is None else model.to(config.device)
+        return model.to(dtype_named(config.dtype)), tokens
 
     def _model_and_tokenizer(self, text: str, saved: Saved | None) -> tuple[GPT, CharTokenizer]:
         """A resumed model, one to fine-tune, or a new one."""

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.arrays import Array, as_array, library, to_numpy
 from ..engine.arrays import device as Device
-from ..engine.core.tensor import Tensor
+from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import default_generator
+from ..models.checkpoints import PREFIX
 from ..models.gpt import GPT
-from ..nn.utils import clip_grad_norm_
+from ..nn.utils import clip_grads_with_norm_, get_total_norm
 from ..saving.files import Arrays
 from .config import TrainConfig
 
@@ -59,6 +61,16 @@ def batch_at(
     return x, y
 
 
+def gathered(scalars: list[Array]) -> tuple[Array, Array]:
+    """0-d arrays as one, float64 (N,), so that they are read at once; and whether all are finite,
+    0-d, where they are."""
+    lib = library(scalars[0])
+    numbers = lib.empty(len(scalars), "float64")
+    for i, x in enumerate(scalars):
+        numbers[i] = x
+    return numbers, as_array(lib.isfinite(numbers).all())
+
+
 class Trainer:
     """A GPT, its optimiser, and where the run stands.
 
@@ -84,29 +96,42 @@ class Trainer:
         return batch_at(self.tokens[split], offsets, self.config.block_size, device)
 
     def update(self) -> dict[str, float]:
-        """One step: {"loss", "grad_norm", "lr"}. NotFinite: before anything has changed."""
-        c, losses = self.config, []
-        rate = c.rate(self.step)
+        """One step: {"loss", "grad_norm", "lr"}. NotFinite: nothing has been updated.
+
+        The only wait for a GPU is at the end, for all numbers together: what is not finite makes
+        the optimiser do nothing there, without anyone here having to know.
+        """
+        c, losses, drawn = self.config, [], []
         for _ in range(c.gradient_accumulation_steps):
-            x, y = self._batch("train", self.offsets)
-            loss = self.model(x, y)[1]
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                self._stop("loss", losses[-1], first_bad_value(self.model, x, y))
+            drawn.append(self.offsets)
+            loss = self.model(*self._batch("train", self.offsets))[1]
+            losses.append(loss.array)
             self.offsets = self._draw("train")  # here, after the draws of this pass's dropout
             (loss / c.gradient_accumulation_steps).backward()
-        parameters = list(self.model.parameters())
-        try:
-            longest = c.grad_clip or math.inf
-            norm = clip_grad_norm_(parameters, longest, error_if_nonfinite=True).item()
-        except RuntimeError:
-            self._stop("gradient", "another value", first_bad_gradient(self.model))
-        for group in self.optimizer.param_groups:
+        rate, optimizer, parameters = c.rate(self.step), self.optimizer, [*self.model.parameters()]
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None]).array
+        numbers, finite = gathered([*losses, norm])
+        usable = library(norm).where(finite, norm, 0)  # by which nothing that is bad is scaled
+        clip_grads_with_norm_(parameters, c.grad_clip or math.inf, wrap(usable))
+        for group in optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        optimizer.found_inf = wrap(as_array((~finite).astype("float32")))
+        optimizer.step()
+        optimizer.found_inf = None
+        *found, length = to_numpy(numbers).tolist()
+        if not all(map(math.isfinite, [*found, length])):
+            optimizer.take_back()
+            self._check(found, "loss", "train", drawn)
+            self._stop("gradient", "another value", first_bad_gradient(self.model))
+        optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return {"loss": sum(losses) / len(losses), "grad_norm": norm, "lr": rate}
+        return {"loss": sum(found) / len(found), "grad_norm": length, "lr": rate}
+
+    def _check(self, losses: list[float], name: str, split: str, drawn: list[np.ndarray]) -> None:
+        """NotFinite for the first loss that is not; `drawn`: the offsets of their batches."""
+        for loss, offsets in zip(losses, drawn, strict=True):
+            if not math.isfinite(loss):
+                self._stop(name, loss, first_bad_value(self.model, *self._batch(split, offsets)))
 
     def evaluate(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean loss over eval_iters fresh batches of each split, {"train", "val"}, in eval mode.
@@ -128,14 +153,14 @@ class Trainer:
         return means
 
     def _mean_loss(self, split: str, between: Callable[[], None]) -> float:
-        losses = []
+        losses, drawn = [], []
         for _ in range(self.config.eval_iters):
             between()
-            x, y = self._batch(split, self._draw(split))
-            losses.append(self.model(x, y)[1].item())
-            if not math.isfinite(losses[-1]):
-                self._stop(f"{split} loss", losses[-1], first_bad_value(self.model, x, y))
-        return sum(losses) / len(losses)
+            drawn.append(self._draw(split))
+            losses.append(self.model(*self._batch(split, drawn[-1]))[1].array)
+        found = to_numpy(gathered(losses)[0]).tolist()
+        self._check(found, f"{split} loss", split, drawn)
+        return sum(found) / len(found)
 
     def _stop(self, what: str, came: Any, first: str) -> None:
         message = f"[train] step {self.step}: every {what} must be finite, got {came}"
@@ -157,17 +182,32 @@ class Trainer:
         return arrays, {**counters, "optimizer": plain, "groups": saved["param_groups"]}
 
     def load_state(self, arrays: Arrays, meta: dict[str, Any]) -> None:
-        """Continue from what `state` returned, bit for bit."""
+        """Continue from what `state` returned, bit for bit. If the weights have another dtype now,
+        their float32 values go on: from `arrays` of a checkpoint too, where they are "model.*"."""
         entries: dict[int, dict[str, Any]] = {}
         values = {n[len("optimizer.") :]: a for n, a in arrays.items() if n[:10] == "optimizer."}
         for name, value in [*values.items(), *meta["optimizer"].items()]:
             index, _, key = name.partition(".")
             value = creation.from_numpy(value) if isinstance(value, np.ndarray) else value
             entries.setdefault(int(index), {})[key] = value
+        self._change_dtype(entries, arrays)
         self.optimizer.load_state_dict({"state": entries, "param_groups": meta["groups"]})
         self.step, self.evaluated, self.best = meta["step"], meta["evaluated"], meta["best"]
         self.offsets = arrays["next_batch"]
         default_generator.set_state(arrays["random"])
+
+    def _change_dtype(self, entries: dict[int, dict[str, Any]], arrays: Arrays) -> None:
+        """Weights from a 16-bit run's masters, or masters from a float32 run's weights."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for i, entry in entries.items():
+            p = parameters[i]
+            if p.dtype.itemsize > 2 and "master" in entry:
+                p.data.copy_(entry.pop("master").to(p.device))
+            elif p.dtype.itemsize == 2 and "master" not in entry:
+                weight = arrays.get(PREFIX + names[id(p)])
+                if weight is not None:
+                    entry["master"] = creation.from_numpy(weight)
 
 
 def first_bad_value(model: GPT, x: Tensor, y: Tensor) -> str:

@@ -7,7 +7,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy
+
 from .libraries import DEVICE_TYPES, LIBRARIES, Array, cupy, library, to_numpy
+from .replay import check_not_recording
 
 
 class device:
@@ -85,4 +88,7 @@ def to_device(array: Array, where: device | str | None) -> Array:
     target = library_on(where)
     if library(array) is target:
         return array
-    return target.asarray(to_numpy(array))
+    values = to_numpy(array)
+    if target is not numpy:
+        check_not_recording("copy to the device", "pass the tensor in, or copy it before")
+    return target.asarray(values)

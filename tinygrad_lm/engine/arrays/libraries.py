@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy
 
+from .replay import check_not_recording
+
 # NumPy's array, or CuPy's, which has the same methods.
 Array: TypeAlias = numpy.ndarray
 # An Array; or a Tensor, where gradients are recorded themselves; or a `core.graph.Sparse`.
@@ -48,10 +50,27 @@ def owner_of(array: Array) -> Array:
     return array
 
 
+def address(array: Array) -> int:
+    """Where in memory its first element is."""
+    if type(array) is numpy.ndarray:
+        return array.__array_interface__["data"][0]
+    return array.data.ptr  # type: ignore[attr-defined]
+
+
+def is_writable(array: Array) -> bool:
+    """Whether each element has memory of its own, and NumPy's flag allows it; CuPy has no flag."""
+    if type(array) is numpy.ndarray:
+        return array.flags.writeable
+    return all(step or n < 2 for n, step in zip(array.shape, array.strides)) or not array.size
+
+
 def to_numpy(array: Any) -> numpy.ndarray:
     if type(array) is numpy.ndarray:
         return array
-    return array.get() if hasattr(array, "get") else numpy.asarray(array)
+    if not hasattr(array, "get"):
+        return numpy.asarray(array)
+    check_not_recording("read from the device", "return the loss and read it outside")
+    return array.get()
 
 
 def cupy() -> Any:

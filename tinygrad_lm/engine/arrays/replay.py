@@ -24,6 +24,12 @@ def before_each_replay(action: Callable[[], object]) -> None:
         _State.actions.append(action)
 
 
+def check_not_recording(what: str, instead: str) -> None:
+    """An error while a step is being recorded: the device does not run then, and knows nothing."""
+    if _State.actions is not None:
+        raise RuntimeError(f"[capture] a captured step must not {what}; {instead}")
+
+
 class recording_step:
     """Inside, a step is being recorded; gives the list of what it needs from the host."""
 

@@ -5,7 +5,17 @@ and each compiles when it is first launched; CuPy keeps what was compiled on dis
 
 from ...arrays import ON_CUDA
 
-NAMES: tuple[str, ...] = ()  # modules of this folder that register kernels
+# Modules of this folder that register kernels.
+NAMES: tuple[str, ...] = (
+    "activations",
+    "add",
+    "attention",
+    "columns",
+    "layer_norm",
+    "linear",
+    "rows",
+    "softmax",
+)
 
 
 def register() -> None:

@@ -19,17 +19,18 @@ FLOATS = tuple(C_NAMES.values())
 
 class Source:
     """`Source("gelu", T=FLOATS)`: gelu.cu, compiled once for each T that is asked for. A choice
-    becomes a #define before the text, after which comes common.cuh and then the file."""
+    becomes a #define before the text, after which come common.cuh, `headers` and then the file."""
 
     every: list[Source] = []
 
-    def __init__(self, name: str, **choices: tuple):
+    def __init__(self, name: str, headers: tuple = (), **choices: tuple):
         self.name, self.choices = name, choices
+        self.files = ("common.cuh", *headers, f"{name}.cu")
         Source.every.append(self)
 
     def text(self, **chosen: Any) -> str:
         parts = [f"#define {name} {value}\n" for name, value in chosen.items()]
-        parts += [(FOLDER / file).read_text() for file in ("common.cuh", f"{self.name}.cu")]
+        parts += [(FOLDER / file).read_text() for file in self.files]
         return "".join(parts)
 
     def texts(self) -> Iterator[str]:
@@ -56,3 +57,14 @@ def takes(*arrays: Any) -> bool:
         and kinds.pop().name in C_NAMES
         and all(x is None or isinstance(x, cupy.ndarray) for x in arrays)
     )
+
+
+def packed(x: Any) -> Any:
+    """x without gaps, from an address that 16-byte accesses may start at; x itself if it is so."""
+    x = cupy.ascontiguousarray(x)
+    return x if x.data.ptr % 16 == 0 else x.copy()
+
+
+def blocks(work: int, each: int) -> int:
+    """How many blocks of a grid `work` takes, if one does `each`."""
+    return -(-work // each)

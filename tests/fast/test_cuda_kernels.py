@@ -1,0 +1,309 @@
+"""Kernels in CUDA C++ beside the compositions they stand for, in float64 on NumPy: sizes that do
+not fit, values that are no numbers, the same bits twice, few launches, no waiting for the host."""
+
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import tinygrad_lm
+from tinygrad_lm.autograd import grad
+from tinygrad_lm.engine import arrays
+from tinygrad_lm.engine.core.op import OPS
+from tinygrad_lm.engine.core.tensor import wrap
+from tinygrad_lm.engine.ops.index import add_rows
+
+pytestmark = pytest.mark.cuda
+FOLDER = Path(tinygrad_lm.__file__).parent / "engine/kernels/cuda"
+KINDS = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 2e-3}  # and the error relative to the norm
+
+
+@pytest.fixture(autouse=True, scope="module")
+def gpu():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.skip("CuPy finds no GPU")
+    return arrays.cupy()
+
+
+def real(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def dtype_of(kind):
+    return np.dtype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+
+
+def rounded(x, kind):
+    """A float array as `kind` holds it; others, and what is no array, as they are."""
+    return x.astype(dtype_of(kind)) if getattr(x, "dtype", None) == np.float64 else x
+
+
+def value_and_slopes(op, inputs, settings, g=None):
+    """The op's value, and its gradients for an upstream g (random if None), as arrays."""
+    given = [x if x is None else wrap(x).requires_grad_() for x in inputs]
+    out = op(*given, **settings)
+    lib = arrays.library(out.array)
+    if g is None:
+        g = real(*out.shape, seed=9)
+    g = lib.asarray(np.asarray(g).astype(out.array.dtype))
+    wanted = [x for x in given if x is not None]
+    return [out.array, *(x.array for x in grad([out], wanted, [wrap(g)]))]
+
+
+def both(name, inputs, settings, kind, gpu, g=None):
+    """(what the GPU gives for inputs of this dtype, what the composition gives in float64)."""
+    op = OPS[name]
+    inputs = [x if x is None else rounded(x, kind) for x in inputs]
+    there = {k: gpu.asarray(v) if isinstance(v, np.ndarray) else v for k, v in settings.items()}
+    on_gpu = [x if x is None else gpu.asarray(x) for x in inputs]
+    if g is None:  # the upstream gradient as the smaller dtype holds it, in both
+        out = op(*[x if x is None else wrap(x) for x in on_gpu], **there)
+        g = real(*out.shape, seed=9).astype(dtype_of(kind)).astype("float64")
+    found = value_and_slopes(op, on_gpu, there, g)
+    with arrays.reference_only():
+        wide = [x if x is None else x.astype("float64") for x in inputs]
+        want = value_and_slopes(op, wide, settings, g)
+    return found, want
+
+
+def assert_near(found, want, kind):
+    for got, known in zip(found, want, strict=True):
+        assert got.dtype == dtype_of(kind) and got.shape == known.shape
+        got = arrays.to_numpy(got).astype("float64")
+        np.testing.assert_array_equal(np.isfinite(got), np.isfinite(known))
+        here = np.isfinite(known)
+        error = np.linalg.norm((got - known)[here])
+        assert error <= KINDS[kind] * max(np.linalg.norm(known[here]), 1e-3)
+
+
+CASES = {
+    "gelu": lambda: ([3 * real(7, 531)], {}),
+    "gelu even": lambda: ([3 * real(16, 512)], {}),
+    "gelu strided": lambda: ([3 * real(40, 9).T], {"approximate": "tanh"}),
+    "gelu tanh": lambda: ([np.linspace(-90, 90, 4097)], {"approximate": "tanh"}),
+    "add": lambda: ([real(7, 531), real(7, 531)], {}),
+    "add even": lambda: ([real(4, 512), real(4, 512)], {}),
+    "silu": lambda: ([np.linspace(-99, 99, 1001)], {}),
+    "softmax": lambda: ([3 * real(3, 7, 65)], {}),
+    "softmax wide": lambda: ([3 * real(3, 2560)], {"axis": 1}),
+    "softmax one": lambda: ([3 * real(9, 1)], {}),
+    "log_softmax": lambda: ([3 * real(11, 72)], {}),
+    "log_softmax wide": lambda: ([3 * real(2, 1027)], {}),
+    "cross_entropy": lambda: ([3 * real(19, 65), None], {"targets": np.arange(19) ** 2 % 65}),
+    "cross_entropy sum": lambda: (
+        [3 * real(5, 1304), None],
+        {"targets": np.arange(5) * 300, "reduction": "sum", "ignore_index": 300},
+    ),
+    "cross_entropy none": lambda: (
+        [3 * real(40, 72).T, None],
+        {"targets": np.arange(72) % 40, "reduction": "none", "ignore_index": 7},
+    ),
+    "layer_norm": lambda: ([real(3, 7, 768) + 2, real(768), real(768)], {}),
+    "layer_norm odd": lambda: ([real(21, 65) + 2, real(65), None], {"eps": 0.1}),
+    "layer_norm bare": lambda: ([real(300, 9).T + 2, None, None], {}),
+    "layer_norm wide": lambda: ([real(3, 2100) + 2, real(2100), real(2100)], {}),
+    "layer_norm axes": lambda: ([real(5, 20, 16) + 2, None, real(20, 16)], {"axes": 2}),
+    "rms_norm": lambda: ([real(9, 100) + 2, real(100)], {}),
+    "rms_norm bare": lambda: ([real(2, 1032)], {}),
+    "embedding": lambda: ([real(65, 48)], {"ids": np.arange(7 * 30).reshape(7, 30) ** 2 % 65}),
+    "embedding odd": lambda: ([real(9, 301)], {"ids": np.array([3, -1, 3, 8, 3])}),
+    "embedding of positions": lambda: ([real(70, 40)], {"ids": np.arange(65)}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_kernel_gives_what_the_composition_gives(case, kind, gpu):
+    inputs, settings = CASES[case]()
+    assert_near(*both(case.split()[0], inputs, settings, kind, gpu), kind)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_second_run_gives_the_same_bits(case, gpu):
+    inputs, settings = CASES[case]()
+    runs = [both(case.split()[0], inputs, settings, "float32", gpu)[0] for _ in range(2)]
+    for first, second in zip(*runs):
+        assert arrays.to_numpy(first).tobytes() == arrays.to_numpy(second).tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_of_a_residual_stream_is_added_where_it_is_made(kind, gpu):
+    sizes = ((9, 65), (65,), (65,))
+    stream, weight, bias = (rounded(real(*size, seed=size[0]), kind) for size in sizes)
+
+    def slopes(change):
+        x, w, b = (wrap(change(a)).requires_grad_() for a in (stream, weight, bias))
+        y = x * 2  # so that the stream is no leaf
+        for _ in range(2):  # weight and bias are used twice
+            y = y + OPS["layer_norm"](y, w, b)
+        (y * y).sum().backward()
+        return [a.grad.array for a in (x, w, b)]
+
+    found = slopes(gpu.asarray)
+    with arrays.reference_only():
+        assert_near(found, slopes(lambda a: a.astype("float64")), kind)
+
+
+ODD = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, 0.0, 1.0, -1.0, 88.0, -0.0, 2.0])
+
+
+def odd_rows():
+    """Rows with one unusual value each, one of -inf alone, and one of usual values."""
+    rows = np.tile(np.arange(9.0), (9, 1))
+    rows[:4, 3] = np.inf, -np.inf, np.nan, 80.0
+    rows[4], rows[5, 1:] = -np.inf, -np.inf
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "settings"),
+    [
+        ("gelu", [ODD], {}),
+        ("gelu", [ODD[3:]], {"approximate": "tanh"}),
+        ("silu", [ODD], {}),
+        ("softmax", [odd_rows()], {}),
+        ("log_softmax", [odd_rows()], {}),
+        ("cross_entropy", [odd_rows(), None], {"targets": np.arange(9), "reduction": "none"}),
+        ("layer_norm", [odd_rows(), np.arange(9.0), np.ones(9)], {}),
+    ],
+)
+def test_what_is_no_number_stays_so(name, inputs, settings, gpu):
+    found, want = both(name, inputs, settings, "float32", gpu)
+    got, known = arrays.to_numpy(found[0]).astype("float64"), want[0]
+    np.testing.assert_allclose(got, known, rtol=1e-5, atol=1e-6)
+
+
+def test_an_ignored_row_may_hold_anything(gpu):
+    logits = real(6, 40)
+    logits[2], logits[4] = np.nan, np.inf
+    targets = np.array([1, 2, -100, 3, -100, 39])
+    found, _ = both("cross_entropy", [logits, None], {"targets": targets}, "float32", gpu)
+    kept = targets != -100
+    settings = {"targets": targets[kept]}
+    want = both("cross_entropy", [logits[kept], None], settings, "float32", gpu)[1]
+    np.testing.assert_allclose(float(found[0]), want[0], rtol=1e-5)
+    slope = arrays.to_numpy(found[1])
+    assert not slope[~kept].any()
+    np.testing.assert_allclose(slope[kept], want[1], rtol=1e-4, atol=1e-6)
+
+
+def test_the_mean_of_no_loss_is_nan_and_its_gradient_zero(gpu):
+    settings = {"targets": np.full(5, -1), "ignore_index": -1}
+    found, _ = both("cross_entropy", [real(5, 12), None], settings, "float32", gpu)
+    assert np.isnan(float(found[0])) and not arrays.to_numpy(found[1]).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("rows", "width", "ids"),
+    [
+        (65, 48, np.minimum(np.arange(3000) ** 2 % 131, 64)),  # one id in a third of the rows
+        (70_000, 8, np.arange(1000) ** 3 % 70_000),
+        (3, 300, np.zeros(1025, int)),
+        (40, 33, np.arange(40)),
+        (1, 1, np.zeros(1, int)),
+    ],
+)
+def test_rows_at_equal_ids_add_up(rows, width, ids, kind, gpu):
+    g = rounded(real(len(ids), width), kind)
+    start = rounded(real(rows, width, seed=1), kind)
+    want = start.astype("float64")
+    np.add.at(want, ids, g.astype("float64"))
+    totals = []
+    for _ in range(2):
+        totals.append(gpu.asarray(start))
+        add_rows(totals[-1], gpu.asarray(ids), gpu.asarray(g))
+    assert_near(totals[:1], [want], kind)
+    assert arrays.to_numpy(totals[0]).tobytes() == arrays.to_numpy(totals[1]).tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(3000, 40), (5, 60, 301), (65, 1), (64, 7, 600), (200, 2, 3)])
+def test_columns_add_up(shape, kind, gpu):
+    g = rounded(real(*shape) + 1, kind)
+    lead = 2 if shape[0] == 5 else 1
+    found = [arrays.sum_rows(gpu.asarray(g), lead) for _ in range(2)]
+    assert_near(found[:1], [g.astype("float64").sum(tuple(range(lead)))], kind)
+    assert arrays.to_numpy(found[0]).tobytes() == arrays.to_numpy(found[1]).tobytes()
+
+
+def counts():
+    emulator = sys.modules.get("cupy_on_cpu")
+    return emulator.counts() if emulator else None
+
+
+# Launches forward and backward: may only go down.
+LAUNCHES = {
+    "gelu": (1, 1),
+    "silu": (1, 1),
+    "softmax": (1, 1),
+    "log_softmax": (1, 1),
+    "cross_entropy": (2, 1),
+    "layer_norm": (1, 2),
+    "rms_norm": (1, 2),
+    "embedding": (1, 4),  # and the sort
+}
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_few_launches_and_no_waiting(name, gpu):
+    if counts() is None:
+        pytest.skip("a real GPU counts no launches")
+    inputs, settings = CASES[name]()
+    given = [x if x is None else wrap(gpu.asarray(rounded(x, "bfloat16"))) for x in inputs]
+    settings = {k: gpu.asarray(v) if isinstance(v, np.ndarray) else v for k, v in settings.items()}
+    for x in given:
+        if x is not None:
+            x.requires_grad_()
+    g = wrap(gpu.ones(OPS[name](*given, **settings).shape, given[0].array.dtype))
+    before = counts()
+    out = OPS[name](*given, **settings)
+    between = counts()
+    out.backward(g)
+    after = counts()
+    launches = [b["launch"] - a["launch"] for a, b in ((before, between), (between, after))]
+    assert tuple(launches) == LAUNCHES[name]
+    for what in ("sync", "h2d", "d2h"):
+        assert after[what] == before[what], what
+
+
+def test_cross_entropy_keeps_the_logits_and_makes_one_more_array_of_that_size(gpu):
+    pool = gpu.get_default_memory_pool()
+    logits = wrap(gpu.asarray(rounded(real(64, 5040), "bfloat16"))).requires_grad_()
+    targets = gpu.arange(64)
+    pool.free_all_blocks()
+    before, size = pool.total_bytes(), logits.array.nbytes
+    out = OPS["cross_entropy"](logits, targets=targets)
+    forward = pool.total_bytes() - before
+    out.backward()
+    assert logits.grad.array.nbytes == size
+    assert forward < 0.02 * size and pool.total_bytes() - before < 1.02 * size
+
+
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="needs nvcc")
+@pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.cu")))
+def test_a_kernel_compiles_for_a_gpu_and_spills_no_registers(name, tmp_path, gpu):
+    from tinygrad_lm.engine.kernels.cuda.source import Source
+
+    texts = [text for source in Source.every if source.name == name for text in source.texts()]
+    assert texts, "a file that no Source reads"
+    command = "nvcc -std=c++17 -arch=sm_90 -Xptxas -v -cubin -o /dev/null".split()
+
+    def complaints(i):
+        file = tmp_path / f"{i}.cu"
+        file.write_text(texts[i])
+        done = subprocess.run([*command, file], capture_output=True, text=True)
+        log = done.stdout + done.stderr
+        spilled = [n for n in re.findall(r"([0-9]+) bytes spill", log) if n != "0"]
+        return log if done.returncode or spilled else ""
+
+    with ThreadPoolExecutor() as several:
+        for text, log in zip(texts, several.map(complaints, range(len(texts)))):
+            assert not log, text[: text.index("//")] + log

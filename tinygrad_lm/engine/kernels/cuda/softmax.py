@@ -1,0 +1,82 @@
+"""Softmax, its logarithm and cross-entropy over rows. Of a row of logits one number is kept, the
+logarithm of its sum of exponentials; the gradient is made from the logits in the backward pass, and
+the mean never waits for the host."""
+
+import cupy
+
+from ...arrays import kernel
+from ...ops import fused
+from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
+
+SOURCE = Source("softmax", T=FLOATS, ROW=(32, 256))
+
+
+def _launch(function, like, rows, width, arguments):
+    """A warp to a row of up to 1,024 values, a block to a longer one."""
+    threads = 32 if width <= 1024 else 256
+    way = SOURCE.kernel(function, T=C_NAMES[like.dtype.name], ROW=threads)
+    way((blocks(rows, 256 // threads),), (256,), arguments)
+
+
+@kernel(fused.softmax, cupy.ndarray)
+def softmax(x, *, axis=-1):
+    """e^x over its sum along the last axis."""
+    return _by_rows("softmax", x, axis)
+
+
+@kernel(fused.log_softmax, cupy.ndarray)
+def log_softmax(x, *, axis=-1):
+    """x minus the logarithm of the sum of e^x along the last axis."""
+    return _by_rows("log_softmax", x, axis)
+
+
+def _by_rows(name, x, axis):
+    if not (takes(x) and x.ndim and x.size and axis in (-1, x.ndim - 1)):
+        return NotImplemented
+    x, width = packed(x), x.shape[-1]
+    y, rows = cupy.empty_like(x), x.size // width
+    _launch(name, x, rows, width, (x, y, rows, width))
+
+    def pullback(g):
+        dx = cupy.empty_like(y)
+        _launch(f"{name}_backward", y, rows, width, (y, packed(g), dx, rows, width))
+        return dx
+
+    return y, (pullback,)
+
+
+@kernel(fused.cross_entropy, cupy.ndarray)
+def cross_entropy(
+    logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    """logits (N, V) and targets (N,), without class weights and smoothing."""
+    if weight is not None or label_smoothing or reduction not in ("mean", "sum", "none"):
+        return NotImplemented
+    if not takes(logits) or logits.ndim != 2 or targets.shape != logits.shape[:1]:
+        return NotImplemented
+    if not logits.size or targets.dtype.kind not in "iu":
+        return NotImplemented
+    logits, (rows, width) = packed(logits), logits.shape
+    targets = cupy.ascontiguousarray(targets, "int64")
+    logs = cupy.empty(rows, "float32")
+    none = reduction == "none"
+    loss, share = 0, 0  # addresses: none
+    if none:
+        out = cupy.empty(rows, logits.dtype)
+    else:
+        loss, share = cupy.empty(rows, "float32"), cupy.empty(1, "float32")
+    arguments = (logits, targets, loss, logs, out if none else 0, rows, width, ignore_index)
+    _launch("losses", logits, rows, width, arguments)
+    if not none:
+        out = cupy.empty((), logits.dtype)
+        total = SOURCE.kernel("loss_total", T=C_NAMES[logits.dtype.name], ROW=32)
+        mean = int(reduction == "mean")
+        total((1,), (1024,), (loss, targets, out, share, rows, ignore_index, mean))
+
+    def pullback(g):
+        dx, g = cupy.empty_like(logits), packed(g)
+        rest = (share, dx, rows, width, ignore_index, int(none))
+        _launch("loss_backward", logits, rows, width, (logits, targets, logs, g, *rest))
+        return dx
+
+    return out, (pullback, None)
