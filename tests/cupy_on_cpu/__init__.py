@@ -131,6 +131,18 @@ def _sorts() -> ModuleType:
         memory = (ctypes.c_char * size).from_address(address) if size else b""
         return np.frombuffer(memory, dtype).reshape(shape)
 
+    def on_stream(sort: Any) -> Any:
+        """Done at once, or recorded where the stream is captured."""
+        enqueue = _device.device_enqueue_python
+        enqueue.restype, enqueue.argtypes = ctypes.py_object, (ctypes.c_ssize_t, ctypes.py_object)
+
+        def enqueued(*arguments: Any) -> None:
+            from cupy.cuda import get_current_stream
+
+            enqueue(get_current_stream().ptr, lambda: sort(*arguments))
+
+        return enqueued
+
     def sort(dtype, data, keys, shape):
         values = at(data, shape, dtype)
         values[...] = np.sort(values, axis=-1, kind="stable")
@@ -145,7 +157,7 @@ def _sorts() -> ModuleType:
         at(indices, (n,), np.int64)[...] = np.lexsort(at(keys, (k, n), dtype))
 
     made: Any = ModuleType("cupy.cuda.thrust")
-    made.sort, made.argsort, made.lexsort = sort, argsort, lexsort
+    made.sort, made.argsort, made.lexsort = map(on_stream, (sort, argsort, lexsort))
     made.available, made.get_build_version = True, lambda: 200800
     return made
 

@@ -224,6 +224,23 @@ def test_rows_at_equal_ids_add_up(rows, width, ids, kind, gpu):
     assert arrays.to_numpy(totals[0]).tobytes() == arrays.to_numpy(totals[1]).tobytes()
 
 
+def test_rows_are_added_by_a_graph_at_new_ids(gpu):
+    ids, g = gpu.arange(100) % 7, gpu.asarray(real(100, 16).astype("float32"))
+    total, stream = gpu.zeros((9, 16), "float32"), gpu.cuda.Stream(non_blocking=True)
+    add_rows(total, ids, g)  # the kernels compile
+    with stream:
+        stream.begin_capture()
+        add_rows(total, ids, g)
+        graph = stream.end_capture()
+    total[...], ids[...] = 0, gpu.arange(100) ** 2 % 9
+    gpu.cuda.Device().synchronize()
+    graph.launch(stream)
+    stream.synchronize()
+    want = gpu.zeros((9, 16), "float32")
+    add_rows(want, ids, g)
+    assert arrays.to_numpy(total).tobytes() == arrays.to_numpy(want).tobytes()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(3000, 40), (5, 60, 301), (65, 1), (64, 7, 600), (200, 2, 3)])
 def test_columns_add_up(shape, kind, gpu):

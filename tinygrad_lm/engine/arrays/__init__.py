@@ -14,6 +14,7 @@ from .devices import (
     device,
     device_of,
     get_default_device,
+    is_on,
     library_on,
     set_default_device,
     to_device,
@@ -40,7 +41,7 @@ from .dtypes import (
     uint8,
 )
 from .ids import check_bounds, noted
-from .inputs import explained, plain, upstream_gradient
+from .inputs import OutOfMemoryError, explained, out_of_memory, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
