@@ -25,9 +25,24 @@ def test_questions_about_a_gpu_that_is_not_there():
     tl.cuda.manual_seed(2)
     tl.cuda.manual_seed_all(3)
     assert tl.rand(3).tolist() == tl.rand(3, generator=before).tolist()
-    for request in (tl.cuda.set_device, tl.cuda.synchronize, tl.cuda.get_device_name):
+    for count in ("max_memory_allocated", "memory_reserved", "max_memory_reserved"):
+        assert getattr(tl.cuda, count)() == 0
+    assert tl.cuda.reset_peak_memory_stats() is None and tl.cuda.seed() is None
+    assert tl.cuda.get_rng_state_all() == [] and issubclass(tl.cuda.OutOfMemoryError, RuntimeError)
+    with tl.cuda.stream(None), tl.cuda.device(None):
+        pass
+    requests = (
+        "set_device synchronize get_device_name get_device_properties get_device_capability "
+        "current_stream default_stream mem_get_info get_rng_state Stream device Event"
+    )
+    for request in requests.split():
         with pytest.raises(RuntimeError, match="'cuda' needs"):
-            request("cuda:0")
+            getattr(tl.cuda, request)("cuda:0")
+    for request in (tl.cuda.current_device, tl.cuda.initial_seed, tl.cuda.Event):
+        with pytest.raises(RuntimeError, match="'cuda' needs"):
+            request()
+    with pytest.raises(RuntimeError, match="'cuda' needs"):
+        tl.Generator(device="cuda")
 
 
 def test_settings_are_kept():
