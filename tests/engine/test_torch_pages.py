@@ -281,3 +281,29 @@ def test_tensorboardx_is_given_arrays_where_a_script_gives_tensors(monkeypatch):
     args, kwargs = SummaryWriter().add_scalar("loss", loss, {"a": loss}, global_step=3)
     assert type(args[1]) is type(args[2]["a"]) is np.ndarray and args[1] == 1.5
     assert args[0] == "loss" and kwargs == {"global_step": 3}
+
+
+# ---------------------------------------------------------------- data that changes its dtype
+
+
+@pytest.mark.skipif(not hasattr(tl, "bfloat16"), reason="ml_dtypes is not installed")
+def test_saved_weights_and_optimiser_state_change_their_dtype(tmp_path):
+    def trained(dtype):
+        layer = nn.Linear(5, 3).to(dtype)
+        optimizer = tl.optim.AdamW(layer.parameters(), lr=0.1)
+        layer(tl.ones(2, 5, dtype=dtype)).float().square().sum().backward()
+        optimizer.step()
+        return layer, optimizer
+
+    for kinds in ((tl.float32, tl.bfloat16), (tl.bfloat16, tl.float32)):
+        (layer, optimizer), (other, moved) = map(trained, kinds)
+        tl.save([layer.state_dict(), optimizer.state_dict()], tmp_path / "saved")
+        weights, state = tl.load(tmp_path / "saved")
+        other.load_state_dict(weights)
+        moved.load_state_dict(state)
+        for p, q in zip(layer.parameters(), other.parameters()):
+            assert q.dtype is kinds[1] and tl.equal(q, p.to(kinds[1]))
+            kept = moved.state[q]["exp_avg"]
+            assert kept.dtype is tl.float32 and tl.equal(kept, optimizer.state[p]["exp_avg"])
+        moved.step()
+        assert all(bool(q.isfinite().all()) for q in other.parameters())
