@@ -70,6 +70,7 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x>=14", "ml_dtypes"],
         "cuda13": ["cupy-cuda13x>=14", "ml_dtypes"],
+        "cudnn": ["nvidia-cudnn-frontend==1.23.0"],
         "plot": ["matplotlib"],
         "test": [
             "pytest>=8",
@@ -81,6 +82,13 @@ setup(
             "mypy",
         ],
         "parity": ["torch==2.13.0"],
+        # For the GPU of tests/cupy_on_cpu: the CuPy it knows, and CUDA's headers.
+        "emulated": [
+            "cupy-cuda13x==14.2.*",
+            "ml_dtypes",
+            "nvidia-cuda-runtime==13.0.*",
+            "nvidia-cuda-crt==13.0.*",
+        ],
     },
     entry_points={"console_scripts": ["tinygrad-lm = tinygrad_lm.cli:main"]},
     classifiers=[

@@ -1,6 +1,6 @@
 """The real CuPy on a machine without a GPU: its memory is the host's, its kernels are compiled by
-g++. `install()` has to come before anything imports cupy; README.md says what this shows and what it
-cannot show."""
+g++. `install()` has to come before anything imports cupy; README.md says what this shows and what
+it cannot show."""
 
 from __future__ import annotations
 
@@ -131,6 +131,18 @@ def _sorts() -> ModuleType:
         memory = (ctypes.c_char * size).from_address(address) if size else b""
         return np.frombuffer(memory, dtype).reshape(shape)
 
+    def on_stream(sort: Any) -> Any:
+        """Done at once, or recorded where the stream is captured."""
+        enqueue = _device.device_enqueue_python
+        enqueue.restype, enqueue.argtypes = ctypes.py_object, (ctypes.c_ssize_t, ctypes.py_object)
+
+        def enqueued(*arguments: Any) -> None:
+            from cupy.cuda import get_current_stream
+
+            enqueue(get_current_stream().ptr, lambda: sort(*arguments))
+
+        return enqueued
+
     def sort(dtype, data, keys, shape):
         values = at(data, shape, dtype)
         values[...] = np.sort(values, axis=-1, kind="stable")
@@ -145,13 +157,13 @@ def _sorts() -> ModuleType:
         at(indices, (n,), np.int64)[...] = np.lexsort(at(keys, (k, n), dtype))
 
     made: Any = ModuleType("cupy.cuda.thrust")
-    made.sort, made.argsort, made.lexsort = sort, argsort, lexsort
+    made.sort, made.argsort, made.lexsort = map(on_stream, (sort, argsort, lexsort))
     made.available, made.get_build_version = True, lambda: 200800
     return made
 
 
 def _compile_by_gcc() -> None:
-    import cupy  # noqa: F401  loads what is patched
+    import cupy
     from cupy.cuda import compiler
 
     def compile(self, options=(), log_stream=None):
@@ -218,8 +230,8 @@ def backwards() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_pool() -> Iterator[None]:
-    """Every array is a block of its own: exact bytes, fresh memory filled with 0xA5, and writes past
-    the end are found when it is freed."""
+    """Every array is a block of its own: exact bytes, fresh memory filled with 0xA5, and writes
+    past the end are found when it is freed."""
     import cupy
 
     with cupy.cuda.using_allocator(None):

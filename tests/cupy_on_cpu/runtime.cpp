@@ -437,4 +437,10 @@ int driver_occupancyMaxActiveBlocksPerMultiprocessor(Address, int threads, size_
 Address driver_ctxGetCurrent(int) { return 1 + current_device; }
 int driver_ctxGetDevice(int) { return current_device; }
 
+// What Python does in place of a library, now or whenever the graph runs.
+PyObject* device_enqueue_python(Address stream, PyObject* work) {
+    Py_INCREF(work);
+    return result(enqueue(stream, false, [work] { Py_XDECREF(PyObject_CallNoArgs(work)); }));
+}
+
 }  // extern "C"

@@ -40,7 +40,8 @@ extern "C" __global__ void stuck() {
     else __syncthreads();
 }
 extern "C" __global__ void segments(int* y) {
-    y[threadIdx.x] = __shfl_sync(~0u, int(threadIdx.x), 1, 8) + 100 * __popc(__ballot_sync(~0u, threadIdx.x % 4 == 0));
+    unsigned fourths = __ballot_sync(~0u, threadIdx.x % 4 == 0);
+    y[threadIdx.x] = __shfl_sync(~0u, int(threadIdx.x), 1, 8) + 100 * __popc(fourths);
 }
 extern "C" __global__ void behind(float* y, int n) { y[n] = 1; }
 """

@@ -1,15 +1,27 @@
 """A second array library without a GPU: NumPy inside, and outside as unforgiving as CuPy.
 
-It refuses implicit conversion from and to NumPy, lists as operands and mixtures; reductions give
-0-d arrays; integer indices out of range wrap around silently; ufuncs have no `reduceat` and arrays
-no `writeable` flag. What passes here has no stray NumPy call and no hidden transfer in it.
+It refuses implicit conversion from and to NumPy, lists as operands and mixtures, names and keywords
+CuPy lacks; reductions give 0-d arrays; integer indices out of range wrap around silently; arrays
+have no `writeable` flag, no hash and are no index; `as_strided` forgets whose memory it looks at.
+Waits and uploads are counted. What passes here has no stray NumPy call in it. Where CuPy itself can
+run, on a GPU or an emulated one, the same test asks both.
 """
 
+import contextlib
 import types
 
 import numpy as np
 
 from tinygrad_lm.engine import arrays
+
+# What NumPy has and CuPy 14 has not; `test_fake_device.py` compares where CuPy is installed.
+MISSING = frozenset(
+    "asmatrix block bmat busday_count busday_offset datetime_as_string datetime_data einsum_path "
+    "frompyfunc fromregex geomspace get_include getbufsize geterr geterrcall histogram_bin_edges "
+    "info insert is_busday isnat matvec nanpercentile nanquantile nested_iters polyder polydiv "
+    "polyint setbufsize seterr seterrcall show_runtime spacing test unstack vecdot vecmat".split()
+)
+MISSING_KEYWORDS = {"initial", "where", "like", "device", "stable", "mode"}
 
 
 def root(array):
@@ -38,6 +50,8 @@ def outside(value, sources=()):
     if not isinstance(value, (np.ndarray, np.generic)):
         return value
     array = np.asarray(value)
+    with contextlib.suppress(ValueError):  # everything may be written there, diagonals too
+        array.flags.writeable = True
     for source in sources:
         if isinstance(source, FakeArray) and root(array) is root(source.hidden):
             return FakeArray(array, source if source.base is None else source.base)
@@ -48,26 +62,43 @@ def wrapped(function, lists=False):
     """A NumPy function on fake arrays."""
 
     def call(*args, out=None, **kwargs):
+        unknown = MISSING_KEYWORDS & kwargs.keys()
+        if unknown and not isinstance(function, np.ufunc):
+            raise TypeError(f"unexpected keyword argument {min(unknown)!r} on the fake device")
         keywords = {k: inside(v) for k, v in {**kwargs, "out": out}.items() if v is not None}
         result = function(*(inside(a, lists) for a in args), **keywords)
         sources = [x for a in args for x in (a if isinstance(a, (tuple, list)) else [a])]
         return outside(result, sources) if out is None else out
 
+    if isinstance(function, np.ufunc):
+        for name in ("accumulate", "at", "outer", "reduce", "reduceat"):
+            setattr(call, name, wrapped(getattr(function, name)))
     return call
 
 
+NOT_AN_ATTRIBUTE = {"hidden", "ctypes", "getfield", "resize", "setfield", "setflags", "to_device"}
+
+
 class FakeArray:
-    """An array on the fake device; `get()` is the one way back, and it is counted."""
+    """An array on the fake device. `waits`: how often the host asked for values and waited for
+    them; `uploads`: how often it sent some."""
 
     __array_ufunc__ = None
-    transfers = 0
+    __hash__ = None
+    waits = uploads = 0
 
     def __init__(self, hidden, base=None):
         self.hidden, self.base = hidden, base
 
     def get(self):
-        FakeArray.transfers += 1
+        FakeArray.waits += 1
         return self.hidden.copy()
+
+    def item(self, *index):
+        return self.get().item(*index)
+
+    def tolist(self):
+        return self.get().tolist()
 
     def __array__(self, *_, **__):
         raise TypeError("implicit conversion of a fake array to NumPy; use .get()")
@@ -88,7 +119,7 @@ class FakeArray:
         )
 
     def __getattr__(self, name):
-        if name.startswith("__") or name == "hidden":
+        if name.startswith("__") or name in NOT_AN_ATTRIBUTE:
             raise AttributeError(name)
         found = getattr(self.hidden, name)
         if callable(found):
@@ -121,7 +152,7 @@ class FakeArray:
 
 
 def _number(name):
-    return lambda self: getattr(self.hidden, name)()
+    return lambda self: getattr(self.get(), name)()
 
 
 def _operator(name):
@@ -136,24 +167,29 @@ def _operator(name):
     return method
 
 
-for _name in ("int", "float", "bool", "index"):
+for _name in ("int", "float", "bool"):
     setattr(FakeArray, f"__{_name}__", _number(f"__{_name}__"))
 for _name in "add sub mul truediv floordiv mod pow matmul and or xor".split():
     for _form in (f"__{_name}__", f"__r{_name}__", f"__i{_name}__"):
         setattr(FakeArray, _form, _operator(_form))
+del FakeArray.__imatmul__  # so x @= y makes a new x
 for _name in "neg abs invert eq ne lt le gt ge".split():
     setattr(FakeArray, f"__{_name}__", _operator(f"__{_name}__"))
-FakeArray.__hash__ = object.__hash__
+
+
+def as_strided(x, shape=None, strides=None):
+    """A view whose `base` is None: nothing ties it to x."""
+    return FakeArray(np.lib.stride_tricks.as_strided(inside(x), shape, strides))
 
 
 class FakeNumpy:
     """NumPy's names for fake arrays, found when asked for."""
 
-    lib = types.SimpleNamespace(
-        stride_tricks=types.SimpleNamespace(as_strided=wrapped(np.lib.stride_tricks.as_strided))
-    )
+    lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
 
     def __getattr__(self, name):
+        if name in MISSING:
+            raise AttributeError(f"CuPy has no {name}")
         found = getattr(np, name)
         takes_lists = not isinstance(found, np.ufunc)
         return (
@@ -172,6 +208,7 @@ class FakeNumpy:
         """The one way in."""
         if isinstance(value, FakeArray):
             return value if dtype in (None, value.dtype) else value.astype(dtype)
+        FakeArray.uploads += 1
         return FakeArray(np.array(value, dtype))
 
     array = asarray
