@@ -41,7 +41,7 @@ from .dtypes import (
     uint8,
 )
 from .ids import check_bounds, noted
-from .inputs import OutOfMemoryError, explained, out_of_memory, plain, upstream_gradient
+from .inputs import explained, out_of_memory, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,

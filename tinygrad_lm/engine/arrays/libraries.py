@@ -21,8 +21,8 @@ LIBRARIES: dict[type, Any] = {numpy.ndarray: numpy}
 DEVICE_TYPES: dict[type, str] = {numpy.ndarray: "cpu"}
 
 
-class OutOfMemoryError(RuntimeError):
-    """There is no memory for an array on the GPU; as in PyTorch, a RuntimeError."""
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """There is no memory for an array; as in PyTorch, a RuntimeError."""
 
 
 def register_library(array_type: type, library: Any, device_type: str) -> None:
