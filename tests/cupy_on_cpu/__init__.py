@@ -144,8 +144,26 @@ def _sorts() -> ModuleType:
     def lexsort(dtype, indices, keys, k, n):
         at(indices, (n,), np.int64)[...] = np.lexsort(at(keys, (k, n), dtype))
 
+    work_type = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    recorded: list[Any] = []  # kept as long as graphs may call them
+
+    def queued(sort: Any) -> Any:
+        """The same when the current stream comes to it; where that is captured, in replays."""
+
+        def enqueue(*arguments: Any) -> None:
+            import cupy
+
+            stream = cupy.cuda.get_current_stream()
+            if not stream.is_capturing():
+                return sort(*arguments)
+            recorded.append(work_type(lambda _: sort(*arguments)))
+            address, nothing = ctypes.c_void_p(stream.ptr), ctypes.c_size_t(0)
+            return _device.device_enqueue(address, recorded[-1], None, nothing)
+
+        return enqueue
+
     made: Any = ModuleType("cupy.cuda.thrust")
-    made.sort, made.argsort, made.lexsort = sort, argsort, lexsort
+    made.sort, made.argsort, made.lexsort = map(queued, (sort, argsort, lexsort))
     made.available, made.get_build_version = True, lambda: 200800
     return made
 

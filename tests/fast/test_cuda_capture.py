@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
+from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn.functional import cross_entropy
 
 pytestmark = pytest.mark.cuda
@@ -91,6 +92,40 @@ def test_a_replay_is_the_step_bit_for_bit(warmup, where):
     assert fast.graph is not None
 
 
+def gpt():
+    tg.manual_seed(1)
+    model = GPT(GPTConfig(block_size=8, vocab_size=11, n_layer=2, n_head=2, n_embd=16)).to("cuda")
+    return model, model.configure_optimizers(0.1, 0.01, (0.9, 0.99), "cuda")
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_gpt_is_recorded_with_its_embeddings_attention_and_clipping(narrow):
+    models, steps = [], []
+    for _ in range(2):
+        model, optimizer = gpt()
+
+        def step(x, y, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            with tg.autocast("cuda", tg.bfloat16, enabled=narrow):
+                _, loss = model(x, y)
+            loss.backward()
+            norm = tg.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            return loss, norm
+
+        models.append(model)
+        steps.append(step)
+    fast = tg.capture(steps[1])
+    for i in range(5):
+        ids = tg.tensor(np.random.default_rng(i).integers(11, size=(3, 9)), device="cuda")
+        x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+        want = [t.item() for t in steps[0](x, y)]
+        assert [t.item() for t in fast(x, y)] == want
+    assert fast.graph is not None
+    for p, q in zip(*(model.parameters() for model in models), strict=True):
+        assert (p == q).all().item()
+
+
 def test_every_replay_writes_the_same_memory_anew():
     x = tg.ones(3, device="cuda")
     fast = after_warmup(lambda x: (double(x), {"sum": x.sum(), "nothing": None}), x)
@@ -101,7 +136,7 @@ def test_every_replay_writes_the_same_memory_anew():
     assert out.tolist() == [4.0] * 3 and rest["sum"].item() == 6.0 and kept.tolist() == [2.0] * 3
 
 
-def test_nothing_else_gets_the_memory_of_a_recording():
+def test_nothing_else_gets_the_memory_of_a_recording(gpu):
     def step(x):
         for _ in range(5):
             x = x + 1
@@ -110,6 +145,7 @@ def test_nothing_else_gets_the_memory_of_a_recording():
     x = tg.zeros(1000, device="cuda")
     fast = after_warmup(step, x)
     fast(x)
+    gpu.get_default_memory_pool().free_all_blocks()
     others = [tg.full((1000,), 7.0, device="cuda") for _ in range(20)]
     assert (fast(x) == 5).all().item()
     assert all((other == 7).all().item() for other in others)
@@ -244,8 +280,9 @@ def test_a_step_without_arguments_or_results():
     w = tg.zeros(3, device="cuda")
 
     def step():
-        w.add_(1.0)
+        w.add_(tg.ones(3, device="cuda"))
 
     fast = tg.capture(step)
     for i in range(5):
         assert fast() is None and w.tolist() == [i + 1.0] * 3
+    assert fast.graph is not None

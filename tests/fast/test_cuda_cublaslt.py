@@ -191,6 +191,20 @@ def test_without_cublaslt_the_products_are_cupys(lt, gpu, monkeypatch):
     np.testing.assert_allclose((x @ y).array.get(), x.array.get() @ y.array.get())
 
 
+def test_what_cublaslt_does_not_find_is_cupys_and_tried_again_after_a_recording(
+    there, gpu, monkeypatch
+):
+    x = gpu.ones((4, 4))
+    with monkeypatch.context() as patch:
+        patch.setattr(there.Plan, "ways", lambda *_: [])
+        with arrays.recording_step(), pytest.raises(RuntimeError, match="computed once before"):
+            there.product(x, x)
+        assert not there.plans and there.product(x, x) is None
+        assert list(there.plans.values()) == [None] and there.product(x, x) is None
+    there.plans.clear()
+    assert (there.product(x, x) == 4).all()
+
+
 def test_a_product_in_another_stream_has_memory_of_its_own_which_goes_with_the_stream(there, gpu):
     x = gpu.ones((4, 4))
     there.product(x, x)

@@ -104,6 +104,7 @@ class Captured:
 
     def _begin(self, args: tuple, kwargs: dict) -> Any:
         """The first call: it shows whether the step uses a GPU at all."""
+        cupy().get_default_memory_pool().free_all_blocks()  # which the recording's pool cannot use
         with self._aside():
             found = self.step(*args, **kwargs)
         given = [x for x in (*leaves((args, kwargs)), *leaves(found)) if isinstance(x, Tensor)]

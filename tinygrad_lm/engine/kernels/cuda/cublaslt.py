@@ -287,8 +287,13 @@ def prepared(x: Any, y: Any, bias: Any, key: tuple) -> Any:
         return tuple(to if of is None else None for of, to in zip((left, right), whole))
     shape = (*batch, x.shape[-2], y.shape[-1])
     plan = Plan(left, right, shape, x.dtype, epilogue, tf32)
-    quiet = arrays.is_recording_step()  # what runs now would become part of the step
-    ways = plan.ways(16 if aligned else x.itemsize, 1 if quiet else Settings.candidates)
+    recording = arrays.is_recording_step()  # what runs now would become part of the step
+    ways = plan.ways(16 if aligned else x.itemsize, 1 if recording else Settings.candidates)
+    if not ways and recording:  # some versions do not look for one while a stream is captured
+        raise RuntimeError(
+            "[matmul] a product must be computed once before it is recorded, this one of "
+            f"{x.shape} @ {y.shape} was not; call the step with these shapes first"
+        )
     if not ways:
         return None
     plan.choose(ways, x, y, cupy.ndarray(shape, x.dtype), bias)
