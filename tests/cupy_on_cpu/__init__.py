@@ -131,6 +131,18 @@ def _sorts() -> ModuleType:
         memory = (ctypes.c_char * size).from_address(address) if size else b""
         return np.frombuffer(memory, dtype).reshape(shape)
 
+    def on_stream(sort: Any) -> Any:
+        """Done at once, or recorded where the stream is captured."""
+        enqueue = _device.device_enqueue_python
+        enqueue.restype, enqueue.argtypes = ctypes.py_object, (ctypes.c_ssize_t, ctypes.py_object)
+
+        def enqueued(*arguments: Any) -> None:
+            from cupy.cuda import get_current_stream
+
+            enqueue(get_current_stream().ptr, lambda: sort(*arguments))
+
+        return enqueued
+
     def sort(dtype, data, keys, shape):
         values = at(data, shape, dtype)
         values[...] = np.sort(values, axis=-1, kind="stable")
@@ -144,26 +156,8 @@ def _sorts() -> ModuleType:
     def lexsort(dtype, indices, keys, k, n):
         at(indices, (n,), np.int64)[...] = np.lexsort(at(keys, (k, n), dtype))
 
-    work_type = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    recorded: list[Any] = []  # kept as long as graphs may call them
-
-    def queued(sort: Any) -> Any:
-        """The same when the current stream comes to it; where that is captured, in replays."""
-
-        def enqueue(*arguments: Any) -> None:
-            import cupy
-
-            stream = cupy.cuda.get_current_stream()
-            if not stream.is_capturing():
-                return sort(*arguments)
-            recorded.append(work_type(lambda _: sort(*arguments)))
-            address, nothing = ctypes.c_void_p(stream.ptr), ctypes.c_size_t(0)
-            return _device.device_enqueue(address, recorded[-1], None, nothing)
-
-        return enqueue
-
     made: Any = ModuleType("cupy.cuda.thrust")
-    made.sort, made.argsort, made.lexsort = map(queued, (sort, argsort, lexsort))
+    made.sort, made.argsort, made.lexsort = map(on_stream, (sort, argsort, lexsort))
     made.available, made.get_build_version = True, lambda: 200800
     return made
 

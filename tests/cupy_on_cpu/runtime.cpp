@@ -11,6 +11,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -436,5 +437,12 @@ int driver_occupancyMaxActiveBlocksPerMultiprocessor(Address, int threads, size_
 }
 Address driver_ctxGetCurrent(int) { return 1 + current_device; }
 int driver_ctxGetDevice(int) { return current_device; }
+
+// What Python does in place of a library, now or whenever the graph runs.
+PyObject* device_enqueue_python(Address stream, PyObject* work) {
+    Py_INCREF(work);
+    std::shared_ptr<PyObject> kept(work, [](PyObject* p) { Py_DECREF(p); });
+    return result(enqueue(stream, false, [kept] { Py_XDECREF(PyObject_CallNoArgs(kept.get())); }));
+}
 
 }  // extern "C"

@@ -224,6 +224,23 @@ def test_rows_at_equal_ids_add_up(rows, width, ids, kind, gpu):
     assert arrays.to_numpy(totals[0]).tobytes() == arrays.to_numpy(totals[1]).tobytes()
 
 
+def test_rows_are_added_by_a_graph_at_new_ids(gpu):
+    ids, g = gpu.arange(100) % 7, gpu.asarray(real(100, 16).astype("float32"))
+    total, stream = gpu.zeros((9, 16), "float32"), gpu.cuda.Stream(non_blocking=True)
+    add_rows(total, ids, g)  # the kernels compile
+    with stream:
+        stream.begin_capture()
+        add_rows(total, ids, g)
+        graph = stream.end_capture()
+    total[...], ids[...] = 0, gpu.arange(100) ** 2 % 9
+    gpu.cuda.Device().synchronize()
+    graph.launch(stream)
+    stream.synchronize()
+    want = gpu.zeros((9, 16), "float32")
+    add_rows(want, ids, g)
+    assert arrays.to_numpy(total).tobytes() == arrays.to_numpy(want).tobytes()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(3000, 40), (5, 60, 301), (65, 1), (64, 7, 600), (200, 2, 3)])
 def test_columns_add_up(shape, kind, gpu):
@@ -234,9 +251,24 @@ def test_columns_add_up(shape, kind, gpu):
     assert arrays.to_numpy(found[0]).tobytes() == arrays.to_numpy(found[1]).tobytes()
 
 
-def counts():
-    emulator = sys.modules.get("cupy_on_cpu")
-    return emulator.counts() if emulator else None
+def emulator():
+    """The emulated GPU, which counts and can run threads backwards; a real one does neither."""
+    found = sys.modules.get("cupy_on_cpu")
+    if not hasattr(found, "backwards"):
+        pytest.skip("a real GPU counts no launches")
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_order_of_threads_does_not_matter(case, gpu):
+    inputs, settings = CASES[case]()
+    first = both(case.split()[0], inputs, settings, "bfloat16", gpu)[0]
+    with emulator().backwards(), emulator().without_pool():
+        overruns = emulator().counts()["overruns"]
+        second = both(case.split()[0], inputs, settings, "bfloat16", gpu)[0]
+    assert emulator().counts()["overruns"] == overruns
+    for one, other in zip(first, second, strict=True):
+        assert arrays.to_numpy(one).tobytes() == arrays.to_numpy(other).tobytes()
 
 
 # Launches forward and backward: may only go down.
@@ -254,8 +286,7 @@ LAUNCHES = {
 
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_few_launches_and_no_waiting(name, gpu):
-    if counts() is None:
-        pytest.skip("a real GPU counts no launches")
+    counts = emulator().counts
     inputs, settings = CASES[name]()
     given = [x if x is None else wrap(gpu.asarray(rounded(x, "bfloat16"))) for x in inputs]
     settings = {k: gpu.asarray(v) if isinstance(v, np.ndarray) else v for k, v in settings.items()}
@@ -268,10 +299,24 @@ def test_few_launches_and_no_waiting(name, gpu):
     between = counts()
     out.backward(g)
     after = counts()
-    launches = [b["launch"] - a["launch"] for a, b in ((before, between), (between, after))]
+    launches = [b["launches"] - a["launches"] for a, b in ((before, between), (between, after))]
     assert tuple(launches) == LAUNCHES[name]
-    for what in ("sync", "h2d", "d2h"):
+    for what in ("waits", "uploads", "downloads"):
         assert after[what] == before[what], what
+
+
+def test_a_block_costs_the_residual_stream_no_launch_of_its_own(gpu):
+    counts = emulator().counts
+    x, w, b = (wrap(gpu.ones(size, "float32")).requires_grad_() for size in ((9, 64), 64, 64))
+    y = OPS["add"](x, x)  # so that the stream is no leaf
+    for _ in range(3):
+        y = OPS["add"](y, OPS["gelu"](OPS["layer_norm"](y, w, b)))
+    g = wrap(gpu.ones(y.shape, "float32"))
+    before = counts()["launches"]
+    y.backward(g)
+    # A block takes one for GELU and two for the norm. Besides: a copy of g, which is ours here, the
+    # sums of what weight and bias got from three blocks, and x + x.
+    assert counts()["launches"] - before == 3 * 3 + 1 + 2 * 2 + 1
 
 
 def test_cross_entropy_keeps_the_logits_and_makes_one_more_array_of_that_size(gpu):

@@ -4,7 +4,7 @@ import cupy
 
 from ...arrays import kernel
 from ...ops import fused
-from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
+from .source import FLOATS, Source, blocks, c_name, like, packed, takes
 
 SOURCE = Source("activations", T=FLOATS, FORM=("GELU", "GELU_TANH", "SILU"))
 
@@ -27,13 +27,13 @@ def _activation(x, form):
     if not takes(x) or not x.size:
         return NotImplemented
     x = packed(x)
-    chosen = {"T": C_NAMES[x.dtype.name], "FORM": form}
+    chosen = {"T": c_name(x), "FORM": form}
     grid = (blocks(x.nbytes, 16 * 256),)
-    y = cupy.empty_like(x)
+    y = like(x)
     SOURCE.kernel("forward", **chosen)(grid, (256,), (x, y, x.size))
 
     def dx(g):
-        found = cupy.empty_like(x)
+        found = like(x)
         SOURCE.kernel("backward", **chosen)(grid, (256,), (x, packed(g), found, x.size))
         return found
 

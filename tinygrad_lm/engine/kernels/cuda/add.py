@@ -5,7 +5,7 @@ import cupy
 
 from ...arrays import kernel
 from ...ops import elementwise
-from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
+from .source import FLOATS, Source, blocks, c_name, like, packed, takes
 
 SOURCE = Source("add", T=FLOATS)
 
@@ -17,7 +17,7 @@ def add(x, y):
         return NotImplemented
     if packed(x) is not x or packed(y) is not y:
         return NotImplemented
-    out = cupy.empty_like(x)
-    way = SOURCE.kernel("add", T=C_NAMES[x.dtype.name])
+    out = like(x)
+    way = SOURCE.kernel("add", T=c_name(x))
     way((blocks(x.nbytes, 16 * 256),), (256,), (x, y, out, x.size))
     return out, (lambda g: g, lambda g: g)

@@ -6,7 +6,7 @@ import cupy
 
 from ...arrays import kernel
 from ...arrays.broadcasting import sum_rows
-from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
+from .source import FLOATS, Source, blocks, c_name, packed, takes
 
 SOURCE = Source("columns", T=FLOATS)
 BLOCKS = 528  # of the first stage: four for each processor of the largest GPUs
@@ -23,7 +23,7 @@ def sum_of_rows(g, lead):
     tiles = blocks(width, 256)
     count = max(1, min(blocks(rows, 32), BLOCKS // tiles))
     parts = cupy.empty((count, width), "float32")
-    stripes = SOURCE.kernel("stripes", T=C_NAMES[g.dtype.name])
+    stripes = SOURCE.kernel("stripes", T=c_name(g))
     stripes((tiles, count), (256,), (packed(g), parts, rows, width))
     out = cupy.empty(shape, g.dtype)
     add_parts(parts, out)
@@ -33,6 +33,6 @@ def sum_of_rows(g, lead):
 def add_parts(parts, first, second=None):
     """The sums of the columns of parts (P, width), written to `first`, what is left to `second`."""
     count, width = parts.shape
-    total = SOURCE.kernel("total", T=C_NAMES[first.dtype.name])
+    total = SOURCE.kernel("total", T=c_name(first))
     rest = (first, 0 if second is None else second, count, width, first.size)
     total((blocks(width, 32),), (256,), (parts, *rest))

@@ -9,7 +9,7 @@ from ...arrays import kernel
 from ...core.graph import Sparse
 from ...ops import fused
 from .columns import add_parts
-from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
+from .source import FLOATS, Source, blocks, c_name, like, packed, takes
 
 SOURCE = Source("layer_norm", T=FLOATS, ROW=(32, 256), K=(1, 2, 3, 4), EVEN=("false", "true"))
 BLOCKS = 264  # of the backward kernel: two for each processor of the largest GPUs
@@ -40,10 +40,10 @@ def _norm(x, weight, bias, axes, eps, rms):
         return NotImplemented
     x, rows = packed(x), x.size // width
     weighting, shift = (0 if p is None else packed(p) for p in (weight, bias))
-    chosen = {"T": C_NAMES[x.dtype.name], "ROW": threads, "K": tiles}
+    chosen = {"T": c_name(x), "ROW": threads, "K": tiles}
     chosen["EVEN"] = "false" if width % 8 else "true"
     each = 256 // threads
-    y, stats = cupy.empty_like(x), cupy.empty((rows, 2), "float32")
+    y, stats = like(x), cupy.empty((rows, 2), "float32")
     arguments = (x, weighting, shift, y, stats, rows, width, float(eps), rms)
     SOURCE.kernel("forward", **chosen)((blocks(rows, each),), (256,), arguments)
 
@@ -52,7 +52,7 @@ def _norm(x, weight, bias, axes, eps, rms):
             """dx, added to total if there is one, dweight and dbias."""
             count = min(BLOCKS, blocks(rows, each))
             sums_wanted = weight is not None or bias is not None
-            dx = cupy.empty_like(x) if total is None else total
+            dx = like(x) if total is None else total
             parts = cupy.empty((count, 2 * width), "float32") if sums_wanted else 0
             arguments = (x, packed(g), weighting, stats, dx, parts, rows, width, rms)
             way = SOURCE.kernel("backward", **chosen)

@@ -8,7 +8,7 @@ import cupy
 from ...arrays import kernel
 from ...ops import fused, index
 from ...sparse import SparseGrad
-from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
+from .source import FLOATS, Source, blocks, c_name, packed, takes
 
 SOURCE = Source("rows", T=FLOATS, KEY=("unsigned short", "unsigned"))
 CHUNK = 32  # as in rows.cu
@@ -22,7 +22,7 @@ def embedding(weight, *, ids):
     flat = cupy.ascontiguousarray(ids.reshape(-1), "int64")
     n, (rows, width) = len(flat), weight.shape
     out = cupy.empty((*ids.shape, width), weight.dtype)
-    gather = SOURCE.kernel("gather", T=C_NAMES[weight.dtype.name], KEY="unsigned")
+    gather = SOURCE.kernel("gather", T=c_name(weight), KEY="unsigned")
     gather((blocks(n, 8),), (256,), (packed(weight), flat, out, n, rows, width))
 
     def dweight(g):
@@ -47,7 +47,7 @@ def add_rows(total, ids, g):
         return NotImplemented
     n, rows, width = len(ids), len(total), math.prod(g.shape[1:])
     name, key = ("unsigned short", "H") if rows <= 1 << 16 else ("unsigned", "I")
-    chosen = {"T": C_NAMES[g.dtype.name], "KEY": name}
+    chosen = {"T": c_name(g), "KEY": name}
     ids, keys = cupy.ascontiguousarray(ids, "int64"), cupy.empty(n, key)
     SOURCE.kernel("sort_keys", **chosen)((blocks(n, 256),), (256,), (ids, keys, n, rows))
     order = cupy.argsort(keys, kind="stable")

@@ -6,16 +6,18 @@ import cupy
 
 from ...arrays import kernel
 from ...ops import fused
-from .source import C_NAMES, FLOATS, Source, blocks, packed, takes
+from .source import FLOATS, Source, blocks, c_name, like, packed, takes
 
-SOURCE = Source("softmax", T=FLOATS, ROW=(32, 256))
+LONG = 256  # threads that share a row of more than 1,024 values
+SOURCE = Source("softmax", T=FLOATS, ROW=(32, LONG))
 
 
-def _launch(function, like, rows, width, arguments):
+def _launch(function, x, rows, width, arguments):
     """A warp to a row of up to 1,024 values, a block to a longer one."""
-    threads = 32 if width <= 1024 else 256
-    way = SOURCE.kernel(function, T=C_NAMES[like.dtype.name], ROW=threads)
-    way((blocks(rows, 256 // threads),), (256,), arguments)
+    threads = 32 if width <= 1024 else LONG
+    block = max(threads, 256)
+    way = SOURCE.kernel(function, T=c_name(x), ROW=threads)
+    way((blocks(rows, block // threads),), (block,), arguments)
 
 
 @kernel(fused.softmax, cupy.ndarray)
@@ -34,11 +36,11 @@ def _by_rows(name, x, axis):
     if not (takes(x) and x.ndim and x.size and axis in (-1, x.ndim - 1)):
         return NotImplemented
     x, width = packed(x), x.shape[-1]
-    y, rows = cupy.empty_like(x), x.size // width
+    y, rows = like(x), x.size // width
     _launch(name, x, rows, width, (x, y, rows, width))
 
     def pullback(g):
-        dx = cupy.empty_like(y)
+        dx = like(y)
         _launch(f"{name}_backward", y, rows, width, (y, packed(g), dx, rows, width))
         return dx
 
@@ -69,12 +71,12 @@ def cross_entropy(
     _launch("losses", logits, rows, width, arguments)
     if not none:
         out = cupy.empty((), logits.dtype)
-        total = SOURCE.kernel("loss_total", T=C_NAMES[logits.dtype.name], ROW=32)
+        total = SOURCE.kernel("loss_total", T=c_name(logits), ROW=32)
         mean = int(reduction == "mean")
         total((1,), (1024,), (loss, targets, out, share, rows, ignore_index, mean))
 
     def pullback(g):
-        dx, g = cupy.empty_like(logits), packed(g)
+        dx, g = like(logits), packed(g)
         rest = (share, dx, rows, width, ignore_index, int(none))
         _launch("loss_backward", logits, rows, width, (logits, targets, logs, g, *rest))
         return dx

@@ -49,14 +49,28 @@ def _module(source: Source, chosen: tuple) -> Any:
     return cupy.RawModule(code=source.text(**dict(chosen)), options=("-std=c++17",))
 
 
-def takes(*arrays: Any) -> bool:
+@cache  # NumPy takes longer to say a dtype's name than CuPy to launch a kernel
+def _c_name(dtype: Any) -> str | None:
+    return C_NAMES.get(dtype.name)
+
+
+def c_name(x: Any) -> str | None:
+    """What CUDA C++ calls the elements of x; None if the kernels do not know them."""
+    return _c_name(x.dtype)
+
+
+def takes(x: Any, *others: Any) -> bool:
     """Whether all that are given are arrays of one float type that the kernels know."""
-    kinds = {x.dtype for x in arrays if x is not None}
     return (
-        len(kinds) == 1
-        and kinds.pop().name in C_NAMES
-        and all(x is None or isinstance(x, cupy.ndarray) for x in arrays)
+        isinstance(x, cupy.ndarray)
+        and c_name(x) is not None
+        and all(y is None or (isinstance(y, cupy.ndarray) and y.dtype == x.dtype) for y in others)
     )
+
+
+def like(x: Any) -> Any:
+    """A new array of the shape and dtype of x, without gaps."""
+    return cupy.ndarray(x.shape, x.dtype)
 
 
 def packed(x: Any) -> Any:
