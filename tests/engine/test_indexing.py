@@ -74,3 +74,13 @@ def test_a_value_of_two_axes_does_not_fit_where_a_mask_holds():
     with pytest.raises(RuntimeError, match=r"\[setitem\] the value must fit the region \(2,\)"):
         x[tg.tensor([False, False, True, False, True])] = tg.zeros(7, 5)
     assert (x == 0).all()
+
+
+@pytest.mark.parametrize("x, ids, dim", [
+    ((4, 4), (3, 1), 0), ((1, 4), (3, 2), 1), ((1, 3, 1), (2, 1, 1), 1), ((4, 2), (4, 1), 1),
+])  # fmt: skip
+def test_what_take_along_dim_stretches_gets_the_sum_of_the_gradients(x, ids, dim):
+    x = tg.rand(x).requires_grad_()
+    out = tg.take_along_dim(x, tg.zeros(ids, dtype=tg.int64), dim)
+    out.sum().backward()
+    assert x.grad.sum().item() == out.numel()

@@ -848,7 +848,7 @@ SPECS |= {
     "diagonal": Spec(
         diagonal_case,
         diagonal_value,
-        (text(), Wrong((X23,), {"axis1": 0, "axis2": 0}, RuntimeError, "repeated axis")),
+        (text(), Wrong((X23,), {"axis1": 0, "axis2": 0}, RuntimeError, "cannot be the same")),
         known=(known([SQUARE], [1, 4], np.eye(2)),),
         second=False,
     ),

@@ -167,7 +167,7 @@ class GPT(nn.Module):
             x = block(x)
         x = self.transformer.ln_f(x)  # (B, T, C)
         if targets is None:
-            return self.lm_head(x[:, [-1], :]), None
+            return self.lm_head(x[:, -1:]), None
         logits = self.lm_head(x)
         flat = logits.view(-1, logits.shape[-1])
         return logits, F.cross_entropy(flat, targets.view(-1), ignore_index=-1)

@@ -14,6 +14,7 @@ from .devices import (
     device,
     device_of,
     get_default_device,
+    is_on,
     library_on,
     set_default_device,
     to_device,
@@ -39,11 +40,13 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )
-from .inputs import explained, plain, upstream_gradient
+from .ids import check_bounds, noted
+from .inputs import OutOfMemoryError, explained, out_of_memory, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
     ON_CUDA,
+    WHEN_READ,
     Array,
     Gradient,
     address,
@@ -51,10 +54,12 @@ from .libraries import (
     broadcast_to,
     cuda_is_available,
     cupy,
+    in_float32,
     is_writable,
     library,
     owner_of,
     register_library,
+    rounded,
     to_numpy,
     widened,
 )

@@ -70,7 +70,10 @@ def to_numpy(array: Any) -> numpy.ndarray:
     if not hasattr(array, "get"):
         return numpy.asarray(array)
     check_not_recording("read from the device", "return the loss and read it outside")
-    return array.get()
+    found = array.get()
+    for look in WHEN_READ:
+        look()
+    return found
 
 
 def cupy() -> Any:
@@ -102,6 +105,8 @@ def cuda_is_available() -> bool:
 
 # Called once, when CuPy is first loaded: that is how its kernels register.
 ON_CUDA: list[Callable[[], object]] = []
+# Called whenever the host has read from a device: what went wrong there is told then.
+WHEN_READ: list[Callable[[], object]] = []
 
 
 def broadcast_to(x: Array, shape: tuple) -> Array:
@@ -118,3 +123,13 @@ def broadcast_to(x: Array, shape: tuple) -> Array:
 def widened(x: Array) -> Array:
     """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
     return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x
+
+
+def in_float32(x: Array) -> Array:
+    """16-bit floats of any library as float32, for what CuPy does not do with bfloat16."""
+    return x.astype(numpy.float32) if type(x) in LIBRARIES and x.dtype.itemsize == 2 else x
+
+
+def rounded(x: Array, dtype: Any) -> Array:
+    """x in this dtype; itself where it has it."""
+    return x if x.dtype == dtype else x.astype(dtype)

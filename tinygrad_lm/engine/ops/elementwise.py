@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import library
+from ..arrays import LIBRARIES, library, rounded
 from ..core.op import primitive
 from .special import error_function
 
@@ -189,7 +189,7 @@ def softplus(x, *, beta=1.0, threshold=20.0):
     z = beta * x
     out = lib.where(z > threshold, x, lib.log1p(lib.exp(lib.minimum(z, threshold))) / beta)
     steep = lib.where(z > threshold, 1.0, 1 / (1 + lib.exp(-z))).astype(x.dtype)
-    return out, (lambda g: g * steep,)
+    return rounded(out, x.dtype), (lambda g: g * steep,)
 
 
 @primitive(cast="float")
@@ -230,15 +230,21 @@ def minimum(x, y):
 @primitive
 def clamp(x, *, min=None, max=None):
     lib = library(x)
-    inside = (x >= (-math.inf if min is None else min)) & (x <= (math.inf if max is None else max))
-    return lib.clip(x, min, max), (lambda g: g * inside,)
+    low, high = -math.inf if min is None else min, math.inf if max is None else max
+    inside = (x >= low) & (x <= high)
+    if x.dtype.kind == "V":  # bfloat16, beside which CuPy takes no None
+        out = rounded(lib.clip(x, low, high), x.dtype)
+    else:
+        out = lib.clip(x, min, max)
+    return out, (lambda g: g * inside,)
 
 
 @primitive(cast="same")
 def where(x, y, *, condition):
     """x where the condition holds, y elsewhere."""
     lib = library_of(x, y)
-    return lib.where(condition, x, y), (
+    dtype = x.dtype if hasattr(x, "dtype") else y.dtype
+    return rounded(lib.where(condition, x, y), dtype), (
         lambda g: lib.where(condition, g, 0),
         lambda g: lib.where(condition, 0, g),
     )
@@ -249,8 +255,10 @@ def masked_fill(x, *, mask, value):
     lib = library(x)
     if mask.dtype != bool:
         raise RuntimeError(f"[masked_fill] mask must be boolean, got {mask.dtype}; compare first?")
-    out = lib.where(mask, lib.asarray(value, x.dtype), x)
-    return out, (lambda g: lib.where(mask, 0, g),)
+    if type(x) in LIBRARIES:
+        value = x.dtype.type(value)  # not an array, which CuPy would copy to the device
+    out = lib.where(mask, value, x)
+    return rounded(out, x.dtype), (lambda g: lib.where(mask, 0, g),)
 
 
 # ---------------------------------------------------------------- rounding: the slope is 0

@@ -1,12 +1,12 @@
 """Reading at positions, and its mirror: placing gradients at positions, where those that meet add
-up, in a fixed order: two runs give the same bits. Bounds are checked here, because an array library
-may wrap indices around silently."""
+up, in a fixed order: two runs give the same bits. Bounds are checked, because an array library may
+wrap indices around silently."""
 
 from __future__ import annotations
 
 import math
 
-from ..arrays import LIBRARIES, library, with_kernels
+from ..arrays import LIBRARIES, check_bounds, library, with_kernels
 from ..core.op import primitive
 from ..sparse import SparseGrad
 
@@ -17,13 +17,6 @@ def is_basic(key):
         if type(k) in LIBRARIES or isinstance(k, (list, bool)):
             return False
     return True
-
-
-def check_bounds(ids, size, name, first=0):
-    """An IndexError that names the first id that is not in first ... size - 1."""
-    if ids.size and (int(ids.min()) < first or int(ids.max()) >= size):
-        wrong = ids[(ids < first) | (ids >= size)].reshape(-1)[0]
-        raise IndexError(f"[{name}] index must be in 0 ... {size - 1}, got {int(wrong)}")
 
 
 def sum_by_id(g, ids, rows):
@@ -60,11 +53,29 @@ def add_at(total, key, g):
         add_at(whole, key, g)
         total += whole
     else:
-        lead = len(key) if len(arrays) == len(key) else total.ndim  # the axes the key is about
+        lead = axes_of_key(key, total.ndim)
         places, width = total.shape[:lead], math.prod(total.shape[lead:])
+        ids = flat_ids(places, key, arrays)
         rows = math.prod(places)
-        ids = library(total).arange(rows).reshape(places)[key].reshape(-1)
         add_rows(total.reshape(rows, width), ids, g.reshape(len(ids), width))
+
+
+def axes_of_key(key, ndim):
+    """How many of the leading axes a key is about."""
+    if any(k is None or k is Ellipsis or isinstance(k, bool) for k in key):
+        return ndim
+    return sum(k.ndim if type(k) in LIBRARIES and k.dtype.kind == "b" else 1 for k in key)
+
+
+def flat_ids(places, key, arrays):
+    """Where in an array of shape `places`, counted row by row, the elements of [key] are."""
+    if len(arrays) < len(key):
+        lib = library(arrays[0])
+        return lib.arange(math.prod(places)).reshape(places)[key].reshape(-1)
+    found = 0
+    for k, n in zip(key, places, strict=True):  # %: a negative one counts from the end
+        found = found * n + k.astype("int64") % n
+    return found.reshape(-1)
 
 
 def placed(g, shape, key):

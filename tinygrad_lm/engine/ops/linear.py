@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import library, widened
+from ..arrays import in_float32, library, rounded, widened
 from ..core.op import primitive
-
-
-def _rounded(out, dtype):
-    return out if out.dtype == dtype else out.astype(dtype)
 
 
 def _product(x, y):
     if x.dtype.itemsize > 2:
         return x @ y
-    return _rounded(widened(x) @ widened(y), x.dtype)
+    wide = widened if x.ndim == y.ndim == 2 else in_float32  # CuPy has no batches of bfloat16
+    return rounded(wide(x) @ wide(y), x.dtype)
 
 
 @primitive
@@ -74,10 +71,10 @@ def einsum(*xs, equation):
             known = set(output).union(*letters)
             kept = "".join(c for c in terms[i] if c in known)
             found = lib.einsum(
-                f"{','.join([output, *letters])}->{kept}", widened(g), *map(widened, others)
+                f"{','.join([output, *letters])}->{kept}", in_float32(g), *map(in_float32, others)
             )
             sizes = [n if c in known else 1 for c, n in zip(terms[i], shape, strict=True)]
-            found = _rounded(found.reshape(sizes), g.dtype)
+            found = rounded(found.reshape(sizes), g.dtype)
             return lib.broadcast_to(found, shape)  # letters summed away on their own
 
         return dx
@@ -85,5 +82,5 @@ def einsum(*xs, equation):
     for term in terms:
         if len(set(term)) != len(term):
             raise RuntimeError(f"[einsum] a letter must be used once per operand, got {term!r}")
-    out = lib.einsum(equation, *map(widened, xs))
-    return _rounded(out, xs[0].dtype), tuple(pullback(i) for i in range(len(xs)))
+    out = lib.einsum(equation, *map(in_float32, xs))
+    return rounded(out, xs[0].dtype), tuple(pullback(i) for i in range(len(xs)))

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import broadcast_to, library
+from ..arrays import broadcast_to, check_bounds, in_float32, library, rounded
 from ..core.op import primitive
-from .index import check_bounds, placed_along
+from .index import placed_along
 
 
 def _spread(g, like, axis, keepdims):
@@ -116,7 +116,7 @@ def logsumexp(x, *, axis, keepdims=False):
     # dx = g softmax(x) = g e^(x - out)
     lib = library(x)
     top = lib.amax(x, axis=axis, keepdims=True)
-    top = lib.where(lib.isfinite(top), top, 0)
+    top = rounded(lib.where(lib.isfinite(top), top, 0), x.dtype)
     out = lib.log(lib.exp(x - top).sum(axis=axis, keepdims=True)) + top
 
     def dx(g):
@@ -132,8 +132,8 @@ def cumsum(x, *, axis):
     lib = library(x)
     if x.dtype.kind in "bui":
         return x.cumsum(axis=axis, dtype="int64"), None
-    return lib.cumsum(x, axis=axis), (
-        lambda g: lib.flip(lib.cumsum(lib.flip(g, axis), axis=axis), axis),
+    return rounded(lib.cumsum(in_float32(x), axis=axis), x.dtype), (
+        lambda g: lib.flip(lib.cumsum(in_float32(lib.flip(g, axis)), axis=axis), axis),
     )
 
 

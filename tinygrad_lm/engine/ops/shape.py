@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 
-from ..arrays import address, device_of, library, to_device
+from ..arrays import address, device_of, library, rounded, to_device
 from ..core.op import primitive
 
 
@@ -150,14 +150,14 @@ def pad(x, *, widths, value=0.0):
 def tril(x, *, diagonal=0):
     """The lower triangle, zeros elsewhere."""
     lib = library(x)
-    return lib.tril(x, diagonal), (lambda g: lib.tril(g, diagonal),)
+    return rounded(lib.tril(x, diagonal), x.dtype), (lambda g: lib.tril(g, diagonal),)
 
 
 @primitive
 def triu(x, *, diagonal=0):
     """The upper triangle, zeros elsewhere."""
     lib = library(x)
-    return lib.triu(x, diagonal), (lambda g: lib.triu(g, diagonal),)
+    return rounded(lib.triu(x, diagonal), x.dtype), (lambda g: lib.triu(g, diagonal),)
 
 
 @primitive(view=True)

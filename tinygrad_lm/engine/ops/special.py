@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import library
+from ..arrays import library, with_kernels
 
 
+@with_kernels
 def error_function(x):
     """erf on arrays; NumPy has none. Three ranges, relative error near the float64 limit:
     the Maclaurin series times e^(-x^2) below 2, Legendre's continued fraction for erfc above it."""

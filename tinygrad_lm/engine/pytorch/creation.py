@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import Array, as_dtype, get_default_dtype, library, library_on
+from ..arrays import LIBRARIES, Array, as_dtype, get_default_dtype, library, library_on
 from ..core.tensor import Tensor, wrap
 from .common import Device, Dtype, Sizes, raw, sizes, to_array, to_tensor
 
@@ -40,6 +40,9 @@ def tensor(
     kind = None if dtype is None else as_dtype(dtype)
     if device is None and isinstance(data, Tensor):
         device = data.device
+    if type(data) in LIBRARIES and not isinstance(data, numpy.ndarray):  # stays on its device
+        made = to_tensor(data.copy()).to(dtype=kind, device=device)
+        return made.requires_grad_() if requires_grad else made
     array = to_array(data, kind)
     if isinstance(data, (Tensor, numpy.ndarray)):
         array = array.copy(order="K")
@@ -48,7 +51,7 @@ def tensor(
 
 def as_tensor(data: Any, *, dtype: Dtype = None, device: Device = None) -> Tensor:
     """A tensor that shares memory with the data where it can."""
-    if isinstance(data, (Tensor, numpy.ndarray)):
+    if isinstance(data, (Tensor, numpy.ndarray)) or type(data) in LIBRARIES:
         return to_tensor(data).to(dtype=dtype, device=device)
     return tensor(data, dtype=dtype, device=device)
 
@@ -202,6 +205,9 @@ def arange(
     whole = all(isinstance(x, int) for x in (first, last, by))
     kind = kind_of(dtype) if dtype is not None or not whole else arrays.int64.np
     count = math.ceil((last - first) / by)
+    lib = library_on(device)
+    if whole and lib is not numpy:  # made there, not sent
+        return _ready(lib.arange(first, first + count * by, by, kind), requires_grad)
     array = (first + numpy.arange(count) * by).astype(kind)
     return finish(array, device, requires_grad)
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import Array, library, library_on
+from ..arrays import Array, check_bounds, library, library_on, noted
 from ..core.tensor import Tensor, wrap
 from ..inplace import set_item
 from ..ops import index as ops
 from ..ops.elementwise import clone
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
+from ..ops.shape import broadcast_to
 from . import keys
-from .common import Operand, axis_of, raw, to_tensor
+from .common import Operand, axis_of, to_tensor
 from .names import named, one_op
 from .shapes import broadcast_tensors
 
@@ -49,11 +50,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     if not isinstance(value, (Tensor, int, float)):
         value = to_tensor(value, input)
     if isinstance(value, Tensor) and type(value.array) is not type(input.array):
-        if value.array.ndim:
-            raise RuntimeError(
-                f"[setitem] the value must be on {input.device}, it is on {value.device}; use .to()"
-            )
-        value = value.to(input.device)
+        value = value.to(input.device)  # a write copies across devices, as PyTorch's does
     if isinstance(value, Tensor) and value.array.ndim and value.array.shape[0] == 1:
         try:
             axes = getattr(input.array[key], "ndim", 0)  # PyTorch drops leading axes of size 1
@@ -64,8 +61,14 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     set_item(input, key, value, keys.name_of_write(input, key))
 
 
-def _indices(given: Operand, name: str) -> Array:
-    index = raw(to_tensor(given))
+def _indices(given: Operand, name: str, input: Tensor | None = None) -> Array:
+    made = to_tensor(given, input)
+    index = made.array
+    if input is not None and type(index) is not type(input.array):
+        raise RuntimeError(
+            f"[{name}] input and index must be on the same device, got {input.device} and "
+            f"{made.device}; move with .to()"
+        )
     if index.dtype.kind not in "iu":
         raise RuntimeError(
             f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
@@ -75,22 +78,35 @@ def _indices(given: Operand, name: str) -> Array:
 
 def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
-    axis, index = axis_of(input, dim, "gather"), _indices(index, "gather")
+    axis, index = axis_of(input, dim, "gather"), _indices(index, "gather", input)
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
 def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> Tensor:
     """`gather` whose indices broadcast; the flattened tensor without dim."""
-    indices = _indices(indices, "take_along_dim")
+    indices = _indices(indices, "take_along_dim", input)
     if dim is None:
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
+    if indices.ndim == input.ndim:  # they broadcast along the other axes, and gradients are summed
+        pairs = list(zip(input.array.shape, indices.shape))
+        if any(n != m for i, (n, m) in enumerate(pairs) if i != axis):
+            try:
+                both = numpy.broadcast_shapes(*(s[:axis] + s[axis + 1 :] for s in zip(*pairs)))
+            except ValueError as error:
+                raise RuntimeError(
+                    f"[take_along_dim] shapes must broadcast apart from dim {axis}, got "
+                    f"{tuple(input.array.shape)} and {tuple(indices.shape)}"
+                ) from error
+            size = [(*both[:axis], n, *both[axis:]) for n in pairs[axis]]
+            input = broadcast_to(input, shape=size[0])
+            indices = library(indices).broadcast_to(indices, size[1])
     return take_along_axis(input, indices=indices, axis=axis)
 
 
 def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
-    axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add")
+    axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add", input)
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 
@@ -103,8 +119,8 @@ def scatter(
     value: Operand | None = None,
 ) -> Tensor:
     """input with src (or one value) written at index along dim."""
-    axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter")
-    ops.check_bounds(index, input.array.shape[axis], "scatter")
+    axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter", input)
+    check_bounds(index, input.array.shape[axis], "scatter")
     source = value if src is None else src
     if isinstance(source, Tensor) and source.ndim:
         source = source[tuple(slice(0, n) for n in index.shape)]
@@ -118,8 +134,8 @@ def index_add(
     input: Tensor, dim: int, index: Operand, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
     """input plus the slices of source added at index along dim; those that repeat add up."""
-    axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
-    ops.check_bounds(index, input.array.shape[axis], "index_add")
+    axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add", input).reshape(-1)
+    check_bounds(index, input.array.shape[axis], "index_add")
     along = [-1 if i == axis else 1 for i in range(input.ndim)]
     spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
     source = source if alpha == 1 else source * alpha
@@ -128,7 +144,10 @@ def index_add(
 
 def index_select(input: Tensor, dim: int, index: Operand) -> Tensor:
     """Whole slices of input along dim."""
-    axis, index = axis_of(input, dim, "index_select"), _indices(index, "index_select").reshape(-1)
+    axis, index = (
+        axis_of(input, dim, "index_select"),
+        _indices(index, "index_select", input).reshape(-1),
+    )
     return ops.take(input, indices=index, axis=axis)
 
 
@@ -151,7 +170,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if not ids.size:
             raise RuntimeError("[one_hot] num_classes must be given for an empty tensor")
         num_classes = int(ids.max()) + 1
-    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
+    if noted(ids, "one_hot", "ids", 0, num_classes):
+        pass
+    elif ids.size and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
         raise RuntimeError(
             f"[one_hot] ids must be in 0 ... {num_classes - 1}, "
             f"got {int(ids.min())} ... {int(ids.max())}"

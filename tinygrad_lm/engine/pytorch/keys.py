@@ -8,10 +8,10 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import LIBRARIES, library
+from ..arrays import LIBRARIES, check_bounds
 from ..core.tensor import Tensor
-from ..ops.index import check_bounds, is_basic
-from .common import to_tensor
+from ..ops.index import is_basic
+from .common import to_array
 
 
 def parse(x: Tensor, key: Any) -> tuple:
@@ -47,8 +47,8 @@ def _part(x: Tensor, k: Any) -> Any:
     if isinstance(k, Tensor):
         k = k.array
     elif isinstance(k, (list, range, tuple)):
-        k = library(x.array).asarray(numpy.asarray(to_tensor(list(k)).array))
-        k = k if k.size else k.astype("int64")
+        k = to_array(list(k))
+        k = arrays.to_device(k if k.size else k.astype("int64"), x.device)
     elif isinstance(k, (int, numpy.integer)):
         return int(k)
     elif type(k) not in LIBRARIES:

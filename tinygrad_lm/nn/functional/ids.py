@@ -3,7 +3,7 @@ CuPy wraps around whatever it gets, so neither may see a wrong one."""
 
 from __future__ import annotations
 
-from ...engine.arrays import Array
+from ...engine.arrays import Array, noted
 from ...engine.core.tensor import Tensor
 
 UNSIGNED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
@@ -30,6 +30,8 @@ def whole_ids(name: str, ids: Tensor, like: Tensor) -> Array:
 
 def check_range(name: str, array: Array, size: int, ignore: int | None = None) -> None:
     """An IndexError that names the first id that is not in 0 ... size - 1 nor equal to `ignore`."""
+    if noted(array, name, "ids", 0, size, ignore):
+        return
     # as unsigned numbers the negative ones are the largest: one maximum tells all
     if array.size and int(array.view(UNSIGNED[array.itemsize]).max()) >= size:
         wrong = (array < 0) | (array >= size)

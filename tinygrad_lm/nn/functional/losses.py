@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ...engine.arrays import library
+from ...engine.arrays import library, noted
 from ...engine.core.op import primitive
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
@@ -99,6 +99,7 @@ def _by_ids(
     elif n > 2:
         input = input.movedim(1, -1).reshape(-1, classes)
     settings = {"targets": ids.reshape(-1), "ignore_index": ignore, "reduction": reduction}
+    noted(array, op.name, "ids", 0, classes, ignore)  # by a device that does not say so at once
     try:
         out = op(input, weight, **settings, **rest)  # checks the ids, as `gather` does
     except IndexError:

@@ -56,6 +56,8 @@ def set_device(device: _Where) -> None:
 def synchronize(device: _Where = None) -> None:
     """Wait until the GPU has done everything it was asked for."""
     _on(device).synchronize()
+    for look in arrays.WHEN_READ:
+        look()
 
 
 def get_device_capability(device: _Where = None) -> tuple[int, int]:

@@ -11,6 +11,9 @@ NAMES: tuple[str, ...] = (
     "add",
     "attention",
     "columns",
+    "erf",
+    "ids",
+    "index",  # before "rows", which is tried first
     "layer_norm",
     "linear",
     "rows",

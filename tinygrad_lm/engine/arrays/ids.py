@@ -1,0 +1,24 @@
+"""Positions that must exist. Where the host has the numbers it looks at once. On a GPU it would
+have to wait for them: there a kernel notes a wrong one, and the host hears of it when it next reads
+anything. Until then a wrong position reads or writes some element, none outside the array."""
+
+from __future__ import annotations
+
+from .dispatch import with_kernels
+from .libraries import Array
+
+
+@with_kernels
+def noted(ids: Array, name: str, what: str, first: int, size: int, ignore: int | None = None):
+    """Whether it was left to the device to find an id that is neither in first ... size - 1 nor
+    equal to `ignore`; otherwise the caller must look now."""
+    return False
+
+
+def check_bounds(ids: Array, size: int, name: str, first: int = 0) -> None:
+    """An IndexError that names the first id that is not in first ... size - 1."""
+    if noted(ids, name, "index", first, size) or not ids.size:
+        return
+    if int(ids.min()) < first or int(ids.max()) >= size:
+        wrong = ids[(ids < first) | (ids >= size)].reshape(-1)[0]
+        raise IndexError(f"[{name}] index must be in 0 ... {size - 1}, got {int(wrong)}")
