@@ -70,6 +70,7 @@ setup(
     extras_require={
         "cuda12": ["cupy-cuda12x>=14", "ml_dtypes"],
         "cuda13": ["cupy-cuda13x>=14", "ml_dtypes"],
+        "cudnn": ["nvidia-cudnn-frontend==1.23.0"],
         "plot": ["matplotlib"],
         "test": [
             "pytest>=8",

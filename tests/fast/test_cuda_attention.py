@@ -56,8 +56,8 @@ def assert_near(got, want, kind):
 
 
 CASES = [  # B, H, T, S, D, dtype, causal, share dropped
-    (1, 2, 70, 70, 64, "bfloat16", True, 0),
-    (2, 1, 150, 150, 64, "float16", True, 0),  # two blocks
+    (2, 2, 40, 40, 64, "bfloat16", True, 0),
+    (1, 1, 150, 150, 64, "float16", True, 0),  # two blocks
     (1, 2, 33, 140, 64, "bfloat16", False, 0.3),
     (1, 1, 140, 33, 64, "float16", False, 0),
     (1, 1, 135, 40, 32, "bfloat16", True, 0.2),

@@ -49,6 +49,7 @@ from .libraries import (
     WHEN_READ,
     Array,
     Gradient,
+    OutOfMemoryError,
     address,
     as_array,
     broadcast_to,
@@ -63,5 +64,6 @@ from .libraries import (
     to_numpy,
     widened,
 )
+from .precision import allow_tf32, set_allow_tf32
 from .replay import before_each_replay, is_recording_step, recording_step
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

@@ -11,11 +11,13 @@ NAMES: tuple[str, ...] = (
     "add",
     "attention",
     "columns",
+    "cudnn_attention",
     "erf",
     "ids",
-    "index",  # before "rows", which is tried first
+    "index",
     "layer_norm",
     "linear",
+    "philox",
     "rows",
     "softmax",
 )

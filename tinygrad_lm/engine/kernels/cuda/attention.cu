@@ -42,10 +42,8 @@ __device__ inline void soften(float (&s)[M][BN / 8][4], float (&o)[M][D / 8][4],
 // that dropout keeps is multiplied by.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out, float* lse,
-          Layout at, long long T_, long long S, long long causal,
-          double scale, double share) {
+          Layout at, int queries, int keys, int causal, float scale, float share) {
     extern __shared__ Line shared[];
-    const int queries = T_, keys = S;
     const int lane = threadIdx.x % 32;
     const int row = (gridDim.x - 1 - blockIdx.x) * ROWS;  // a causal block's longest rows first
     const long long head = blockIdx.y, batch = blockIdx.z, which = batch * gridDim.y + head;
@@ -58,12 +56,12 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
     auto ks = [&](int key) { return Rows{shared + BIG + key / BN % 2 * SMALL}; };
     auto vs = [&](int key) { return Rows{shared + BIG + (2 + key / BN % 2) * SMALL}; };
     auto load = [&](int key) {
-        ks(key).template load<BN>(k + key * at.k.row, at.k.row, keys - key);
-        vs(key).template load<BN>(v + key * at.v.row, at.v.row, keys - key);
+        ks(key).template load<BN>(k, at.k.row, key, keys);
+        vs(key).template load<BN>(v, at.v.row, key, keys);
     };
 
     q = at.q.of(q, batch, head, row);
-    qs.template load<ROWS>(q, at.q.row, rows);
+    qs.template load<ROWS>(q, at.q.row, 0, rows);
     load(0);
     float o[M][D / 8][4] = {}, base[M][2], total[M][2] = {};
 #pragma unroll
@@ -91,8 +89,8 @@ attention(const T* q, const T* k, const T* v, const unsigned char* keep, T* out,
     for (int m = 0; m < M; m++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            float sum = quad_sum(total[m][half]), inverse = (float)share / sum;
-            float log = base[m][half] * (float)scale + log2f(sum);
+            float sum = quad_sum(total[m][half]), inverse = share / sum;
+            float log = base[m][half] * scale + log2f(sum);
             // A causal row whose scores are all -inf gives 0, and so weights of 0 in backward.
             if (causal && sum == 0) inverse = 0, log = infinity();
             int r = mine + 16 * m + 8 * half + lane / 4;

@@ -19,7 +19,7 @@ from ...ops import fused
 from .source import Source
 
 SIZES = (32, 64, 96, 128)  # of a head, D
-HALVES = ("__nv_bfloat16", "__half")
+KINDS = {"bfloat16": "__nv_bfloat16", "float16": "__half"}
 HEADERS = ("mma.cuh", "attention.cuh")
 # What each kernel is compiled with: 16 M rows a warp, in registers; BN rows at a time from memory,
 # in backward SLICE of them at once; BLOCKS share the registers of a multiprocessor. HOLD: whether
@@ -29,12 +29,7 @@ MANY = {**FEW, "M": 2}
 TILES: dict[str, dict[int, dict[str, int]]] = {  # kernel -> D -> tiles
     "attention": {32: MANY, 64: MANY, 96: FEW, 128: FEW},
     "attention_dq": {32: MANY, 64: MANY, 96: FEW, 128: {**FEW, "BN": 32}},
-    "attention_dkv": {
-        32: MANY,
-        64: {**MANY, "BN": 32, "SLICE": 32, "HOLD": 1},
-        96: FEW,
-        128: {**FEW, "HOLD": 1},
-    },
+    "attention_dkv": {32: MANY, 64: {**MANY, "HOLD": 1}, 96: FEW, 128: {**FEW, "HOLD": 1}},
 }
 
 
@@ -43,8 +38,9 @@ def tiles(name: str, D: int, DROP: int) -> dict[str, int]:
 
 
 def _source(name: str, D: int, DROP: int) -> Source:
-    fixed = {"D": D, "DROP": DROP, **tiles(name, D, DROP)}
-    return Source(name, HEADERS, T=HALVES, **{key: (value,) for key, value in fixed.items()})
+    chosen = {"D": D, "DROP": DROP, **tiles(name, D, DROP)}
+    choices = {key: (value,) for key, value in chosen.items()}
+    return Source(name, HEADERS, T=tuple(KINDS.values()), **choices)
 
 
 SOURCES = {key: _source(*key) for key in product(TILES, SIZES, (0, 1))}
@@ -53,32 +49,30 @@ SOURCES = {key: _source(*key) for key in product(TILES, SIZES, (0, 1))}
 @kernel(fused.scaled_dot_product_attention, cupy.ndarray)
 def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0):
     """q (B, H, T, D), k and v (B, H, S, D) -> (B, H, T, D), which lies as (B, T, H, D)."""
-    if mask is not None or not q.ndim == k.ndim == v.ndim == 4 or not q.size * k.size:
+    if not fits(q, k, v, mask):
         return NotImplemented
     (B, H, T, D), S = q.shape, k.shape[2]
     scale = 1 / math.sqrt(D) if scale is None else float(scale)
-    name = {"bfloat16": HALVES[0], "float16": HALVES[1]}.get(q.dtype.name)
-    if D not in SIZES or name is None or not 0 < scale < math.inf:
+    if not 0 < scale < math.inf:
         return NotImplemented
-    if k.shape != v.shape or k.shape != (B, H, S, D) or not q.dtype == k.dtype == v.dtype:
-        return NotImplemented
-    q, k, v = _rows(q), _rows(k), _rows(v)
+    q, k, v = rows(q), rows(k), rows(v)
     if keep is not None:
         keep = cupy.ascontiguousarray(
             cupy.broadcast_to(keep, (B, H, T, S)).astype(bool, copy=False)
         )
     share = 1.0 if keep is None else 1 / (1 - p) if p < 1 else 0.0
-    form = (name, D, int(keep is not None))
+    form = (KINDS[q.dtype.name], D, int(keep is not None))
     kept = 0 if keep is None else keep
-    sizes = (T, S, int(causal), scale * math.log2(math.e))
+    sizes = (*map(numpy.int32, (T, S, causal)), numpy.float32(scale * math.log2(math.e)))
+    scale, share = numpy.float32(scale), numpy.float32(share)
     out = cupy.empty((B, T, H, D), q.dtype).swapaxes(1, 2)
     sums = cupy.empty((B, H, T), numpy.float32)  # the logarithm of each row's sum of e^score
     run = _launcher("attention", *form)
     run(B, H, T, (q, k, v, kept, out, sums, _layout(q, k, v, out, q, q, q, q), *sizes, share))
 
     def pullback(g):
-        g = _rows(g)
-        dq, dk, dv = _gradients(q, k, v)
+        g = rows(g)
+        dq, dk, dv = gradients(q, k, v)
         known = cupy.empty((B, H, T, 2), numpy.float32)  # sums, and the sum of g out over each row
         how = (_layout(q, k, v, out, g, dq, dk, dv), *sizes, scale, share)
         run = _launcher("attention_dq", *form)  # which also makes `known`
@@ -90,7 +84,20 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     return out, pullback
 
 
-def _rows(x: cupy.ndarray) -> cupy.ndarray:
+def fits(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray, mask: Any) -> bool:
+    """Whether kernels take q (B, H, T, D), k and v (B, H, S, D): without a mask, and none empty."""
+    return (
+        mask is None
+        and q.ndim == k.ndim == 4
+        and q.size * k.size > 0
+        and k.shape == v.shape == (*q.shape[:2], k.shape[-2], q.shape[3])
+        and q.shape[3] in SIZES
+        and q.dtype.name in KINDS
+        and q.dtype == k.dtype == v.dtype
+    )
+
+
+def rows(x: cupy.ndarray) -> cupy.ndarray:
     """x if its rows can be read 16 bytes at a time, else a copy."""
     whole = x.strides[3] == x.itemsize and not any(s % 16 for s in x.strides[:3])
     return x if whole and x.data.ptr % 16 == 0 else cupy.ascontiguousarray(x)
@@ -102,7 +109,7 @@ def _layout(*arrays: cupy.ndarray) -> numpy.ndarray:
     return found.view(f"V{found.nbytes}")
 
 
-def _gradients(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray) -> list:
+def gradients(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray) -> list:
     """Arrays for dq, dk, dv, which lie as (B, T, H, D); or as (B, T, 3, H, D) if q, k and v do, so
     that the three are the gradient of what was split into them."""
     B, H, T, D = q.shape

@@ -35,10 +35,8 @@ __device__ inline void slopes(float (&s)[M][SLICE / 8][4], float (&w)[M][SLICE /
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 attention_dkv(const T* q, const T* k, const T* v, const T* g, const unsigned char* keep,
               const float2* known, T* dk, T* dv, Layout at,
-              long long T_, long long S, long long causal, double scale, double factor,
-              double share) {
+              int queries, int keys, int causal, float scale, float factor, float share) {
     extern __shared__ Line shared[];
-    const int queries = T_, keys = S;
     const int row = blockIdx.x * ROWS;  // causal: the first keys have the most queries
     const long long head = blockIdx.y, batch = blockIdx.z, which = batch * gridDim.y + head;
     const int rows = min(keys - row, ROWS), mine = threadIdx.x / 32 * 16 * M;
@@ -54,14 +52,15 @@ attention_dkv(const T* q, const T* k, const T* v, const T* g, const unsigned cha
     auto gs = [&](int query) { return Rows{rest + (2 + query / BN % 2) * SMALL}; };
     auto logs = [&](int query) { return pairs + query / BN % 2 * BN; };
     auto load = [&](int query) {
-        qs(query).template load<BN>(q + query * at.q.row, at.q.row, queries - query);
-        gs(query).template load<BN>(g + query * at.g.row, at.g.row, queries - query);
-        for (int i = threadIdx.x; i < BN; i += THREADS)
-            copy_8(logs(query) + i, known + query + i, query + i < queries);
+        qs(query).template load<BN>(q, at.q.row, query, queries);
+        gs(query).template load<BN>(g, at.g.row, query, queries);
+        static_assert(BN <= THREADS, "a thread for each query of a tile");
+        const int mine = query + threadIdx.x;
+        if (threadIdx.x < BN) copy_8(logs(query) + threadIdx.x, known + mine, mine < queries);
     };
 
-    ks.template load<ROWS>(at.k.of(k, batch, head, row), at.k.row, rows);
-    vs.template load<ROWS>(at.v.of(v, batch, head, row), at.v.row, rows);
+    ks.template load<ROWS>(at.k.of(k, batch, head, row), at.k.row, 0, rows);
+    vs.template load<ROWS>(at.v.of(v, batch, head, row), at.v.row, 0, rows);
     if (start < queries) load(start);
     float k_sum[M][D / 8][4] = {}, v_sum[M][D / 8][4] = {};
     copies_end();

@@ -21,10 +21,8 @@ __device__ inline void row_sums(float (&sums)[2], Rows g, Rows out, int row) {
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 attention_dq(const T* q, const T* k, const T* v, const T* out, const T* g,
              const unsigned char* keep, const float* lse, float2* known, T* dq, Layout at,
-             long long T_, long long S, long long causal, double scale,
-             double factor, double share) {
+             int queries, int keys, int causal, float scale, float factor, float share) {
     extern __shared__ Line shared[];
-    const int queries = T_, keys = S;
     const int lane = threadIdx.x % 32;
     const int row = (gridDim.x - 1 - blockIdx.x) * ROWS;  // a causal block's longest rows first
     const long long head = blockIdx.y, batch = blockIdx.z, which = batch * gridDim.y + head;
@@ -38,13 +36,13 @@ attention_dq(const T* q, const T* k, const T* v, const T* out, const T* g,
     auto ks = [&](int key) { return Rows{rest + key / BN % 2 * SMALL}; };
     auto vs = [&](int key) { return Rows{rest + (2 + key / BN % 2) * SMALL}; };
     auto load = [&](int key) {
-        ks(key).template load<BN>(k + key * at.k.row, at.k.row, keys - key);
-        vs(key).template load<BN>(v + key * at.v.row, at.v.row, keys - key);
+        ks(key).template load<BN>(k, at.k.row, key, keys);
+        vs(key).template load<BN>(v, at.v.row, key, keys);
     };
 
-    qs.template load<ROWS>(at.q.of(q, batch, head, row), at.q.row, rows);
-    gs.template load<ROWS>(at.g.of(g, batch, head, row), at.g.row, rows);
-    outs.template load<ROWS>(at.out.of(out, batch, head, row), at.out.row, rows);
+    qs.template load<ROWS>(at.q.of(q, batch, head, row), at.q.row, 0, rows);
+    gs.template load<ROWS>(at.g.of(g, batch, head, row), at.g.row, 0, rows);
+    outs.template load<ROWS>(at.out.of(out, batch, head, row), at.out.row, 0, rows);
     load(0);
     float sum[M][D / 8][4] = {}, log[M][2], along[M][2];
     copies_end();
@@ -86,7 +84,7 @@ attention_dq(const T* q, const T* k, const T* v, const T* out, const T* g,
                 for (int i = 0; i < SLICE / 2; i++) {
                     float &x = s[m][i / 4][i % 4], slope = w[m][i / 4][i % 4];
                     int half = i % 4 / 2;
-                    x = exp2_of(fmaf(x, (float)scale, -log[m][half])) * (slope - along[m][half]);
+                    x = exp2_of(fmaf(x, scale, -log[m][half])) * (slope - along[m][half]);
                 }
             add_product<M, SLICE>(sum, s, ks(key), n);
         }

@@ -165,16 +165,20 @@ struct Tile {
         return (first ^ 16 * inside) + 16 * (outside + row * (W / 8));
     }
 
-    // The first ROWS rows, zeros from row `count` on.
+    // ROWS rows of a matrix of `count` rows, from row `first` on; zeros after its last. The threads
+    // take TOGETHER rows at a time, a multiple of 8: the same place in the next ones is the same
+    // permuted, and one addition away.
     template <int ROWS>
-    __device__ void load(const X* from, long long stride, int count) const {
-        const int together = THREADS / (W / 8);  // rows; their next address is one addition away
+    __device__ void load(const X* from, int stride, int first, int count) const {
+        const int TOGETHER = THREADS / (W / 8) / 8 * 8;
+        const bool ALL = TOGETHER * (W / 8) == THREADS && ROWS % TOGETHER == 0;
         int row = threadIdx.x / (W / 8), piece = threadIdx.x % (W / 8);
-        from += row * stride + 8 * piece;
+        uint4* to = place(row, piece);
+        from += (long long)(first + row) * stride + 8 * piece;
 #pragma unroll
-        for (int i = 0; i < ROWS; i += together, from += together * stride)
-            if (row < together && row + i < ROWS)
-                copy_16(place(row + i, piece), from, row + i < count);
+        for (int i = 0; i < ROWS; i += TOGETHER, from += (long long)TOGETHER * stride)
+            if (ALL || (row < TOGETHER && row + i < ROWS))
+                copy_16(to + i * (W / 8), from, first + row + i < count);
     }
 
     // 16 rows and columns as a left side.
