@@ -102,42 +102,23 @@ def phases(counter):
     return found
 
 
-def but(**reasons):
-    """All phases; those with a reason are known to fail, and have to."""
-    marks = {name: pytest.mark.xfail(strict=True, reason=why) for name, why in reasons.items()}
-    return [pytest.param(name, marks=marks.get(name, ())) for name in PHASES]
-
-
-@pytest.mark.parametrize(
-    "name",
-    but(
-        forward="ids are checked by reading their bounds; views of a split are compared by address",
-        backward="gradients at repeated positions are added in rounds",
-    ),
-)
+@pytest.mark.parametrize("name", PHASES)
 def test_a_training_step_does_not_wait(name, phases):
     assert phases[name]["waits"] == phases[name]["downloads"] == 0
 
 
-@pytest.mark.parametrize(
-    "name",
-    but(
-        forward="positions are made on the host",
-        backward="gradients at repeated positions are added in rounds",
-        update="parameters are joined through a table of their addresses",
-    ),
-)
+@pytest.mark.parametrize("name", PHASES)
 def test_a_training_step_sends_nothing(name, phases):
     assert phases[name]["uploads"] == 0
 
 
 def test_a_step_takes_few_launches(phases):
-    for name, most in MOST_LAUNCHES.items():
-        assert phases[name]["launches"] + phases[name]["libraries"] <= most, name
+    found = {name: did["launches"] + did["libraries"] for name, did in phases.items()}
+    assert all(found[name] <= most for name, most in MOST_LAUNCHES.items()), found
 
 
 # Of the step above, two layers: kernels and products by cublasLt. They may only go down.
-MOST_LAUNCHES = {"forward": 844, "backward": 328, "clip": 49, "update": 37}
+MOST_LAUNCHES = {"forward": 65, "backward": 79, "clip": 3, "update": 2}
 
 
 def test_two_runs_are_the_same_bit_for_bit(gpu):
@@ -161,7 +142,7 @@ def test_the_order_of_threads_changes_no_bit(counter):
 
 
 # In activations (B, T, C) of float32; the scores (B, H, T, T) are one here.
-KEPT_PER_LAYER = 28.2
+KEPT_PER_LAYER = 18.2
 
 
 def test_a_layer_keeps_little_for_the_way_back(counter):
