@@ -82,6 +82,13 @@ setup(
             "mypy",
         ],
         "parity": ["torch==2.13.0"],
+        # For the GPU of tests/cupy_on_cpu: the CuPy it knows, and CUDA's headers.
+        "emulated": [
+            "cupy-cuda13x==14.2.*",
+            "ml_dtypes",
+            "nvidia-cuda-runtime==13.0.*",
+            "nvidia-cuda-crt==13.0.*",
+        ],
     },
     entry_points={"console_scripts": ["tinygrad-lm = tinygrad_lm.cli:main"]},
     classifiers=[

@@ -1,8 +1,9 @@
 """What every test starts from: one thread per process, a fixed search, the same global state.
 `--device cuda` makes another default device; with TINYGRAD_LM_CUPY_ON_CPU=1 its GPU is emulated.
 
-It also keeps a promise: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be present, and
-a test of a `test_parity_*.py` file that skips fails instead.
+It also keeps two promises: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be present,
+and a test of a `test_parity_*.py` file that skips fails instead; so does a test marked `cuda` where
+`TINYGRAD_LM_REQUIRE_CUPY` is 1.
 """
 
 import importlib
@@ -12,11 +13,20 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+REQUIRE_PARITY = os.environ.get("TINYGRAD_LM_REQUIRE_PARITY") == "1"
+REQUIRE_CUPY = os.environ.get("TINYGRAD_LM_REQUIRE_CUPY") == "1"
+
 # The real CuPy on an emulated GPU (cupy_on_cpu/README.md). Before anything imports cupy.
+NO_EMULATION = ""
 if os.environ.get("TINYGRAD_LM_CUPY_ON_CPU") == "1":
     import cupy_on_cpu
 
-    cupy_on_cpu.install()
+    try:
+        cupy_on_cpu.install()
+    except cupy_on_cpu.CannotEmulate as error:
+        if REQUIRE_CUPY:
+            raise
+        NO_EMULATION = str(error)
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -34,8 +44,6 @@ settings.register_profile(
 settings.register_profile("explore", deadline=None, max_examples=500)
 settings.load_profile("steady")
 
-REQUIRE_PARITY = os.environ.get("TINYGRAD_LM_REQUIRE_PARITY") == "1"
-
 
 # What a fresh process has; a test may change any of it and need not put it back.
 FRESH = {
@@ -51,7 +59,12 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """On another device, without the tests that are written for the CPU."""
+    """Tests of CUDA skip with a sentence where its emulation lacks something; on another device
+    those do that are written for the CPU."""
+    if NO_EMULATION:
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason=NO_EMULATION))
     if config.getoption("--device") == "cpu":
         return
     from written_for_the_cpu import WHY
@@ -74,24 +87,30 @@ def fresh_state(request):
             getattr(tg, name)(getattr(tg, value) if value == "float32" else value)
 
 
-def fail_if_parity_skipped(report, node):
-    """Turn a skip into a failure where PyTorch is promised; xfail and tests marked `cuda` stay."""
-    promised = REQUIRE_PARITY and node.path.name.startswith("test_parity_")
-    excused = hasattr(report, "wasxfail") or node.get_closest_marker("cuda")
-    if promised and report.skipped and not excused:
+def promised(node):
+    """What this test may count on, so that it may not skip."""
+    if node.get_closest_marker("cuda"):
+        return "CuPy" if REQUIRE_CUPY else ""
+    return "PyTorch" if REQUIRE_PARITY and node.path.name.startswith("test_parity_") else ""
+
+
+def fail_if_skipped(report, node):
+    """Turn a skip into a failure where there is a promise; xfail stays."""
+    what = promised(node)
+    if what and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = f"[parity] PyTorch is promised here, so nothing may skip; got: {reason}"
+        report.longrepr = f"[tests] {what} is promised here, so nothing may skip; got: {reason}"
     return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report(collector):
     """A whole parity file that skips (a module-level importorskip) counts too."""
-    return fail_if_parity_skipped((yield), collector)
+    return fail_if_skipped((yield), collector)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item):
     """So does a single test that skips, by mark, fixture or call."""
-    return fail_if_parity_skipped((yield), item)
+    return fail_if_skipped((yield), item)

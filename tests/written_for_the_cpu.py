@@ -21,6 +21,9 @@ REASONS = {
         test_dropout_keeps_its_share_and_its_mean
         test_batch_norm_takes_statistics_only_in_training
         test_clipping_a_gradient_stored_by_columns test_first_values_have_the_law_they_claim
+        test_without_targets_only_the_last_position_is_computed test_top_k_keeps_the_k_likeliest
+        test_steps_below_a_short_parameters_precision_add_up test_an_evaluation_stops_too
+        test_of_several_passes_the_one_that_is_not_finite_is_named
     """,
     MIXED: """
         test_gradients_of_pieces_meet_where_they_belong test_updates_are_seen_through_every_alias
@@ -31,6 +34,7 @@ REASONS = {
         test_the_narrowest_choice_is_the_greedy_one test_the_widest_choice_is_no_restriction
         test_a_generator_of_its_own_leaves_the_global_stream_alone
         test_numpy_arrays_leave_arithmetic_to_the_tensor
+        test_zero_grad_forgets_or_fills test_the_master_follows_a_parameter_that_was_written
         test_a_stop_text_ends_the_text_and_is_left_out test_a_stop_text_is_looked_for_in_what_is_new
     """,
     OTHER: """

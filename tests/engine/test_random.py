@@ -9,6 +9,7 @@ import pytest
 
 from tinygrad_lm.engine.random import generator
 from tinygrad_lm.engine.random.generator import Generator
+from tinygrad_lm.engine.random.philox import philox
 
 WEIGHTS = np.float32([0.1, 0.2, 0.7])
 # what PyTorch 2.13.0 draws first after manual_seed(1337)
@@ -138,7 +139,7 @@ def test_the_module_has_a_default_generator():
 
 
 ERRORS = {
-    "another device": (lambda g: Generator("cuda"), r"\[Generator\] .*'cuda'"),
+    "another device": (lambda g: Generator("tpu"), r"\[device\] .*'tpu'"),
     "a foreign state": (lambda g: g.set_state(np.zeros(5056, np.uint8)), r"\[set_state\] .*5056"),
     "a state of floats": (lambda g: g.set_state(g.get_state() * 1.0), r"\[set_state\] .*float64"),
     "bounds that cross": (lambda g: g.uniform((2,), 2, 1), r"\[uniform\] .*2, 1"),
@@ -168,3 +169,29 @@ def test_errors_say_what_must_hold_and_draw_nothing(case):
 def test_a_seed_that_does_not_fit():
     with pytest.raises(ValueError, match=r"\[manual_seed\] .*18446744073709551616"):
         Generator().manual_seed(2**64)
+
+
+@pytest.mark.parametrize(
+    "counter, key, words",
+    [  # tests/kat_vectors of Random123, "philox4x32 10"
+        (
+            "00000000 00000000 00000000 00000000",
+            "00000000 00000000",
+            "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+        ),
+        (
+            "ffffffff ffffffff ffffffff ffffffff",
+            "ffffffff ffffffff",
+            "408f276d 41c83b0e a20bc7c6 6d5451fd",
+        ),
+        (
+            "243f6a88 85a308d3 13198a2e 03707344",
+            "a4093822 299f31d0",
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_philox_gives_its_known_answers(counter, key, words):
+    counter, key = (np.array([int(x, 16) for x in t.split()], np.uint64) for t in (counter, key))
+    found = philox(counter[None], key)[0]
+    assert " ".join(f"{x:08x}" for x in found) == words

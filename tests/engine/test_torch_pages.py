@@ -35,6 +35,9 @@ def test_settings_are_kept():
     tl.set_float32_matmul_precision("high")
     assert tl.backends.cuda.matmul.allow_tf32 is True
     tl.set_float32_matmul_precision("highest")
+    tl.backends.cuda.matmul.allow_tf32 = True
+    assert tl.get_float32_matmul_precision() == "high"
+    tl.backends.cuda.matmul.allow_tf32 = False
     assert tl.get_float32_matmul_precision() == "highest" and not tl.backends.mps.is_available()
     with pytest.raises(RuntimeError, match="'highest', 'high' or 'medium'"):
         tl.set_float32_matmul_precision("low")

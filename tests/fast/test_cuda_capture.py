@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
+from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn.functional import cross_entropy
 
 pytestmark = pytest.mark.cuda
@@ -89,6 +90,40 @@ def test_a_replay_is_the_step_bit_for_bit(warmup, where):
         for a, b in zip(one.weights(), other.weights(), strict=True):
             np.testing.assert_array_equal(a, b)
     assert fast.graph is not None
+
+
+def gpt():
+    tg.manual_seed(1)
+    model = GPT(GPTConfig(block_size=8, vocab_size=11, n_layer=2, n_head=2, n_embd=16)).to("cuda")
+    return model, model.configure_optimizers(0.1, 0.01, (0.9, 0.99), "cuda")
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_gpt_is_recorded_with_its_embeddings_attention_and_clipping(narrow):
+    models, steps = [], []
+    for _ in range(2):
+        model, optimizer = gpt()
+
+        def step(x, y, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            with tg.autocast("cuda", tg.bfloat16, enabled=narrow):
+                _, loss = model(x, y)
+            loss.backward()
+            norm = tg.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            return loss, norm
+
+        models.append(model)
+        steps.append(step)
+    fast = tg.capture(steps[1])
+    for i in range(5):
+        ids = tg.tensor(np.random.default_rng(i).integers(11, size=(3, 9)), device="cuda")
+        x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+        want = [t.item() for t in steps[0](x, y)]
+        assert [t.item() for t in fast(x, y)] == want
+    assert fast.graph is not None
+    for p, q in zip(*(model.parameters() for model in models), strict=True):
+        assert (p == q).all().item()
 
 
 def test_every_replay_writes_the_same_memory_anew():

@@ -11,6 +11,7 @@ import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.ops.index import add_rows
+from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn import functional as F
 
 pytestmark = pytest.mark.cuda
@@ -282,7 +283,6 @@ def test_a_recorded_step_asks_at_each_replay(gpu):
     x, ids = tg.ones(3, device="cuda"), tg.tensor([7], device="cuda")
     with arrays.recording_step() as actions:
         x[ids]
-        assert x.array.get() is not None and x.tolist()  # a read says nothing now
     with pytest.raises(IndexError, match="got 7 "):
         x.tolist()
     x[ids]
@@ -305,3 +305,136 @@ def test_ids_are_checked_without_waiting(monkeypatch, gpu):
         patched.setattr(arrays.libraries, "to_numpy", door)
         (F.embedding(ids, x)[:, ids] * 2).gather(1, ids.reshape(3, 1)).sum().backward()
     assert x.grad.sum().item() > 0
+
+
+# ---------------------------------------------------------------- the CPU beside a GPU
+
+
+@pytest.mark.parametrize("write", [
+    lambda x, v: x.copy_(v),
+    lambda x, v: x.__setitem__(slice(0, 2), v[:2]),
+    lambda x, v: x.__setitem__([0, 2], v[:2]),
+    lambda x, v: x.__setitem__(x > 0, v[0]),
+    lambda x, v: x[1:].copy_(v[1:].double()),
+])  # fmt: skip
+@pytest.mark.parametrize("ways", [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_write_copies_from_one_device_to_another(write, ways):
+    def written(device, source):
+        x = tg.ones(3, device=device)
+        v = tg.tensor([2.0, 3.0, 4.0], device=source, requires_grad=True)
+        y = x * 1
+        write(y, v)
+        (y * y).sum().backward()
+        assert y.device.type == device and v.grad.device.type == source
+        return y.tolist(), v.grad.tolist()
+
+    assert written(*ways) == written("cpu", "cpu")
+
+
+@pytest.mark.parametrize("use", [
+    lambda x, n: x * n,
+    lambda x, n: n * x,
+    lambda x, n: n - x,
+    lambda x, n: x / n,
+    lambda x, n: x**n,
+    lambda x, n: x > n,
+    lambda x, n: tg.where(x > 1, x, n),
+    lambda x, n: tg.where(x > 1, n, x),
+    lambda x, n: tg.add(n, x),
+    lambda x, n: (x * 1).add_(n),
+    lambda x, n: (x * 1).masked_fill(x > 1, n),
+    lambda x, n: n.detach() * x.sum(),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64"])
+def test_a_cpu_tensor_without_axes_may_meet_a_gpu_s(use, kind):
+    def found(device):
+        x = tg.tensor([1.0, 2.0, 3.0], device=device, requires_grad=True)
+        n = tg.tensor(2.0).to(getattr(tg, kind)).requires_grad_(kind != "int64")
+        out = use(x, n)
+        assert out.device.type == device
+        if out.requires_grad:
+            out.sum().backward()
+        grads = [t.grad.cpu().numpy() for t in (x, n) if t.grad is not None]
+        assert n.grad is None or n.grad.device.type == "cpu"
+        return out.dtype, [out.detach().cpu().numpy(), *grads]
+
+    here, there = on_both(found)
+    assert here[0] is there[0]
+    for known, got in zip(here[1], there[1], strict=True):
+        np.testing.assert_allclose(got, known, rtol=1e-6)
+
+
+def test_other_mixtures_are_refused_by_the_name_of_the_devices():
+    x, there = tg.ones(3), tg.ones(3, device="cuda")
+    for attempt in (
+        lambda: x + there,
+        lambda: there * x,
+        lambda: there @ x,
+        lambda: tg.where(x > 0, there, 0.0),
+        lambda: tg.where(x > 0, there, there),
+        lambda: there.masked_fill(x > 0, 0.0),
+        lambda: there.gather(0, tg.tensor([0])),
+        lambda: there.index_select(0, tg.tensor([0])),
+        lambda: there.__iadd__(x),
+    ):
+        with pytest.raises(RuntimeError, match=r"\[\w+\].* device, got .*(cpu|cuda:0)"):
+            attempt()
+
+
+def test_a_gradient_of_another_device_is_refused():
+    x = tg.ones(3, device="cuda", requires_grad=True)
+    with pytest.raises(RuntimeError, match="device cuda:0, got one on cpu"):
+        (x * 2).backward(tg.ones(3))
+    with pytest.raises(RuntimeError, match="device cuda:0, got one on cpu"):
+        x.grad = tg.ones(3)
+    with pytest.raises(RuntimeError, match="device cpu, got one on cuda:0"):
+        tg.ones(3).grad = x.detach()
+
+
+def test_an_array_of_a_gpu_stays_there(gpu):
+    array = gpu.ones(3, "float32")
+    assert tg.as_tensor(array).array is array
+    assert tg.tensor(array).device.type == "cuda" and tg.tensor(array).array is not array
+    assert tg.as_tensor(array, device="cpu").device.type == "cpu"
+
+
+def test_lists_are_keys_where_new_tensors_are_made_on_the_gpu():
+    tg.set_default_device("cuda")
+    x = tg.arange(6.0).reshape(2, 3)
+    assert x.is_cuda and x[:, [-1]].tolist() == [[2.0], [5.0]]
+    x[[0, 1], [0, -1]] = 9
+    assert x[[]].shape == (0, 3) and x.tolist() == [[9, 1, 2], [3, 4, 9]]
+    assert tg.arange(3.0, device="cpu")[[True, False, True]].tolist() == [0, 2]
+    model = GPT(GPTConfig(block_size=4, vocab_size=5, n_layer=1, n_head=1, n_embd=4))
+    start = tg.zeros(1, 1, dtype=tg.int64)
+    assert model.generate(start, 6, top_k=2).shape == (1, 7)
+
+
+# ---------------------------------------------------------------- out of memory
+
+
+def test_too_little_memory_is_said_in_one_sentence(gpu):
+    x = tg.ones(3, device="cuda", requires_grad=True)
+    y = x.exp()
+
+    def full(*_):
+        raise gpu.cuda.memory.OutOfMemoryError(1 << 40, 1 << 30)
+
+    previous = gpu.cuda.get_allocator()
+    gpu.cuda.set_allocator(full)
+    try:
+        with pytest.raises(RuntimeError, match=r"\[exp\].*1,099,511,627,776 .*smaller batch"):
+            x.exp()
+        with pytest.raises(RuntimeError, match=r"\[backward\].*bytes.*smaller batch") as caught:
+            y.backward(y.detach())
+    finally:
+        gpu.cuda.set_allocator(previous)
+    assert isinstance(caught.value, MemoryError)
+
+
+def test_devices_are_compared_by_number(gpu):
+    x = tg.ones(3, device="cuda")
+    assert x.to("cuda") is x and x.to("cuda:0") is x
+    with pytest.raises(RuntimeError, match=rf"cuda:{10**4} must be one of \d+ GPUs"):
+        x.to(f"cuda:{10**4}")
+    assert gpu.cuda.Device().id == 0

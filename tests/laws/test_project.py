@@ -79,7 +79,8 @@ EXTRAS = {"cupy", "torch", "matplotlib", "hypothesis"}
 # on first use only.
 MAY_LOOK_FOR = {"engine/arrays/dtypes.py": {"ml_dtypes"}, "engine/kernels/cuda/": {"cupy"}}
 TEST_COMMAND = re.compile(r"\bpython3? -m pytest[^\n`\"'&|;)\\]*")
-INSTALL = re.compile(r"\bpip install.*\[(?:test|parity|,)+\]\S*")
+INSTALL = re.compile(r"\bpip install.*\[(?:test|parity|emulated|,)+\]\S*")
+EMULATED = "emulated() { step "  # how the check script runs tests on an emulated GPU
 NOT_OURS = re.compile(
     r"(?<![\w.])/(?:home|root|work|farm|Users)/"
     r"|\b(?:pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org)"
@@ -342,10 +343,12 @@ def law_light_import(root: Path, attempts: int = 3, limit: float = 0.5) -> list[
 
 
 def law_same_commands(readme: str, check: str) -> list[str]:
-    """The check script installs as the README does, with PyTorch, and runs the same tests."""
+    """The check script installs as the README does, with PyTorch and CuPy, and runs the same tests;
+    beside them those of an emulated GPU."""
     complaints = []
+    check = "\n".join(line for line in check.splitlines() if not line.startswith(EMULATED))
     installs = INSTALL.findall(readme)[:1], INSTALL.findall(check)
-    if [line.replace("[test]", "[test,parity]") for line in installs[0]] != installs[1]:
+    if [line.replace("[test]", "[test,parity,emulated]") for line in installs[0]] != installs[1]:
         complaints.append(f"install: README says {installs[0]}, the check script {installs[1]}")
     tests = [[found.strip() for found in TEST_COMMAND.findall(text)] for text in (readme, check)]
     if not tests[0] or tests[0][:1] != tests[1]:
@@ -547,8 +550,11 @@ def test_commands_and_metadata_can_fail():
     readme = (
         'pip install ".[test]" && .venv/bin/python -m pytest -n auto\n`python -m pytest tests/a.py`'
     )
-    check = 'pip install ".[test,parity]"\nstep python -m pytest -n auto\n'
+    check = 'pip install ".[test,parity,emulated]"\nstep python -m pytest -n auto\n'
     assert law_same_commands(readme, check) == []
+    assert law_same_commands(readme, check + EMULATED + 'python -m pytest "$@"; }\n') == []
+    assert "tests:" in law_same_commands(readme, check + "step python -m pytest -m cuda\n")[0]
+    assert "install:" in law_same_commands(readme, check.replace(",emulated", ""))[0]
     assert "tests:" in law_same_commands(readme, check.replace("-n auto", "-x"))[0]
     assert "install:" in law_same_commands(readme, check.replace(".[", "-e .["))[0]
     assert len(law_same_commands("", check)) == 2
@@ -582,13 +588,14 @@ def test_gpu():
 
 
 @pytest.mark.parametrize(
-    "promise, outcome",
+    "promises, outcome",
     [
-        ("1", {"errors": 3, "failed": 1, "skipped": 2, "xfailed": 1}),
+        ("PARITY", {"errors": 3, "failed": 1, "skipped": 2, "xfailed": 1}),
+        ("CUPY", {"failed": 1, "skipped": 5, "xfailed": 1}),
         ("", {"skipped": 6, "xfailed": 1}),
     ],
 )
-def test_a_skipped_parity_test_fails_where_pytorch_is_promised(tmp_path, promise, outcome):
+def test_a_skipped_test_fails_where_what_it_needs_is_promised(tmp_path, promises, outcome):
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
     for name, text in PARITY_FILES.items():
         (tmp_path / name).write_text(text)
@@ -596,7 +603,10 @@ def test_a_skipped_parity_test_fails_where_pytorch_is_promised(tmp_path, promise
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", *options, tmp_path],
         cwd=tmp_path,
-        env={**os.environ, "TINYGRAD_LM_REQUIRE_PARITY": promise},
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("TINYGRAD_LM_")},
+            **({f"TINYGRAD_LM_REQUIRE_{promises}": "1"} if promises else {}),
+        },
         capture_output=True,
         text=True,
     )
@@ -606,4 +616,4 @@ def test_a_skipped_parity_test_fails_where_pytorch_is_promised(tmp_path, promise
         for number, word in re.findall(r"(\d+) ([a-z]+)", closing.split(" in ")[0])
     }
     assert counts == outcome
-    assert done.returncode == (1 if promise else 0)
+    assert done.returncode == (1 if promises else 0)

@@ -17,6 +17,7 @@ from ..engine.arrays import device as Device
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
+from ..engine.random import philox
 from ..engine.random.generator import default_generator
 from ..models.checkpoints import PREFIX
 from ..models.gpt import GPT
@@ -170,6 +171,8 @@ class Trainer:
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Everything besides the model that the future of this run depends on."""
         arrays = {"next_batch": self.offsets, "random": default_generator.get_state()}
+        if (stream := self._stream()) is not None:
+            arrays["random.cuda"] = stream.get_state()
         saved = self.optimizer.state_dict()
         plain: dict[str, Any] = {}
         for index, entries in saved["state"].items():
@@ -195,6 +198,13 @@ class Trainer:
         self.step, self.evaluated, self.best = meta["step"], meta["evaluated"], meta["best"]
         self.offsets = arrays["next_batch"]
         default_generator.set_state(arrays["random"])
+        if (stream := self._stream()) is not None and "random.cuda" in arrays:
+            stream.set_state(arrays["random.cuda"])
+
+    def _stream(self) -> philox.Philox | None:
+        """What the dropout of a model on a GPU draws from."""
+        device = self.model.lm_head.weight.device
+        return philox.stream(device.index) if device.type == "cuda" else None
 
     def _change_dtype(self, entries: dict[int, dict[str, Any]], arrays: Arrays) -> None:
         """Weights from a 16-bit run's masters, or masters from a float32 run's weights."""

@@ -14,6 +14,7 @@ from .devices import (
     device,
     device_of,
     get_default_device,
+    is_on,
     library_on,
     set_default_device,
     to_device,
@@ -40,7 +41,7 @@ from .dtypes import (
     uint8,
 )
 from .ids import check_bounds, noted
-from .inputs import explained, plain, upstream_gradient
+from .inputs import OutOfMemoryError, explained, out_of_memory, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
@@ -48,6 +49,7 @@ from .libraries import (
     WHEN_READ,
     Array,
     Gradient,
+    OutOfMemoryError,
     address,
     as_array,
     broadcast_to,
@@ -62,5 +64,6 @@ from .libraries import (
     to_numpy,
     widened,
 )
+from .precision import allow_tf32, set_allow_tf32
 from .replay import before_each_replay, is_recording_step, recording_step
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

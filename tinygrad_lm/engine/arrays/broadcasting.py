@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .devices import device_of, to_device
 from .dispatch import with_kernels
 from .libraries import LIBRARIES, Array, as_array
 
@@ -16,6 +17,8 @@ def fit(g: Any, like: Any) -> Any:
         g = as_array(g)
     if g.shape != like.shape:
         g = sum_to(g, like.shape)
+    if type(like) in LIBRARIES and type(g) in LIBRARIES and type(g) is not type(like):
+        g = to_device(g, device_of(like))  # a CPU tensor of no axes met others on a GPU
     return g if getattr(g, "array", g).dtype == like.dtype else g.astype(like.dtype)
 
 

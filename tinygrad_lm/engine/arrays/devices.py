@@ -69,11 +69,16 @@ def set_default_device(where: str | device) -> None:
 
 
 def library_on(where: device | str | None) -> Any:
-    """The array library that makes arrays on a device (None: the default device)."""
+    """The array library that makes arrays on a device (None: the default device). A GPU that is
+    asked for by its number becomes the current one, as CuPy computes on one at a time."""
     where = get_default_device() if where is None else device(where)
     if where.type == "cuda":
         cp = cupy()
-        cp.cuda.Device(where.index or 0).use()
+        if where.index is not None and where.index != cp.cuda.Device().id:
+            count = cp.cuda.runtime.getDeviceCount()
+            if where.index >= count:
+                raise RuntimeError(f"[device] {where} must be one of {count} GPUs, from cuda:0 on")
+            cp.cuda.Device(where.index).use()
         return cp
     for array_type, kind in DEVICE_TYPES.items():
         if kind == where.type:
@@ -85,10 +90,21 @@ def to_device(array: Array, where: device | str | None) -> Array:
     """The same values as an array of that device's library; the array itself when it is there."""
     if where is None and DEVICE_TYPES.get(type(array)) == _State.default.type == "cpu":
         return array
-    target = library_on(where)
-    if library(array) is target:
+    where = get_default_device() if where is None else device(where)
+    if is_on(array, where):
         return array
+    target = library_on(where)
+    if library(array) is target:  # another GPU
+        return target.array(array)
     values = to_numpy(array)
     if target is not numpy:
         check_not_recording("copy to the device", "pass the tensor in, or copy it before")
+        if not values.ndim:  # a number is told, not copied
+            return target.full((), values.item(), values.dtype)
     return target.asarray(values)
+
+
+def is_on(array: Array, where: device) -> bool:
+    """Whether an array is there already; on "cuda" it is on whatever GPU it is."""
+    here = device_of(array)
+    return here.type == where.type and where.index in (None, here.index)

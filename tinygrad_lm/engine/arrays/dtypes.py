@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy
 
-from .libraries import LIBRARIES, Array
+from .libraries import LIBRARIES, Array, library
+from .replay import check_not_recording
 
 
 class dtype:
@@ -122,9 +123,21 @@ def result_type(*operands: Any) -> dtype:
     return result
 
 
+def join_devices(arrays: list) -> None:
+    """Where a GPU's arrays are among them, those of no axes that are on the CPU go there, in place
+    in their list: PyTorch lets these meet, and no others."""
+    there = [x for x in arrays if type(x) in LIBRARIES and type(x) is not numpy.ndarray]
+    for i, x in enumerate(arrays):
+        if there and type(x) is numpy.ndarray and not x.ndim:
+            check_not_recording("use a number on the CPU", "pass the tensor in")
+            arrays[i] = library(there[0]).full((), x.item(), x.dtype)
+
+
 def promote(name: str, arrays: list, to_float: bool) -> None:
     """Bring arrays and Python numbers, in place in their list, to the one dtype that PyTorch would
     compute in; with `to_float` integers become the default float. None is no operand."""
+    if len(LIBRARIES) > 1:
+        join_devices(arrays)
     kinds = {x.dtype for x in arrays if type(x) in LIBRARIES}
     if len(kinds) == 1:
         if kinds.pop().kind == "f":

@@ -33,12 +33,17 @@ def plain(name: str, x: Any) -> Any:
     )
 
 
-def explained(name: str, error: Exception, inputs: Sequence) -> Exception:
+def explained(
+    name: str, error: Exception, inputs: Sequence, settings: dict | None = None
+) -> Exception:
     """The error that NumPy or CuPy raised inside an op, as one that says what must hold and what
-    came. inputs: arrays, numbers and None."""
+    came. inputs: arrays, numbers and None; settings may hold arrays too, such as masks and ids."""
     arrays = [x for x in inputs if type(x) in LIBRARIES]
-    if len({type(x) for x in arrays}) > 1:
-        where = " and ".join(dict.fromkeys(str(device_of(x)) for x in arrays))
+    if isinstance(error, MemoryError):
+        return out_of_memory(name, error)
+    everything = [*arrays, *(x for x in (settings or {}).values() if type(x) in LIBRARIES)]
+    if len({type(x) for x in everything}) > 1:
+        where = " and ".join(dict.fromkeys(str(device_of(x)) for x in everything))
         return RuntimeError(
             f"[{name}] all inputs must be on the same device, got {where}; move with .to()"
         )
@@ -72,4 +77,23 @@ def upstream_gradient(value: Array, g: Any) -> Any:
             f"[backward] gradient must have the tensor's shape {tuple(value.shape)}, "
             f"got {tuple(g.shape)}"
         )
+    if device_of(getattr(g, "array", g)) != device_of(value):
+        raise RuntimeError(
+            f"[backward] gradient must be on the tensor's device {device_of(value)}, got one on "
+            f"{device_of(getattr(g, 'array', g))}; move with .to()"
+        )
     return g if getattr(g, "array", g).dtype == value.dtype else g.astype(value.dtype)
+
+
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """A device, or the machine, has not enough memory for an op's result; PyTorch's name for it."""
+
+
+def out_of_memory(name: str, error: Exception) -> OutOfMemoryError:
+    """Says what did not fit, and what to lower; CuPy and NumPy say how much it was."""
+    if isinstance(error, OutOfMemoryError):
+        return error
+    return OutOfMemoryError(
+        f"[{name}] what it makes must fit into memory, got: {error}; try a smaller batch, a "
+        "shorter context or bfloat16, or free what is no longer needed"
+    )

@@ -106,8 +106,8 @@ class Op:
                 if found is not NotImplemented:
                     return found
             return NotImplemented
-        except (ValueError, TypeError, IndexError) as error:
-            raise explained(self.name, error, arrays) from error
+        except (ValueError, TypeError, IndexError, MemoryError) as error:
+            raise explained(self.name, error, arrays, settings) from error
 
     def result(self, found: Any, parents: list | None, inputs: tuple) -> Tensor:
         """The Tensor of (value, pullbacks), with a node if there are parents."""

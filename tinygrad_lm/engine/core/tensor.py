@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..arrays import Array, Gradient, mark_written, quietly, upstream_gradient
+from ..arrays import Array, Gradient, mark_written, out_of_memory, quietly, upstream_gradient
 from . import graph  # graph.walk, not walk: C may replace it
 from .graph import Node
 from .recording import mode
@@ -93,6 +93,8 @@ def gradients(
     before, mode.recording = mode.recording, False
     try:
         found = quietly(graph.walk, roots, retain, wanted)
+    except MemoryError as error:
+        raise out_of_memory("backward", error) from error
     finally:
         mode.recording = before
     return {t: g.array.copy() if isinstance(g, Tensor) else g for t, g in found.items()}

@@ -110,8 +110,8 @@ def cross_entropy(
     if reduction != "none":
         smooth = smooth.sum()
     if reduction == "mean":
-        ids = targets * counted
-        smooth = smooth / (int(counted.sum()) if weight is None else (weight[ids] * counted).sum())
+        ids, shares = targets * counted, counted.sum().astype(logits.array.dtype)
+        smooth = smooth / (shares if weight is None else (weight[ids] * counted).sum())
     return (1 - label_smoothing) * loss + (label_smoothing / logits.shape[-1]) * smooth
 
 

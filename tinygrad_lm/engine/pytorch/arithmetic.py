@@ -60,7 +60,8 @@ def _integers(*operands: Operand) -> bool:
 
 def _check_divisor(name: str, input: Operand, other: Operand) -> None:
     """x / 0 has no integer value, and NumPy and CuPy would answer 0."""
-    if _integers(input, other) and bool(numpy.any(arrays.to_numpy(to_tensor(other).array) == 0)):
+    divisor = raw(other)
+    if _integers(input, other) and bool(numpy.any(arrays.to_numpy(divisor) == 0)):
         raise RuntimeError(
             f"[{name}] an integer divisor must not be zero, got one that is; float()?"
         )
@@ -74,7 +75,7 @@ def floor_divide(input: Operand, other: Operand) -> Tensor:
 
 def pow(input: Operand, exponent: Operand) -> Tensor:
     """input ** exponent; one of them may be a number."""
-    if _integers(input, exponent) and bool((to_tensor(exponent).array < 0).any()):
+    if _integers(input, exponent) and bool(numpy.any(arrays.to_numpy(raw(exponent)) < 0)):
         raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
     out = ops.pow(input, exponent)
     if out.array.dtype.char == "b":  # NumPy's int8, which is no dtype here

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from .. import arrays
-from ..arrays import library
 from ..core.tensor import Tensor
 from ..ops import elementwise as ops
 from ..ops.shape import copy_to
@@ -28,7 +27,7 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         elif not isinstance(arg, bool) and arg is not None:
             dtype = arg
     out = cast(input, dtype) if dtype is not None else input
-    if device is not None and arrays.library_on(device) is not library(out.array):
+    if device is not None and not arrays.is_on(out.array, arrays.device(device)):
         out = copy_to(out, device=device)
     if kwargs.get("copy") and out is input:
         return ops.astype(input, dtype=input.array.dtype)

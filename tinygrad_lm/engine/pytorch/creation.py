@@ -40,6 +40,9 @@ def tensor(
     kind = None if dtype is None else as_dtype(dtype)
     if device is None and isinstance(data, Tensor):
         device = data.device
+    if type(data) in LIBRARIES and not isinstance(data, numpy.ndarray):  # stays on its device
+        made = to_tensor(data.copy()).to(dtype=kind, device=device)
+        return made.requires_grad_() if requires_grad else made
     array = to_array(data, kind)
     if isinstance(data, (Tensor, numpy.ndarray)):
         array = array.copy(order="K")

@@ -17,7 +17,7 @@ from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from ..ops.shape import broadcast_to
 from . import keys
-from .common import Operand, axis_of, raw, to_tensor
+from .common import Operand, axis_of, to_tensor
 from .names import named, one_op
 from .shapes import broadcast_tensors
 
@@ -50,11 +50,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     if not isinstance(value, (Tensor, int, float)):
         value = to_tensor(value, input)
     if isinstance(value, Tensor) and type(value.array) is not type(input.array):
-        if value.array.ndim:
-            raise RuntimeError(
-                f"[setitem] the value must be on {input.device}, it is on {value.device}; use .to()"
-            )
-        value = value.to(input.device)
+        value = value.to(input.device)  # a write copies across devices, as PyTorch's does
     if isinstance(value, Tensor) and value.array.ndim and value.array.shape[0] == 1:
         try:
             axes = getattr(input.array[key], "ndim", 0)  # PyTorch drops leading axes of size 1
@@ -65,8 +61,14 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     set_item(input, key, value, keys.name_of_write(input, key))
 
 
-def _indices(given: Operand, name: str) -> Array:
-    index = raw(to_tensor(given))
+def _indices(given: Operand, name: str, input: Tensor | None = None) -> Array:
+    made = to_tensor(given, input)
+    index = made.array
+    if input is not None and type(index) is not type(input.array):
+        raise RuntimeError(
+            f"[{name}] input and index must be on the same device, got {input.device} and "
+            f"{made.device}; move with .to()"
+        )
     if index.dtype.kind not in "iu":
         raise RuntimeError(
             f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
@@ -76,13 +78,13 @@ def _indices(given: Operand, name: str) -> Array:
 
 def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
-    axis, index = axis_of(input, dim, "gather"), _indices(index, "gather")
+    axis, index = axis_of(input, dim, "gather"), _indices(index, "gather", input)
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
 def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> Tensor:
     """`gather` whose indices broadcast; the flattened tensor without dim."""
-    indices = _indices(indices, "take_along_dim")
+    indices = _indices(indices, "take_along_dim", input)
     if dim is None:
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
@@ -104,7 +106,7 @@ def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> T
 
 def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
-    axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add")
+    axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add", input)
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 
@@ -117,7 +119,7 @@ def scatter(
     value: Operand | None = None,
 ) -> Tensor:
     """input with src (or one value) written at index along dim."""
-    axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter")
+    axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter", input)
     check_bounds(index, input.array.shape[axis], "scatter")
     source = value if src is None else src
     if isinstance(source, Tensor) and source.ndim:
@@ -132,7 +134,7 @@ def index_add(
     input: Tensor, dim: int, index: Operand, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
     """input plus the slices of source added at index along dim; those that repeat add up."""
-    axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add").reshape(-1)
+    axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add", input).reshape(-1)
     check_bounds(index, input.array.shape[axis], "index_add")
     along = [-1 if i == axis else 1 for i in range(input.ndim)]
     spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
@@ -142,7 +144,10 @@ def index_add(
 
 def index_select(input: Tensor, dim: int, index: Operand) -> Tensor:
     """Whole slices of input along dim."""
-    axis, index = axis_of(input, dim, "index_select"), _indices(index, "index_select").reshape(-1)
+    axis, index = (
+        axis_of(input, dim, "index_select"),
+        _indices(index, "index_select", input).reshape(-1),
+    )
     return ops.take(input, indices=index, axis=axis)
 
 

@@ -16,11 +16,20 @@ from .common import Device, Dtype, Sizes, to_tensor
 from .creation import empty_like, finish, kind_of, shape_of
 
 
-def _generator(generator: Generator | None) -> Generator:
+def _generator(generator: Generator | None, device: Device = None) -> Generator:
+    """The generator to draw from, for a tensor on a device (None: the default one). One of the CPU
+    is right for all: its numbers are uploaded."""
     if generator is None:
         return default_generator
     if not isinstance(generator, Generator):
         raise TypeError(f"[generator] must be a Generator, got {type(generator).__name__}")
+    if generator.device.type != "cpu":
+        target = arrays.get_default_device() if device is None else arrays.device(device)
+        if target.type != generator.device.type:
+            raise RuntimeError(
+                f"[generator] must be on the tensor's device, {target}, got one on "
+                f"{generator.device}; device={str(generator.device)!r}?"
+            )
     return generator
 
 
@@ -41,7 +50,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [0, 1)."""
-    source, wanted = _generator(generator), shape_of("rand", shape, size)
+    source, wanted = _generator(generator, device), shape_of("rand", shape, size)
     return finish(source.uniform(wanted, dtype=_floating("rand", dtype)), device, requires_grad)
 
 
@@ -67,7 +76,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Standard normal."""
-    source, wanted = _generator(generator), shape_of("randn", shape, size)
+    source, wanted = _generator(generator, device), shape_of("randn", shape, size)
     return finish(source.normal(wanted, dtype=_floating("randn", dtype)), device, requires_grad)
 
 
@@ -109,7 +118,7 @@ def randint(
         raise RuntimeError(f"[randint] low must be below high, got {low} and {high}")
     kind = arrays.int64.np if dtype is None else as_dtype(dtype).np
     shape = shape_of("randint", (size,))
-    array = _generator(generator).integers(int(low), int(high), shape, dtype=kind)
+    array = _generator(generator, device).integers(int(low), int(high), shape, dtype=kind)
     return finish(array, device, requires_grad)
 
 
@@ -125,7 +134,7 @@ def randperm(
     n: int, *, generator: Generator | None = None, dtype: Dtype = None, device: Device = None
 ) -> Tensor:
     """0 ... n - 1 in random order."""
-    array = _generator(generator).permutation(int(n))
+    array = _generator(generator, device).permutation(int(n))
     return finish(array if dtype is None else array.astype(as_dtype(dtype).np), device)
 
 
@@ -150,7 +159,7 @@ def bernoulli(
     """1 with the probability given by each element (with p: by p), else 0."""
     if p is not None:
         return empty_like(input).bernoulli_(p, generator=generator)
-    array = _generator(generator).bernoulli_each(arrays.to_numpy(input.array))
+    array = _generator(generator, input.device).bernoulli_each(arrays.to_numpy(input.array))
     return finish(array, input.device)
 
 
@@ -164,7 +173,7 @@ def multinomial(
     """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
     (num_samples,) or (N, num_samples)."""
     probs = arrays.to_numpy(input.array)
-    drawn = _generator(generator).multinomial(probs, num_samples, replacement)
+    drawn = _generator(generator, input.device).multinomial(probs, num_samples, replacement)
     return finish(drawn.copy(order="C"), input.device)
 
 
@@ -193,7 +202,7 @@ def uniform_(
 ) -> Tensor:
     """Uniform on [from, to)."""
     low, kind = named.get("from", from_), _floating("uniform_", input.dtype)
-    source = _generator(generator)
+    source = _generator(generator, input.device)
     return _filled(input, "uniform", lambda shape: source.uniform(shape, low, to, dtype=kind))
 
 
@@ -202,7 +211,7 @@ def normal_(
 ) -> Tensor:
     """Normal with a mean and a standard deviation."""
     source, kind, dense = (
-        _generator(generator),
+        _generator(generator, input.device),
         _floating("normal_", input.dtype),
         input.is_contiguous(),
     )
@@ -219,7 +228,7 @@ def bernoulli_(
     """1 with probability p (a number, or a tensor of them), else 0."""
     if isinstance(p, Tensor):
         return input.copy_(bernoulli(p, generator=generator))
-    source, share = _generator(generator), float(p)
+    source, share = _generator(generator, input.device), float(p)
     return _filled(input, "bernoulli", lambda shape: source.bernoulli(share, shape))
 
 
@@ -227,7 +236,7 @@ def exponential_(
     input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Exponential with mean 1 / lambd."""
-    source, kind = _generator(generator), input.array.dtype
+    source, kind = _generator(generator, input.device), input.array.dtype
     return _filled(input, "exponential", lambda shape: source.exponential(shape, lambd, dtype=kind))
 
 
@@ -242,7 +251,11 @@ def random_(
     """Integers from low to high - 1; without bounds, all that the dtype holds from 0 on."""
     if high is None:
         low, high = 0, low or WHOLE[input.dtype.name]
-    return _filled(input, "random", lambda shape: _generator(generator).integers(low, high, shape))
+    return _filled(
+        input,
+        "random",
+        lambda shape: _generator(generator, input.device).integers(low, high, shape),
+    )
 
 
 def get_rng_state() -> Tensor:

@@ -160,6 +160,11 @@ def set_grad(self: Tensor, value: Tensor | None) -> None:
                 f"[grad] must be like its tensor, {tuple(self.shape)} of {self.dtype}, "
                 f"got {tuple(value.shape)} of {value.dtype}"
             )
+        if value.device != self.device:
+            raise RuntimeError(
+                f"[grad] must be on its tensor's device {self.device}, got one on {value.device}; "
+                "move with .to()"
+            )
     self._grad = value
 
 

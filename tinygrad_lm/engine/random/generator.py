@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 import operator
 import secrets
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..arrays import device, with_kernels
+from ..arrays import device as Device
+from ..arrays import with_kernels
 from .recipes import box_muller, check_probs, fill, look_up, swap_forward
 
 FRESH_SEED = 67280421310721  # what a PyTorch generator starts from
@@ -30,6 +33,13 @@ def keep_below(keep: np.ndarray, bound: np.uint64, generator: Generator) -> np.n
     return fill(keep, lambda n: generator._words(n, np.uint64) & MASK53 < bound)
 
 
+def check_seed(seed: int) -> int:
+    seed = operator.index(seed)
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"[manual_seed] seed must be in [-2**63, 2**64), got {seed}; % 2**64?")
+    return seed % 2**64
+
+
 class Generator:
     """PyTorch's CPU generator: the same seed gives the same numbers, call for call.
 
@@ -38,13 +48,15 @@ class Generator:
     (r mod 2^53) / 2^53 from a 64-bit word in float64. A shape without elements draws nothing.
     """
 
-    def __init__(self, device: device | str = "cpu") -> None:
-        if str(device) != "cpu":
-            raise RuntimeError(
-                f"[Generator] this stream lives on the CPU, got device {str(device)!r}; "
-                "use device='cpu'"
-            )
-        self.device = device
+    kinds: dict[str, type[Generator]] = {}  # of other devices, by their type
+
+    def __new__(cls, device: Device | str = "cpu") -> Generator:
+        return object.__new__(cls.kinds.get(str(device).partition(":")[0], cls))
+
+    def __init__(self, device: Device | str = "cpu") -> None:
+        self.device = Device(device)
+        if self.device.type != "cpu":
+            raise RuntimeError(f"[Generator] device must be 'cpu' or 'cuda', got {str(device)!r}")
         self.manual_seed(FRESH_SEED)
 
     def __repr__(self) -> str:
@@ -52,11 +64,8 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Restart from `seed`, -2^63 <= seed < 2^64; a negative one counts from 2^64 down."""
-        seed = operator.index(seed)
-        if not -(2**63) <= seed < 2**64:
-            raise ValueError(f"[manual_seed] seed must be in [-2**63, 2**64), got {seed}; % 2**64?")
-        self._seed = seed % 2**64
-        self._bits = np.random.MT19937()
+        self._seed = check_seed(seed)
+        self._bits: Any = np.random.MT19937()
         self._twister = np.random.RandomState(self._bits)
         self._twister.seed(self._seed & 0xFFFFFFFF)
         self._half = math.nan  # the sine half of a normal pair that waits for the next call
@@ -255,11 +264,17 @@ class Generator:
 
 
 default_generator = Generator()
+# Called with each seed of the default generator: the streams of other devices.
+ALSO_SEEDED: list[Callable[[int], object]] = []
 
 
 def manual_seed(seed: int) -> Generator:
-    """Restart the generator that draws use when they are given none, and return it."""
-    return default_generator.manual_seed(int(seed))
+    """Restart the generators that draws use when they are given none, those of GPUs as well;
+    return the CPU's."""
+    started = default_generator.manual_seed(int(seed))
+    for start in ALSO_SEEDED:
+        start(started.initial_seed())
+    return started
 
 
 def initial_seed() -> int:
@@ -268,5 +283,5 @@ def initial_seed() -> int:
 
 
 def seed() -> int:
-    """Restart the default generator from the operating system's entropy; returns the seed."""
-    return default_generator.seed()
+    """Restart the default generators from the operating system's entropy; returns the seed."""
+    return manual_seed(secrets.randbits(64)).initial_seed()

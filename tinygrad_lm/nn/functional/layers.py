@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy
 
-from ...engine.arrays import Array, library, mark_written
+from ...engine.arrays import Array, device_of, library, mark_written
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
 from ...engine.pytorch.names import named
 from ...engine.pytorch.reductions import norm
-from ...engine.random import generator
+from ...engine.random import generator, philox
 from .ids import checked_ids
 
 # Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
@@ -138,10 +138,13 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 
 
 def kept(p: float, like: Array, shape: tuple[int, ...]) -> Array:
-    """Booleans of a shape, each True with probability 1 - p: what dropout keeps. Drawn from the
-    default generator, onto the device of the array `like`."""
+    """Booleans of a shape, each True with probability 1 - p: what dropout keeps, on the device of
+    the array `like`. Drawn from the default generator; by a GPU from its own stream."""
     if p == 1:
         return library(like).zeros(shape, bool)
+    where = device_of(like)
+    if where.type == "cuda":
+        return philox.stream(where.index).keep(1 - p, library(like).empty(shape, bool))
     return library(like).asarray(generator.default_generator.bernoulli(1 - p, shape))
 
 

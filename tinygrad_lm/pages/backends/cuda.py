@@ -1,9 +1,31 @@
-"""Settings of matrix products on a GPU, under PyTorch's names. They are kept and can be read back,
-and change nothing."""
+"""Settings of matrix products on a GPU, under PyTorch's names."""
 
-from types import SimpleNamespace
+from __future__ import annotations
 
-matmul = SimpleNamespace(allow_tf32=False)
+from ...engine import arrays
+
+
+class _Matmul:
+    """`matmul.allow_tf32 = True`: float32 products may be computed in TF32."""
+
+    _precision = "highest"  # what `get_float32_matmul_precision` says
+
+    @property
+    def allow_tf32(self) -> bool:
+        return arrays.allow_tf32()
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        if not isinstance(allowed, bool):
+            raise RuntimeError(f"[allow_tf32] must be True or False, got {allowed!r}")
+        self.use("high" if allowed else "highest")
+
+    def use(self, precision: str) -> None:
+        self._precision = precision
+        arrays.set_allow_tf32(precision != "highest")
+
+
+matmul = _Matmul()
 
 
 def is_built() -> bool:

@@ -7,8 +7,26 @@ from typing import Any, TypeAlias
 
 from ...engine import arrays
 from . import amp
+from .random import (
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
 
 __all__ = [
+    "set_rng_state_all",
+    "set_rng_state",
+    "seed_all",
+    "seed",
+    "initial_seed",
+    "get_rng_state_all",
+    "get_rng_state",
     "amp",
     "current_device",
     "device_count",
@@ -73,13 +91,6 @@ def get_device_name(device: _Where = None) -> str:
 def is_bf16_supported(including_emulation: bool = True) -> bool:
     """Whether the GPU multiplies in bfloat16: from compute capability 8 on."""
     return is_available() and get_device_capability()[0] >= 8
-
-
-def manual_seed(seed: int) -> None:
-    """Seeds nothing by itself: `manual_seed` of the package is what every draw starts from."""
-
-
-manual_seed_all = manual_seed
 
 
 def empty_cache() -> None:

@@ -135,16 +135,17 @@ static PyObject *quietly(PyObject *now, int ours, PyObject *const *functions, Py
 }
 
 /* The error that an op raised, explained by Python where it is about the inputs. */
-static PyObject *explained(PyObject *op, PyObject *const *arrays, Py_ssize_t n) {
+static PyObject *explained(PyObject *op, PyObject *const *arrays, Py_ssize_t n,
+                           PyObject *settings) {
     if (!PyErr_ExceptionMatches(PyExc_ValueError) && !PyErr_ExceptionMatches(PyExc_TypeError) &&
-        !PyErr_ExceptionMatches(PyExc_IndexError))
+        !PyErr_ExceptionMatches(PyExc_IndexError) && !PyErr_ExceptionMatches(PyExc_MemoryError))
         return NULL;
     PyObject *kind, *error, *trace, *all = PyTuple_New(n);
     PyErr_Fetch(&kind, &error, &trace);
     PyErr_NormalizeException(&kind, &error, &trace);
     if (trace) PyException_SetTraceback(error, trace);
     for (Py_ssize_t i = 0; all && i < n; i++) PyTuple_SET_ITEM(all, i, Py_NewRef(arrays[i]));
-    if (all) done(CALL(the_fail, OP(op, name), error, all));
+    if (all) done(CALL(the_fail, OP(op, name), error, all, settings ? settings : Py_None));
     Py_DECREF(kind);
     Py_DECREF(error);
     Py_XDECREF(trace);
@@ -227,6 +228,7 @@ static PyObject *result_of(PyObject *op, PyObject *found, PyObject *first, PyObj
 static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObject *settings) {
     PyObject *inputs[MOST], *arrays[MOST], *parents[MOST], *ways[MOST], *kind = NULL;
     PyObject *found = NULL, *result = NULL, *faster = NULL;
+    PyTypeObject *home = NULL;
     PyObject *now = PyObject_GetAttr(the_mode, s___dict__);
     Py_ssize_t count = 0, wanted = 0, mixed = 0, tries = 0, arity = NUMBER(OP(op, arity));
     if (!now) return NULL;
@@ -261,7 +263,8 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
             }
             PyObject *dtype = casts ? dtype_of(array) : NULL;
             if (casts && !dtype) goto unusual;
-            mixed |= kind && kind != dtype;
+            mixed |= kind && (kind != dtype || Py_TYPE(array) != home);
+            home = Py_TYPE(array);
             kind = dtype;
             x = array;
         } else if (x != Py_None && !PyFloat_CheckExact(x) && !PyLong_CheckExact(x))
@@ -272,7 +275,7 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
     if (casts && (!kind || mixed || PySequence_Contains(the_FLOATING, kind) != 1)) goto unusual;
     if (wanted && create_graph) goto unusual;
     found = quietly(now, OP(op, ours) == Py_True, ways, tries, arrays, count, settings);
-    result = !found                      ? explained(op, arrays, count)
+    result = !found                      ? explained(op, arrays, count, settings)
              : found == Py_NotImplemented ? leave(op, s_compose, inputs, count, settings)
                                           : result_of(op, found, given[0], parents, count, wanted);
     goto end;

@@ -30,8 +30,8 @@ from . import load
 recorder = load("_recorder")
 
 
-def _fail(name: str, error: Exception, arrays: tuple) -> None:
-    raise explained(name, error, arrays) from error
+def _fail(name: str, error: Exception, arrays: tuple, settings: dict | None) -> None:
+    raise explained(name, error, arrays, settings) from error
 
 
 GIVEN: dict[str, Any] = {

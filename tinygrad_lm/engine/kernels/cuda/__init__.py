@@ -17,6 +17,7 @@ NAMES: tuple[str, ...] = (
     "index",
     "layer_norm",
     "linear",
+    "philox",
     "rows",
     "softmax",
 )

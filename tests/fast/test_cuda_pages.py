@@ -1,0 +1,212 @@
+"""What PyTorch's pages promise of a GPU: streams of random numbers, memory, events, TF32, and data
+that moves between devices. On a GPU, or where one is emulated."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import tinygrad_lm as tg
+from tinygrad_lm.engine import arrays
+from tinygrad_lm.engine.ops import fused
+from tinygrad_lm.engine.random import philox
+from tinygrad_lm.nn import functional as F
+from tinygrad_lm.training.config import TrainConfig
+from tinygrad_lm.training.run import train
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture(autouse=True, scope="module")
+def gpu():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.skip("CuPy finds no GPU")
+    return arrays.cupy()
+
+
+# ---------------------------------------------------------------- random numbers
+
+
+def bits(mask):
+    return np.asarray(arrays.to_numpy(mask)).reshape(-1)
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 4096, 4097, 10_003])
+@pytest.mark.parametrize("p", [0.9, 0.5, 1e-3, 1.0])
+def test_the_kernel_draws_what_philox_is_defined_to_draw(gpu, n, p):
+    here, there = tg.Generator("cuda"), tg.Generator("cuda")
+    for one in (here, there):  # an offset that carries into the second word of the counter
+        one.set_state(np.array([2**63 + 12345, 2**32 - 3], "<u8").view("u1"))
+    for _ in range(3):
+        want = here.keep(p, np.empty(n, bool))
+        assert np.array_equal(bits(there.keep(p, gpu.empty(n, bool))), want)
+        assert np.array_equal(here.get_state(), there.get_state())
+    want = here._seed, here._offset, 0
+    assert tuple(there._memory.get().tolist()) == want  # the device moved on by itself
+
+
+def test_dropout_draws_on_the_gpu_from_a_stream_with_a_seed(gpu):
+    x = tg.ones(1000, 7, device="cuda")
+    tg.manual_seed(5)
+    before = tg.get_rng_state()
+    first, second = F.dropout(x, 0.25), F.dropout(x, 0.25)
+    assert tg.equal(tg.get_rng_state(), before)  # the CPU's stream is as it was
+    assert not tg.equal(first, second)
+    assert abs((first == 0).float().mean().item() - 0.25) < 0.03
+    state = tg.cuda.get_rng_state()
+    third = F.dropout(x, 0.25)
+    tg.cuda.set_rng_state(state)
+    assert tg.equal(F.dropout(x, 0.25), third)
+    tg.manual_seed(5)
+    assert tg.equal(F.dropout(x, 0.25), first)
+    tg.cuda.manual_seed(5)
+    assert tg.equal(F.dropout(x, 0.25), first)
+    tg.cuda.manual_seed_all(6)
+    assert not tg.equal(F.dropout(x, 0.25), first) and tg.cuda.initial_seed() == 6
+
+
+def test_an_empty_mask_draws_nothing(gpu):
+    before = tg.cuda.get_rng_state()
+    assert F.dropout(tg.ones(0, 3, device="cuda"), 0.5).shape == (0, 3)
+    assert tg.equal(tg.cuda.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", [tg.float32, tg.float16, getattr(tg, "bfloat16", tg.float32)])
+@pytest.mark.parametrize("n", [3, 8, 1029])
+def test_dropout_in_one_pass_is_dropout(gpu, kind, n):
+    x = tg.randn(2, n).to(kind)
+    x[0, 0], x[1, 1] = tg.inf, tg.nan
+    keep = tg.rand(2, n).numpy() < 0.6
+    want = x.float() * tg.tensor(keep) / 0.6
+    there = x.to("cuda").requires_grad_()
+    out = fused.dropout(there, keep=gpu.asarray(keep), p=0.4)
+    assert out.dtype is kind
+    error = 2e-3 if kind is tg.float16 else 1e-2 if kind is not tg.float32 else 1e-6
+    np.testing.assert_allclose(out.float().cpu().detach().numpy(), want.numpy(), rtol=error)
+    out.backward(tg.ones(2, n, device="cuda").to(kind))
+    scale = keep / 0.6
+    np.testing.assert_allclose(there.grad.float().cpu().numpy(), scale, rtol=error)
+    closed = fused.dropout(there, keep=gpu.zeros((2, n), bool), p=1.0)
+    assert bool((closed[:, 2:] == 0).all())
+
+
+def test_each_replay_counts_on_the_host_too(gpu):
+    source = tg.Generator("cuda").manual_seed(3)
+    mask = gpu.empty(64, bool)
+    source.keep(0.5, mask)
+    with arrays.recording_step() as actions:
+        source.on_device(16)
+        source.on_device(2)
+    assert source._offset == 16
+    for action in actions:
+        action()
+    assert source._offset == 16 + 16 + 2
+    source.manual_seed(4)
+    for action in actions:  # the seed goes to the device before the first of them
+        action()
+    assert source._memory.get().tolist() == [4, 0, 0] and source._offset == 18
+    fresh = tg.Generator("cuda")
+    with arrays.recording_step(), pytest.raises(RuntimeError, match="before the step is recorded"):
+        fresh.on_device(1)
+
+
+def test_a_captured_step_draws_new_numbers_and_those_of_the_eager_one(gpu):
+    stream = gpu.cuda.Stream(non_blocking=True)
+    try:
+        stream.begin_capture()
+        stream.end_capture()
+    except RuntimeError:
+        pytest.skip("streams cannot be captured here")
+    x = tg.ones(100, 5, device="cuda")
+
+    def step(x):
+        return F.dropout(F.dropout(x, 0.5), 0.1)
+
+    tg.manual_seed(1)
+    want = [step(x).tolist() for _ in range(5)]
+    tg.manual_seed(1)
+    fast = tg.capture(step)
+    assert [fast(x).tolist() for _ in range(5)] == want
+    tg.manual_seed(1)
+    assert fast(x).tolist() == want[0] and step(x).tolist() == want[1]
+
+
+def test_a_generator_of_the_gpu(gpu):
+    source = tg.Generator(device="cuda")
+    assert isinstance(source, tg.Generator) and str(source.device) == "cuda:0"
+    assert source.manual_seed(11).initial_seed() == 11
+    draws = (
+        lambda g: tg.rand(20, generator=g, device="cuda"),
+        lambda g: tg.randn(50, generator=g, device="cuda"),
+        lambda g: tg.randn(3, generator=g, device="cuda"),
+        lambda g: tg.randint(10, (40,), generator=g, device="cuda"),
+        lambda g: tg.randint(2**40, (40,), generator=g, device="cuda"),
+        lambda g: tg.randperm(40, generator=g, device="cuda"),
+        lambda g: tg.bernoulli(tg.full((40,), 0.5, device="cuda"), generator=g),
+        lambda g: tg.empty(40, device="cuda").bernoulli_(0.5, generator=g),
+        lambda g: tg.multinomial(tg.ones(40, device="cuda"), 5, generator=g),
+    )
+    for draw in draws:
+        state = source.get_state()
+        first, second = draw(source), draw(source)
+        assert first.is_cuda and not tg.equal(first, second)
+        other = copy.deepcopy(source)
+        other.set_state(state)
+        assert tg.equal(draw(other), first) and tg.equal(draw(other), second)
+    with pytest.raises(RuntimeError, match="must be on the tensor's device"):
+        tg.rand(3, generator=source, device="cpu")
+    with pytest.raises(RuntimeError, match="16 bytes"):
+        source.set_state(tg.Generator().get_state())
+
+
+def test_streams_of_several_gpus_are_their_own(gpu, monkeypatch):
+    monkeypatch.setattr(philox._State, "streams", {})
+    tg.manual_seed(8)
+    first = philox.stream(0)
+    assert first is philox.stream(0) and first is not philox.stream(1)
+    assert philox.stream(1).initial_seed() == 8 and set(philox.streams()) == {0, 1}
+
+
+# ---------------------------------------------------------------- a run that moves
+
+WORDS = "Round the ragged rocks the ragged rascal ran. " * 20
+
+
+def small_run(folder, device, steps, **given):
+    config = {
+        "data": str(folder.parent / "text.txt"), "out": str(folder), "device": device,
+        "block_size": 8, "n_layer": 1, "n_head": 2, "n_embd": 16, "batch_size": 4,
+        "max_iters": steps, "eval_interval": 50, "eval_iters": 1, "log_interval": 50,
+        "sample_chars": 0, "dropout": 0.2, "warmup_iters": 0, "lr_decay_iters": 50,
+    }  # fmt: skip
+    resume = given.pop("resume", False)
+    (folder.parent / "text.txt").write_text(WORDS)
+    return train(TrainConfig(**config | given), resume=resume)
+
+
+def state_of(trainer):
+    saved, _ = trainer.state()
+    weights = {name: p.detach().cpu().numpy() for name, p in trainer.model.named_parameters()}
+    return {**saved, **weights}
+
+
+def test_a_resumed_run_is_that_of_one_not_interrupted(tmp_path):
+    whole = state_of(small_run(tmp_path / "a", "cuda", 6))
+    small_run(tmp_path / "b", "cuda", 3)
+    tg.manual_seed(99)
+    found = state_of(small_run(tmp_path / "b", "cuda", 6, resume=True))
+    assert found.keys() == whole.keys() and "random.cuda" in whole
+    for name, value in whole.items():
+        assert np.array_equal(value, found[name]), name
+
+
+@pytest.mark.parametrize("first, then", [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_run_goes_on_on_another_device(tmp_path, first, then):
+    at = state_of(small_run(tmp_path / "a", first, 2))
+    moved = small_run(tmp_path / "a", then, 2, resume=True)
+    assert moved.model.lm_head.weight.device.type == then and moved.step == 2
+    for name, value in state_of(moved).items():
+        if name in at:
+            assert np.array_equal(value, at[name]), name
+    assert small_run(tmp_path / "a", then, 4, resume=True).step == 4
