@@ -1,4 +1,4 @@
-"""Every kernel of a GPU once, at the smallest shapes that reach it, for compute-sanitizer:
+"""Every kernel of a GPU once, at the smallest shapes that reach it. For compute-sanitizer:
 
 compute-sanitizer --tool memcheck python benchmarks/every_kernel.py
 """

@@ -89,8 +89,8 @@ def fresh_state(request):
 
 @pytest.fixture(scope="session")
 def emulated_gpu():
-    """The emulated GPU: it counts launches, copies and waits, and can be made small or turned round.
-    A real one does none of that."""
+    """The emulated GPU: it counts launches, copies and waits, and can be made small or run
+    backwards. A real one does none of that."""
     cupy_on_cpu = importlib.import_module("cupy_on_cpu")
     if not cupy_on_cpu.installed():
         pytest.skip("only an emulated GPU can be looked into")

@@ -143,11 +143,17 @@ def _sorts() -> ModuleType:
 
         return enqueued
 
+    def known(dtype: Any) -> None:
+        if np.dtype(dtype).name == "bfloat16":
+            raise NotImplementedError("Sorting arrays with dtype 'bfloat16' is not supported")
+
     def sort(dtype, data, keys, shape):
+        known(dtype)
         values = at(data, shape, dtype)
         values[...] = np.sort(values, axis=-1, kind="stable")
 
     def argsort(dtype, indices, data, keys, shape):
+        known(dtype)
         values = at(data, shape, dtype)
         order = np.argsort(values, axis=-1, kind="stable")
         at(indices, shape, np.int64)[...] = order

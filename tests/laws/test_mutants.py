@@ -45,6 +45,7 @@ SURVIVORS: dict[str, dict[str, str]] = {
         "x < y -> x <= y in _share_tie(lib, x < y, x == y)": TIE,
         "y < x -> y <= x in _share_tie(lib, y < x, x == y)": TIE,
     },
+    "clamp": {"x.dtype.kind == 'V' -> x.dtype.kind != 'V'": "two ways to clip the same floats"},
     "sign": {ZEROS: FLAT},
     "floor": {ZEROS: FLAT},
     "ceil": {ZEROS: FLAT},

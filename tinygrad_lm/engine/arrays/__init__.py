@@ -64,6 +64,6 @@ from .libraries import (
     to_numpy,
     widened,
 )
-from .precision import allow_tf32, set_allow_tf32
+from .precision import allow_tf32, set_allow_tf32, set_tuned_products, tuned_products
 from .replay import before_each_replay, is_recording_step, recording_step
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

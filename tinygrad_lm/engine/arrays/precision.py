@@ -1,5 +1,6 @@
-"""Whether float32 products on a GPU may be computed in TF32: a mantissa of 10 bits instead of 23,
-several times as fast on tensor cores. Process-wide, off at first, as in PyTorch."""
+"""How products on a GPU are computed, process-wide; both off at first, as in PyTorch. TF32: float32
+products may use a mantissa of 10 bits instead of 23, several times as fast on tensor cores. Tuned:
+the fastest of several ways is found by timing them."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from .libraries import LIBRARIES, ON_CUDA
 
 class _State:
     tf32 = False
+    tuned = False
 
 
 def allow_tf32() -> bool:
@@ -23,6 +25,16 @@ def set_allow_tf32(allowed: bool) -> None:
     for library in LIBRARIES.values():
         if library.__name__ == "cupy":
             _tell(library)
+
+
+def tuned_products() -> bool:
+    """Whether a product whose shapes come for the first time is timed in several ways, of which
+    the fastest stays. Which one that is, and with it the last bits, may differ by process."""
+    return _State.tuned
+
+
+def set_tuned_products(tuned: bool) -> None:
+    _State.tuned = bool(tuned)
 
 
 def _tell(cp: Any) -> None:

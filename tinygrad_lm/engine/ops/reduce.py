@@ -184,7 +184,7 @@ def argmin(x, *, axis=None, keepdims=False):
 @primitive
 def argsort(x, *, axis=-1, descending=False):
     """Positions that sort x along an axis; equal elements keep their order."""
-    lib = library(x)
+    lib, x = library(x), in_float32(x)  # CuPy sorts no bfloat16
     if not descending:
         return lib.argsort(x, axis=axis, kind="stable"), None
     backwards = lib.argsort(lib.flip(x, axis), axis=axis, kind="stable")

@@ -3,7 +3,7 @@ without, questions are answered as PyTorch answers them and requests are the eng
 error."""
 
 from ...engine.arrays import OutOfMemoryError
-from . import amp
+from . import amp, tunable
 from .devices import (
     current_device,
     device,
@@ -75,4 +75,5 @@ __all__ = [
     "set_stream",
     "stream",
     "synchronize",
+    "tunable",
 ]

@@ -28,19 +28,11 @@ COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77
 TRANSPOSE_A, TRANSPOSE_B, EPILOGUE, BIAS = 3, 4, 7, 8  # attributes of a product
 BATCH_COUNT, BATCH_STRIDE = 5, 6  # of a matrix
 WORKSPACE_BYTES, ALIGNMENTS = 1, (5, 6, 7, 8)  # of a preference: of x, y, what is added, out
-EPILOGUES = {"": 1, "bias": 4, "bias gradient": 512}
+EPILOGUES = {"": 1, "bias": 4}
 
 WORKSPACE = 32 << 20  # what NVIDIA names for Hopper
 CACHED = 4096  # plans, after which they are made anew
-
-allow_tf32 = getattr(arrays, "allow_tf32", lambda: False)
-
-
-class Settings:
-    """Process-wide. `candidates`: so many ways of computing a product are timed when its shapes
-    first come, and the fastest stays; 1: cublasLt's first choice, the same in every process."""
-
-    candidates = 1
+CANDIDATES = 8  # ways that are timed, where products are tuned
 
 
 class Heuristic(ctypes.Structure):
@@ -250,13 +242,14 @@ plans: dict[tuple, Any] = {}  # what the arrays look like -> Plan, or None: leav
 
 def product(x: Any, y: Any, bias: Any = None, epilogue: str = "") -> Any:
     """x @ y as a new array; None where cublasLt has no way to it. Both have one dtype of REAL and
-    matching shapes of two axes and more, and no size is 0. bias (n,), by epilogue: "bias": added
-    to each row; "bias gradient": becomes the sums of the rows of x^T, the columns of x."""
+    matching shapes of two axes and more, and no size is 0. With the epilogue "bias", bias (n,) is
+    added to each row."""
     device = get_device_id()
     key = (
         *(x.shape, x.strides, y.shape, y.strides, x.dtype.char, epilogue, device),
         (x.data.ptr | y.data.ptr | (0 if bias is None else bias.data.ptr)) & 15 == 0,
-        x.dtype.char == "f" and allow_tf32(),
+        x.dtype.char == "f" and arrays.allow_tf32(),
+        arrays.tuned_products(),
     )
     plan = plans.get(key)
     if plan is None:
@@ -279,7 +272,7 @@ def prepared(x: Any, y: Any, bias: Any, key: tuple) -> Any:
     """A Plan; or in which shapes x and y have to be copied first, None for as it is; or None."""
     if library() is None:
         return None
-    *_, epilogue, _, aligned, tf32 = key
+    *_, epilogue, _, aligned, tf32, tuned = key
     batch = numpy.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     left, right = (operand(z.shape, z.strides, z.itemsize, batch) for z in (x, y))
     if left is None or right is None:
@@ -288,7 +281,7 @@ def prepared(x: Any, y: Any, bias: Any, key: tuple) -> Any:
     shape = (*batch, x.shape[-2], y.shape[-1])
     plan = Plan(left, right, shape, x.dtype, epilogue, tf32)
     recording = arrays.is_recording_step()  # what runs now would become part of the step
-    ways = plan.ways(16 if aligned else x.itemsize, 1 if recording else Settings.candidates)
+    ways = plan.ways(16 if aligned else x.itemsize, CANDIDATES if tuned and not recording else 1)
     if not ways and recording:  # some versions do not look for one while a stream is captured
         raise RuntimeError(
             "[matmul] a product must be computed once before it is recorded, this one of "

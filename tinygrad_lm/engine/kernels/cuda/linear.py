@@ -11,13 +11,6 @@ from ...ops import linear as ops
 from .cublaslt import REAL, product
 
 
-class Settings:
-    """Process-wide. Whether the product that gives a weight's gradient sums up the bias' as well,
-    or a sum over the rows does, which reads the layer's gradient once more."""
-
-    bias_gradient_in_product = False
-
-
 def multiplied(x, y):
     """x @ y, one way or the other."""
     found = product(x, y)
@@ -79,19 +72,16 @@ def linear(x, weight, bias=None):
     def make(wanted):
         kept_rows = rows if wanted[1] else None
         kept_weight = weight if wanted[0] else None
-        summing = bias is not None and wanted[1] and wanted[2]
 
         def pullback(g):
-            # dx = g weight, dweight = g^T x, dbias = sum(g)
+            # dx = g weight, dweight = g^T x, dbias = sum(g). The walk sums g up: cublasLt's product
+            # that does it on its way takes longer and is less exact.
             dx = dweight = None
-            dbias = g  # which the walk sums up
             if kept_weight is not None:
                 dx = multiplied(g.reshape(outputs), kept_weight).reshape(shape)
-            if summing and Settings.bias_gradient_in_product:
-                dweight, dbias = with_sums(g, g.reshape(outputs), kept_rows)
-            elif kept_rows is not None:
+            if kept_rows is not None:
                 dweight = multiplied(g.reshape(outputs).T, kept_rows)
-            return dx, dweight, dbias
+            return dx, dweight, g
 
         return pullback
 
@@ -108,14 +98,6 @@ def added(rows, y, bias):
     if bias is not None and out is not None:
         out += bias
     return out
-
-
-def with_sums(g, flat, rows):
-    """flat^T rows, and the sums of flat over its rows; g itself in their place where cublasLt has
-    no such product."""
-    sums = cupy.empty(flat.shape[1], g.dtype)
-    dweight = product(flat.T, rows, sums, "bias gradient")
-    return (multiplied(flat.T, rows), g) if dweight is None else (dweight, sums)
 
 
 @kernel(ops.einsum, cupy.ndarray)
