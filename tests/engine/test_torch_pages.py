@@ -25,9 +25,24 @@ def test_questions_about_a_gpu_that_is_not_there():
     tl.cuda.manual_seed(2)
     tl.cuda.manual_seed_all(3)
     assert tl.rand(3).tolist() == tl.rand(3, generator=before).tolist()
-    for request in (tl.cuda.set_device, tl.cuda.synchronize, tl.cuda.get_device_name):
+    for count in ("max_memory_allocated", "memory_reserved", "max_memory_reserved"):
+        assert getattr(tl.cuda, count)() == 0
+    assert tl.cuda.reset_peak_memory_stats() is None and tl.cuda.seed() is None
+    assert tl.cuda.get_rng_state_all() == [] and issubclass(tl.cuda.OutOfMemoryError, RuntimeError)
+    with tl.cuda.stream(None), tl.cuda.device(None):
+        pass
+    requests = (
+        "set_device synchronize get_device_name get_device_properties get_device_capability "
+        "current_stream default_stream mem_get_info get_rng_state Stream device Event"
+    )
+    for request in requests.split():
         with pytest.raises(RuntimeError, match="'cuda' needs"):
-            request("cuda:0")
+            getattr(tl.cuda, request)("cuda:0")
+    for request in (tl.cuda.current_device, tl.cuda.initial_seed, tl.cuda.Event):
+        with pytest.raises(RuntimeError, match="'cuda' needs"):
+            request()
+    with pytest.raises(RuntimeError, match="'cuda' needs"):
+        tl.Generator(device="cuda")
 
 
 def test_settings_are_kept():
@@ -266,3 +281,29 @@ def test_tensorboardx_is_given_arrays_where_a_script_gives_tensors(monkeypatch):
     args, kwargs = SummaryWriter().add_scalar("loss", loss, {"a": loss}, global_step=3)
     assert type(args[1]) is type(args[2]["a"]) is np.ndarray and args[1] == 1.5
     assert args[0] == "loss" and kwargs == {"global_step": 3}
+
+
+# ---------------------------------------------------------------- data that changes its dtype
+
+
+@pytest.mark.skipif(not hasattr(tl, "bfloat16"), reason="ml_dtypes is not installed")
+def test_saved_weights_and_optimiser_state_change_their_dtype(tmp_path):
+    def trained(dtype):
+        layer = nn.Linear(5, 3).to(dtype)
+        optimizer = tl.optim.AdamW(layer.parameters(), lr=0.1)
+        layer(tl.ones(2, 5, dtype=dtype)).float().square().sum().backward()
+        optimizer.step()
+        return layer, optimizer
+
+    for kinds in ((tl.float32, tl.bfloat16), (tl.bfloat16, tl.float32)):
+        (layer, optimizer), (other, moved) = map(trained, kinds)
+        tl.save([layer.state_dict(), optimizer.state_dict()], tmp_path / "saved")
+        weights, state = tl.load(tmp_path / "saved")
+        other.load_state_dict(weights)
+        moved.load_state_dict(state)
+        for p, q in zip(layer.parameters(), other.parameters()):
+            assert q.dtype is kinds[1] and tl.equal(q, p.to(kinds[1]))
+            kept = moved.state[q]["exp_avg"]
+            assert kept.dtype is tl.float32 and tl.equal(kept, optimizer.state[p]["exp_avg"])
+        moved.step()
+        assert all(bool(q.isfinite().all()) for q in other.parameters())

@@ -253,6 +253,8 @@ def test_the_most_memory_in_use(gpu):
     now = tg.cuda.memory_allocated()
     assert now - before == 2**20 == tg.cuda.max_memory_allocated() - most
     del x
+    for _ in range(3):  # what was given back does not count again
+        tg.ones(2**18, device="cuda")
     assert tg.cuda.memory_allocated() == before and tg.cuda.max_memory_allocated() == now
     assert tg.cuda.max_memory_reserved() >= tg.cuda.memory_reserved() >= before
     tg.cuda.reset_peak_memory_stats()
@@ -290,3 +292,62 @@ def test_tf32_reaches_cupys_products(gpu):
     finally:
         tg.backends.cuda.matmul.allow_tf32 = False
     assert linalg.get_compute_type(np.float32) == plain and not arrays.allow_tf32()
+
+
+def test_what_does_not_fit_is_caught_by_pytorchs_name(gpu):
+    cupy_on_cpu = pytest.importorskip("cupy_on_cpu")
+    if not cupy_on_cpu.installed():
+        pytest.skip("only an emulated GPU is made small")
+    x = tg.ones(2**18, device="cuda")
+    tg.cuda.empty_cache()
+    with cupy_on_cpu.memory(2**20), pytest.raises(tg.cuda.OutOfMemoryError, match="must fit"):
+        tg.cat([x] * 64)
+
+
+# ---------------------------------------------------------------- saved data that moves
+
+
+def one_layer(device, dtype, seed):
+    tg.manual_seed(seed)
+    layer = tg.nn.Linear(5, 3).to(device).to(dtype)
+    optimizer = tg.optim.AdamW(layer.parameters(), lr=0.1)
+    for _ in range(2):
+        x = tg.ones(2, 5, device=device, dtype=dtype)
+        layer(x).float().square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return layer, optimizer
+
+
+@pytest.mark.skipif(not hasattr(tg, "bfloat16"), reason="ml_dtypes is not installed")
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("first, then", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_checkpoint_moves_between_devices_and_dtypes(tmp_path, first, then, short, mapped):
+    kinds = (tg.bfloat16, tg.float32) if short else (tg.float32, tg.bfloat16)
+    layer, optimizer = one_layer(first, kinds[0], 1)
+    tg.save([layer.state_dict(), optimizer.state_dict()], tmp_path / "saved")
+    weights, state = tg.load(tmp_path / "saved", map_location=then if mapped else None)
+    assert {w.device.type for w in weights.values()} == {then if mapped else first}
+    other, moved = one_layer(then, kinds[1], 2)
+    other.load_state_dict(weights)
+    moved.load_state_dict(state)
+    for p, q in zip(layer.parameters(), other.parameters()):
+        assert q.device.type == then and q.dtype is kinds[1]
+        assert tg.equal(q.cpu(), p.cpu().to(kinds[1]))
+        for name in ("exp_avg", "exp_avg_sq"):
+            a, b = optimizer.state[p][name], moved.state[q][name]
+            assert b.device.type == then and b.dtype is tg.float32 and tg.equal(a.cpu(), b.cpu())
+    other(tg.ones(2, 5, device=then, dtype=kinds[1])).float().sum().backward()
+    moved.step()
+    assert all(bool(q.isfinite().all()) for q in other.parameters())
+
+
+def test_a_map_of_devices_and_a_function(tmp_path):
+    tg.save({"w": tg.arange(3, device="cuda"), "v": tg.arange(2)}, tmp_path / "saved")
+    found = tg.load(tmp_path / "saved", map_location={"cuda:0": "cpu"})
+    assert not found["w"].is_cuda and found["w"].tolist() == [0, 1, 2]
+    found = tg.load(tmp_path / "saved", map_location="cuda")
+    assert found["w"].is_cuda and found["v"].is_cuda
+    found = tg.load(tmp_path / "saved", map_location=lambda storage, where: storage)
+    assert not found["w"].is_cuda

@@ -49,7 +49,6 @@ from .libraries import (
     WHEN_READ,
     Array,
     Gradient,
-    OutOfMemoryError,
     address,
     as_array,
     broadcast_to,

@@ -21,10 +21,6 @@ LIBRARIES: dict[type, Any] = {numpy.ndarray: numpy}
 DEVICE_TYPES: dict[type, str] = {numpy.ndarray: "cpu"}
 
 
-class OutOfMemoryError(RuntimeError):
-    """There is no memory for an array on the GPU; as in PyTorch, a RuntimeError."""
-
-
 def register_library(array_type: type, library: Any, device_type: str) -> None:
     """Teach the engine one more array type: its NumPy-like module and its device name."""
     LIBRARIES[array_type] = library
