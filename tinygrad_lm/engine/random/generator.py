@@ -111,7 +111,8 @@ class Generator:
             if (low, high) != (0, 1):  # float64 on the way: one rounding, as a fused multiply-add
                 u = (u.astype(np.float64) * width + start).astype(unit)
             u = u.astype(out.dtype, copy=False)
-            u[u == out.dtype.type(high)] = low  # rounded up to the bound that is excluded
+            scalar = out.dtype.type  # rounded up to the bound that is excluded?
+            np.copyto(u, scalar(low), where=u == scalar(high))
             return u
 
         return fill(out, draw)
