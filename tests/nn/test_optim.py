@@ -482,24 +482,6 @@ def test_a_parameter_that_is_shortened_takes_its_state_along_and_back():
     assert "master" not in optimizer.state[p] and optimizer.state[p]["step"].item() == 4
 
 
-def test_no_master_waits_in_a_float32_run_for_a_later_short_one():
-    start = params(*SHAPES)
-    (short, long) = shortened(start, "bfloat16"), [p.detach().clone() for p in start]
-    long = [p.requires_grad_() for p in long]
-    first, second = Adam(short), Adam(long)
-    walk(first, short, range(2))
-    second.load_state_dict(first.state_dict())
-    walk(second, long, range(2, 4))
-    assert all("master" not in second.state[p] for p in long)
-    again = shortened(long, "bfloat16")
-    third = Adam(again, lr=0.0)
-    third.load_state_dict(
-        {**second.state_dict(), "param_groups": third.state_dict()["param_groups"]}
-    )
-    walk(third, again, [4])
-    assert same(values(again), values(shortened(long, "bfloat16")))
-
-
 def test_what_does_not_fit_is_not_loaded():
     p, q = params((3,), (4,))
     source = AdamW([p])

@@ -162,7 +162,7 @@ class Optimizer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict()` was taken. Arrays take their parameter's device and dtype,
-        or float32 where that has 16 bits; a wider parameter needs no master and takes none."""
+        or float32 where that has 16 bits."""
         saved = copy.deepcopy(state_dict["param_groups"])
         mine, theirs = ([len(g["params"]) for g in groups] for groups in (self.param_groups, saved))
         if mine != theirs:
@@ -174,11 +174,7 @@ class Optimizer:
             for p, number in zip(group["params"], loaded["params"], strict=True):
                 if number in state_dict["state"]:
                     entry = state_dict["state"][number]
-                    state[p] = {
-                        name: self._placed(name, value, p)
-                        for name, value in entry.items()
-                        if name != "master" or p.array.dtype.itemsize == 2
-                    }
+                    state[p] = {name: self._placed(name, v, p) for name, v in entry.items()}
             group.update({k: v for k, v in loaded.items() if k != "params"})
         self.state = state
 
