@@ -264,11 +264,15 @@ def gpt_class(torch: Any) -> Any:
             self.lm_head = nn.Linear(s.width, s.vocabulary, bias=False)
             self.wte.weight = self.lm_head.weight
 
-        def forward(self, ids: Any, targets: Any) -> Any:
-            x = self.drop(self.wte(ids) + self.wpe(torch.arange(ids.size(1))))
+        def logits_of(self, ids: Any) -> Any:
+            positions = torch.arange(ids.size(1), device=ids.device)
+            x = self.drop(self.wte(ids) + self.wpe(positions))
             for block in self.h:
                 x = block(x)
-            logits = self.lm_head(self.ln_f(x))
+            return self.lm_head(self.ln_f(x))
+
+        def forward(self, ids: Any, targets: Any) -> Any:
+            logits = self.logits_of(ids)
             return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
 
     return GPT

@@ -87,6 +87,16 @@ def fresh_state(request):
             getattr(tg, name)(getattr(tg, value) if value == "float32" else value)
 
 
+@pytest.fixture(scope="session")
+def emulated_gpu():
+    """The emulated GPU: it counts launches, copies and waits, and can be made small or turned round.
+    A real one does none of that."""
+    cupy_on_cpu = importlib.import_module("cupy_on_cpu")
+    if not cupy_on_cpu.installed():
+        pytest.skip("only an emulated GPU can be looked into")
+    return cupy_on_cpu
+
+
 def promised(node):
     """What this test may count on, so that it may not skip."""
     if node.get_closest_marker("cuda"):

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -440,7 +441,8 @@ int driver_ctxGetDevice(int) { return current_device; }
 // What Python does in place of a library, now or whenever the graph runs.
 PyObject* device_enqueue_python(Address stream, PyObject* work) {
     Py_INCREF(work);
-    return result(enqueue(stream, false, [work] { Py_XDECREF(PyObject_CallNoArgs(work)); }));
+    std::shared_ptr<PyObject> kept(work, [](PyObject* p) { Py_DECREF(p); });
+    return result(enqueue(stream, false, [kept] { Py_XDECREF(PyObject_CallNoArgs(kept.get())); }));
 }
 
 }  // extern "C"

@@ -4,7 +4,6 @@ not fit, values that are no numbers, the same bits twice, few launches, no waiti
 import re
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -251,22 +250,14 @@ def test_columns_add_up(shape, kind, gpu):
     assert arrays.to_numpy(found[0]).tobytes() == arrays.to_numpy(found[1]).tobytes()
 
 
-def emulator():
-    """The emulated GPU, which counts and can run threads backwards; a real one does neither."""
-    found = sys.modules.get("cupy_on_cpu")
-    if not hasattr(found, "backwards"):
-        pytest.skip("a real GPU counts no launches")
-    return found
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_the_order_of_threads_does_not_matter(case, gpu):
+def test_the_order_of_threads_does_not_matter(case, gpu, emulated_gpu):
     inputs, settings = CASES[case]()
     first = both(case.split()[0], inputs, settings, "bfloat16", gpu)[0]
-    with emulator().backwards(), emulator().without_pool():
-        overruns = emulator().counts()["overruns"]
+    with emulated_gpu.backwards(), emulated_gpu.without_pool():
+        overruns = emulated_gpu.counts()["overruns"]
         second = both(case.split()[0], inputs, settings, "bfloat16", gpu)[0]
-    assert emulator().counts()["overruns"] == overruns
+    assert emulated_gpu.counts()["overruns"] == overruns
     for one, other in zip(first, second, strict=True):
         assert arrays.to_numpy(one).tobytes() == arrays.to_numpy(other).tobytes()
 
@@ -285,8 +276,8 @@ LAUNCHES = {
 
 
 @pytest.mark.parametrize("name", LAUNCHES)
-def test_few_launches_and_no_waiting(name, gpu):
-    counts = emulator().counts
+def test_few_launches_and_no_waiting(name, gpu, emulated_gpu):
+    counts = emulated_gpu.counts
     inputs, settings = CASES[name]()
     given = [x if x is None else wrap(gpu.asarray(rounded(x, "bfloat16"))) for x in inputs]
     settings = {k: gpu.asarray(v) if isinstance(v, np.ndarray) else v for k, v in settings.items()}
@@ -305,8 +296,8 @@ def test_few_launches_and_no_waiting(name, gpu):
         assert after[what] == before[what], what
 
 
-def test_a_block_costs_the_residual_stream_no_launch_of_its_own(gpu):
-    counts = emulator().counts
+def test_a_block_costs_the_residual_stream_no_launch_of_its_own(gpu, emulated_gpu):
+    counts = emulated_gpu.counts
     x, w, b = (wrap(gpu.ones(size, "float32")).requires_grad_() for size in ((9, 64), 64, 64))
     y = OPS["add"](x, x)  # so that the stream is no leaf
     for _ in range(3):

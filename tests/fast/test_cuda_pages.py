@@ -294,13 +294,10 @@ def test_tf32_reaches_cupys_products(gpu):
     assert linalg.get_compute_type(np.float32) == plain and not arrays.allow_tf32()
 
 
-def test_what_does_not_fit_is_caught_by_pytorchs_name(gpu):
-    cupy_on_cpu = pytest.importorskip("cupy_on_cpu")
-    if not cupy_on_cpu.installed():
-        pytest.skip("only an emulated GPU is made small")
+def test_what_does_not_fit_is_caught_by_pytorchs_name(gpu, emulated_gpu):
     x = tg.ones(2**18, device="cuda")
     tg.cuda.empty_cache()
-    with cupy_on_cpu.memory(2**20), pytest.raises(tg.cuda.OutOfMemoryError, match="must fit"):
+    with emulated_gpu.memory(2**20), pytest.raises(tg.cuda.OutOfMemoryError, match="must fit"):
         tg.cat([x] * 64)
 
 

@@ -438,3 +438,65 @@ def test_devices_are_compared_by_number(gpu):
     with pytest.raises(RuntimeError, match=rf"cuda:{10**4} must be one of \d+ GPUs"):
         x.to(f"cuda:{10**4}")
     assert gpu.cuda.Device().id == 0
+
+
+@pytest.fixture
+def no_doors(monkeypatch, gpu):
+    """Between `shut()` and the end of the test nothing is read from the device or sent to it."""
+
+    def door(name, lets_in=()):
+        way = getattr(gpu, name, None) or getattr(gpu.ndarray, name)
+
+        def guarded(x, *args, **kwargs):
+            assert isinstance(x, lets_in), f"{name} of {type(x).__name__} waits or uploads"
+            return way(x, *args, **kwargs)
+
+        return guarded
+
+    def shut():
+        for name in ("get", "item", "tolist", "__int__", "__float__", "__bool__"):
+            monkeypatch.setattr(gpu.ndarray, name, door(name))
+        for name in ("asarray", "array"):
+            monkeypatch.setattr(gpu, name, door(name, (gpu.ndarray,)))
+        monkeypatch.setattr(gpu, "shares_memory", door("shares_memory"))
+
+    yield shut
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "autocast"])
+def test_a_gpt_reads_and_sends_nothing_from_loss_to_gradients(kind, no_doors):
+    model = GPT(GPTConfig(block_size=8, vocab_size=11, n_layer=2, n_head=2, n_embd=16)).cuda()
+    if kind == "bfloat16":
+        model.to(tg.bfloat16)
+    ids = tg.randint(11, (4, 9)).cuda()
+    x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+    no_doors()
+    with tg.autocast("cuda", dtype=tg.bfloat16, enabled=kind == "autocast"):
+        _, loss = model(x, y)
+    loss.backward()
+    assert all(p.grad.dtype is p.dtype for p in model.parameters())
+
+
+@pytest.mark.parametrize("use", [
+    lambda x, ids: x.masked_fill(x > 0, -np.inf),
+    lambda x, ids: tg.where(x > 0, x, 0.0),
+    lambda x, ids: x[:, :2].view(-1, 2, 1) if x.is_contiguous() else x,
+    lambda x, ids: x.split(2, 1)[0].view(4, 2, 1),
+    lambda x, ids: F.cross_entropy(x, ids, label_smoothing=0.1),
+    lambda x, ids: F.nll_loss(x.log_softmax(-1), ids, weight=tg.ones(6, device="cuda")),
+    lambda x, ids: F.embedding(ids, x),
+    lambda x, ids: x[ids, ids],
+    lambda x, ids: x.index_add(0, ids, x),
+    lambda x, ids: x * tg.tensor(2.0),
+    lambda x, ids: x[:, -1:] + tg.arange(6, device="cuda"),
+    lambda x, ids: x * (ids % 3)[:, None] * (ids // 2)[:, None] * (ids**2)[:, None],
+    lambda x, ids: x.cumsum(1) + x.logsumexp(1, keepdim=True) + x.std(),
+    lambda x, ids: F.one_hot(ids, 6) * x,
+])  # fmt: skip
+def test_ops_read_and_send_nothing(use, no_doors):
+    x = tg.randn(4, 6).cuda().requires_grad_()
+    ids = tg.tensor([0, 3, 2, 1]).cuda()
+    no_doors()
+    use(x, ids).sum().backward()
+    assert x.grad.shape == x.shape

@@ -117,7 +117,7 @@ def _narrowed(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
     """logits (B, V) with -inf for the tokens that top_k and top_p exclude."""
     if top_k is not None:
         kept, _ = logits.topk(min(top_k, logits.shape[-1]))
-        logits = logits.masked_fill(logits < kept[:, [-1]], -math.inf)
+        logits = logits.masked_fill(logits < kept[:, -1:], -math.inf)
     if top_p is not None:
         ranked, order = logits.softmax(-1).sort(dim=-1, descending=True)
         beyond = ranked.cumsum(-1) - ranked >= top_p  # those before it hold the share already

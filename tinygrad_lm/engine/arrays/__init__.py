@@ -41,7 +41,7 @@ from .dtypes import (
     uint8,
 )
 from .ids import check_bounds, noted
-from .inputs import OutOfMemoryError, explained, out_of_memory, plain, upstream_gradient
+from .inputs import explained, out_of_memory, plain, upstream_gradient
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
@@ -49,6 +49,7 @@ from .libraries import (
     WHEN_READ,
     Array,
     Gradient,
+    OutOfMemoryError,
     address,
     as_array,
     broadcast_to,

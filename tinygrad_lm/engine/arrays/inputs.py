@@ -11,7 +11,7 @@ import numpy
 
 from .devices import device_of
 from .dtypes import dtype_of
-from .libraries import LIBRARIES, Array, library
+from .libraries import LIBRARIES, Array, OutOfMemoryError, library
 
 
 def plain(name: str, x: Any) -> Any:
@@ -83,10 +83,6 @@ def upstream_gradient(value: Array, g: Any) -> Any:
             f"{device_of(getattr(g, 'array', g))}; move with .to()"
         )
     return g if getattr(g, "array", g).dtype == value.dtype else g.astype(value.dtype)
-
-
-class OutOfMemoryError(RuntimeError, MemoryError):
-    """A device, or the machine, has not enough memory for an op's result; PyTorch's name for it."""
 
 
 def out_of_memory(name: str, error: Exception) -> OutOfMemoryError:

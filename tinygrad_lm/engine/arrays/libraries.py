@@ -21,6 +21,10 @@ LIBRARIES: dict[type, Any] = {numpy.ndarray: numpy}
 DEVICE_TYPES: dict[type, str] = {numpy.ndarray: "cpu"}
 
 
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """There is no memory for an array; as in PyTorch, a RuntimeError."""
+
+
 def register_library(array_type: type, library: Any, device_type: str) -> None:
     """Teach the engine one more array type: its NumPy-like module and its device name."""
     LIBRARIES[array_type] = library

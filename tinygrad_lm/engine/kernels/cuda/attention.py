@@ -28,8 +28,18 @@ FEW = {"M": 1, "WARPS": 4, "BN": 64, "SLICE": 16, "HOLD": 3, "BLOCKS": 2}
 MANY = {**FEW, "M": 2}
 TILES: dict[str, dict[int, dict[str, int]]] = {  # kernel -> D -> tiles
     "attention": {32: MANY, 64: MANY, 96: FEW, 128: FEW},
-    "attention_dq": {32: MANY, 64: MANY, 96: FEW, 128: {**FEW, "BN": 32}},
-    "attention_dkv": {32: MANY, 64: {**MANY, "HOLD": 1}, 96: FEW, 128: {**FEW, "HOLD": 1}},
+    "attention_dq": {
+        32: MANY,
+        64: {**FEW, "SLICE": 32, "BLOCKS": 3},
+        96: FEW,
+        128: {**FEW, "BN": 32},
+    },
+    "attention_dkv": {
+        32: MANY,
+        64: {**MANY, "BN": 128, "SLICE": 32, "HOLD": 0},
+        96: FEW,
+        128: {**FEW, "HOLD": 1},
+    },
 }
 
 

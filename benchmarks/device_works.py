@@ -1,0 +1,328 @@
+"""The programs that are timed on a CPU and on a GPU, each written once in PyTorch's vocabulary and
+run with either module. Unlike those of works.py they read nothing: a step returns its loss as a
+tensor, and its batches lie on the device already. Parameters and batches are drawn on the CPU, so
+that both modules and both devices compute the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from works import BABY, GPT2, Size, gpt_class
+
+BATCHES = 4  # drawn beforehand, used in turn
+
+
+class Built(NamedTuple):
+    """A program: step(*batch) -> loss, its batches, and what it is made of."""
+
+    step: Callable
+    batches: list[tuple]
+    tokens: int = 0  # of a step
+    flops: float = 0.0
+    moved: float = 0.0  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class On:
+    """Where and in which precision: float32, tf32 or bfloat16; compiled by PyTorch or not."""
+
+    torch: Any
+    device: str
+    dtype: str = "float32"
+    mode: str = "eager"  # eager, compiled, reduced (reduce-overhead), captured
+
+    @property
+    def theirs(self) -> bool:
+        return self.torch.__name__ == "torch"
+
+    def put(self, x: Any) -> Any:
+        """A tensor on the device; numbers that are no ids in 16 bits where that is asked for."""
+        x = x.to(self.device)
+        return x.to(self.torch.bfloat16) if self.dtype == "bfloat16" and floats(x) else x
+
+    def model(self, model: Any) -> Any:
+        """PyTorch's users train 16 bits by autocast; our optimisers keep float32 masters."""
+        model = model.to(self.device)
+        return model.to(self.torch.bfloat16) if self.dtype == "bfloat16" and self.ours else model
+
+    @property
+    def ours(self) -> bool:
+        return not self.theirs
+
+    def function(self, f: Callable, masters: bool = True) -> Callable:
+        """The forward pass, by PyTorch under autocast and compiled, as nanoGPT calls it. Without an
+        optimiser that keeps masters, ours runs under autocast, too."""
+        torch = self.torch
+        if self.theirs and self.mode in ("compiled", "reduced"):
+            f = torch.compile(f, mode="reduce-overhead" if self.mode == "reduced" else None)
+        if self.dtype != "bfloat16" or (self.ours and masters):
+            return f
+
+        def cast(*inputs: Any) -> Any:
+            with torch.autocast(self.device, dtype=torch.bfloat16):
+                return f(*inputs)
+
+        return cast
+
+
+def floats(x: Any) -> bool:
+    return bool(x.is_floating_point())
+
+
+def trained(on: On, model: Any, lr: float = 1e-3, clip: float | None = 1.0) -> Callable:
+    """One step of the usual loop around a model that returns its loss."""
+    torch, loss_of = on.torch, on.function(model)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), fused=True)
+
+    def step(*batch: Any) -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(*batch)
+        loss.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+# ---------------------------------------------------------------- training steps
+
+
+def gpt(on: On, size: Size) -> Built:
+    torch = on.torch
+    torch.manual_seed(1337)
+    model = gpt_class(torch)(size)
+    batches = []
+    for _ in range(BATCHES):
+        text = torch.randint(0, size.vocabulary, (size.batch, size.context + 1))
+        ids, targets = text[:, :-1].contiguous(), text[:, 1:].contiguous()
+        batches.append((ids.to(on.device), targets.to(on.device)))
+    return Built(trained(on, on.model(model)), batches, size.tokens, size.flops, size.traffic)
+
+
+def mlp(on: On, batch: int) -> Built:
+    """The network of makemore's second lecture, with its own loop."""
+    torch = on.torch
+    g = torch.Generator().manual_seed(2147483647)
+    shapes = [(27, 10), (30, 200), (200,), (200, 27), (27,)]
+    parameters = [torch.randn(shape, generator=g).to(on.device) for shape in shapes]
+    for p in parameters:
+        p.requires_grad = True
+    C, W1, b1, W2, b2 = parameters
+
+    def forward(x: Any, y: Any) -> Any:
+        h = torch.tanh(C[x].view(-1, 30) @ W1 + b1)
+        return torch.nn.functional.cross_entropy(h @ W2 + b2, y)
+
+    loss_of = on.function(forward, masters=False)
+
+    def step(x: Any, y: Any) -> Any:
+        for p in parameters:
+            p.grad = None
+        loss = loss_of(x, y)
+        loss.backward()
+        for p in parameters:
+            p.data += -0.1 * p.grad
+        return loss.detach()
+
+    draw = [
+        (torch.randint(0, 27, (batch, 3), generator=g), torch.randint(0, 27, (batch,), generator=g))
+        for _ in range(BATCHES)
+    ]
+    batches = [(x.to(on.device), y.to(on.device)) for x, y in draw]
+    return Built(step, batches, batch, 6.0 * batch * (30 * 200 + 200 * 27))
+
+
+def moons(on: On, points: int) -> Built:
+    """micrograd's demo on tensors: two moons, 2-16-16-1, SVM loss and L2."""
+    torch, nn = on.torch, on.torch.nn
+    torch.manual_seed(1337)
+    angle = torch.linspace(0, math.pi, points // 2)
+    upper = torch.stack([torch.cos(angle), torch.sin(angle)], dim=1)
+    lower = torch.stack([1 - torch.cos(angle), 0.5 - torch.sin(angle)], dim=1)
+    X = torch.cat([upper, lower]) + 0.1 * torch.randn(len(upper) * 2, 2)
+    y = torch.cat([torch.ones(len(upper)), -torch.ones(len(upper))])
+    layers = [nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1)]
+    model = nn.Sequential(*layers).to(on.device)
+    parameters = list(model.parameters())
+
+    def forward(x: Any, target: Any) -> Any:
+        margins = (1 - target * model(x).view(-1)).relu()
+        return margins.mean() + 1e-4 * sum((p * p).sum() for p in parameters)
+
+    loss_of = on.function(forward, masters=False)
+
+    def step(x: Any, target: Any) -> Any:
+        for p in parameters:
+            p.grad = None
+        loss = loss_of(x, target)
+        loss.backward()
+        for p in parameters:
+            p.data -= 0.1 * p.grad
+        return loss.detach()
+
+    work = 6.0 * points * (2 * 16 + 16 * 16 + 16)
+    return Built(step, [(X.to(on.device), y.to(on.device))], points, work)
+
+
+def rnn(on: On, batch: int) -> Built:
+    """makemore's RNN: 27 symbols, 16 positions, 64 wide, the cell called once per position."""
+    torch, nn, F = on.torch, on.torch.nn, on.torch.nn.functional
+    torch.manual_seed(1337)
+
+    class RNN(nn.Module):
+        def __init__(self, width: int = 64):
+            super().__init__()
+            self.start = nn.Parameter(torch.zeros(1, width))
+            self.wte = nn.Embedding(27, width)
+            self.xh_to_h = nn.Linear(2 * width, width)
+            self.lm_head = nn.Linear(width, 27)
+
+        def forward(self, ids: Any, targets: Any) -> Any:
+            emb = self.wte(ids)
+            h, hidden = self.start.expand(ids.size(0), -1), []
+            for t in range(ids.size(1)):
+                h = torch.tanh(self.xh_to_h(torch.cat([emb[:, t, :], h], dim=1)))
+                hidden.append(h)
+            logits = self.lm_head(torch.stack(hidden, 1))
+            return F.cross_entropy(logits.view(-1, 27), targets.view(-1))
+
+    model = on.model(RNN())
+    draw = [torch.randint(1, 27, (batch, 17)) for _ in range(BATCHES)]
+    batches = [
+        (x[:, :-1].contiguous().to(on.device), x[:, 1:].contiguous().to(on.device)) for x in draw
+    ]
+    work = 6.0 * batch * 16 * (128 * 64 + 64 * 27)
+    return Built(trained(on, model, 5e-4, clip=None), batches, 16 * batch, work)
+
+
+# ---------------------------------------------------------------- single ops
+
+
+def op(on: On, name: str, n: int) -> Built:
+    """Forward only, no graph: an element-wise op, or one over rows of 1024."""
+    torch, F = on.torch, on.torch.nn.functional
+    torch.manual_seed(1)
+    width = min(n, 1024)
+    x = on.put(torch.randn(max(1, n // width), width))
+    weight, bias = on.put(torch.ones(width)), on.put(torch.zeros(width))
+    calls = {
+        "add": lambda x: x + x,
+        "exp": lambda x: x.exp(),
+        "sum": lambda x: x.sum(-1),
+        "softmax": lambda x: x.softmax(-1),
+        "layer_norm": lambda x: F.layer_norm(x, (width,), weight, bias),
+        "gelu": lambda x: F.gelu(x),
+    }
+    call, bytes_each = calls[name], 2 if on.dtype == "bfloat16" else 4
+    return Built(quiet(on, call), [(x,)], moved=bytes_each * n * (1.0 if name == "sum" else 2.0))
+
+
+def quiet(on: On, call: Callable) -> Callable:
+    def step(*inputs: Any) -> Any:
+        with on.torch.no_grad():
+            return call(*inputs)
+
+    return step
+
+
+def matmul(on: On, n: int) -> Built:
+    torch = on.torch
+    torch.manual_seed(1)
+    a, b = on.put(torch.randn(n, n)), on.put(torch.randn(n, n))
+    return Built(quiet(on, lambda a, b: a @ b), [(a, b)], flops=2.0 * n**3)
+
+
+def attention(on: On, T: int) -> Built:
+    """Causal attention, forward and backward, 4 sequences of 12 heads, 64 wide."""
+    torch, F = on.torch, on.torch.nn.functional
+    torch.manual_seed(1)
+    q, k, v = (on.put(torch.randn(4, 12, T, 64)) for _ in range(3))
+    for x in (q, k, v):
+        x.requires_grad = True
+    g = on.put(torch.ones(4, 12, T, 64))
+
+    def step(g: Any) -> Any:
+        for x in (q, k, v):
+            x.grad = None
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y.backward(g)
+        return y.detach()
+
+    return Built(step, [(g,)], 4 * T, 3 * 2.0 * 2 * 4 * 12 * 64 * T * T / 2)
+
+
+def generation(on: On, batch: int) -> Built:
+    """A new token per step for each of `batch` rows: GPT-2 124M over a context of 256, as
+    `generate` does it: the whole context each time, the last logits, softmax, a draw."""
+    torch = on.torch
+    torch.manual_seed(1337)
+    size = Size(12, 12, 768, 256, batch, **GPT2)
+    model = on.model(gpt_class(torch)(size))
+    head, ids = model.logits_of, torch.randint(0, size.vocabulary, (batch, 256)).to(on.device)
+    logits_of = on.function(head)
+
+    def step(ids: Any) -> Any:
+        with torch.no_grad():
+            probs = logits_of(ids)[:, -1, :].softmax(-1)
+            return torch.multinomial(probs, 1)
+
+    return Built(step, [(ids,)], batch, size.flops / 3)
+
+
+# ---------------------------------------------------------------- the list
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A program over sizes; `build(on, size)`. axis: what a size is called."""
+
+    build: Callable[[On, int], Built]
+    sizes: tuple[int, ...]
+    axis: str
+    title: str
+    kind: str = "step"  # step, op
+    cpu: int = 1 << 40  # the largest size that a CPU is asked for
+    full: tuple[int, ...] = ()  # with --full alone
+    random: bool = False  # its losses depend on draws
+
+
+def at(size: Size) -> Callable[[On, int], Built]:
+    return lambda on, batch: gpt(on, dataclasses.replace(size, batch=batch))
+
+
+WIDE = {"vocabulary": 50304, "bias": True}
+ELEMENTS = tuple(1 << k for k in range(10, 27, 4))
+SWEEPS = {
+    "gpt2": Sweep(
+        at(Size(12, 12, 768, 1024, 64, **WIDE)), (16,), "batch", "GPT-2 124M, T 1024", cpu=0,
+        full=(64,),
+    ),
+    "baby": Sweep(
+        at(Size(*BABY, dropout=0.2)), (64,), "batch", "baby GPT, T 256, dropout 0.2", random=True,
+        cpu=0,
+    ),
+    "mlp": Sweep(mlp, (32, 512, 4096, 65536), "batch", "the MLP of makemore"),
+    "gpt-cpu": Sweep(
+        at(Size(4, 4, 128, 64, 12)), (1, 12, 64, 256), "batch", "nanoGPT's CPU configuration",
+    ),
+    "matmul": Sweep(matmul, (32, 128, 512, 2048, 8192), "n", "a matrix product", "op", 4096),
+    "rnn": Sweep(rnn, (32, 1024), "batch", "the RNN of makemore"),
+    "moons": Sweep(moons, (100, 10_000), "points", "two moons on tensors"),
+    "gpt2-short": Sweep(
+        at(Size(12, 12, 768, 256, 1, **GPT2)), (1, 4), "batch", "GPT-2 124M, T 256",
+    ),
+    "generation": Sweep(generation, (1,), "batch", "GPT-2 124M writes", random=True),
+    "attention": Sweep(attention, (64, 256, 1024, 2048), "T", "causal attention", "op", 1024),
+    **{
+        name: Sweep(
+            lambda on, n, name=name: op(on, name, n), ELEMENTS, "elements", name, "op"
+        )
+        for name in ("gelu", "softmax", "layer_norm", "add", "exp", "sum")
+    },
+}  # fmt: skip

@@ -1,0 +1,51 @@
+"""Every kernel of a GPU once, at the smallest shapes that reach it, for compute-sanitizer:
+
+compute-sanitizer --tool memcheck python benchmarks/every_kernel.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from typing import Any
+
+from device_works import On, attention, gpt, mlp, moons, op
+from works import Size
+
+
+def train(on: On, captured: bool) -> float:
+    """A GPT with everything in it: embedding, dropout, attention, GELU, norms, loss, AdamW."""
+    built = gpt(on, Size(1, 2, 64, 32, 2, 96, bias=True, dropout=0.1))
+    step = on.torch.capture(built.step) if captured else built.step
+    loss: Any = None
+    for i in range(4):
+        loss = step(*built.batches[i % len(built.batches)])
+    return float(loss.item())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    if os.environ.get("REHEARSE_WITH"):
+        importlib.import_module(os.environ["REHEARSE_WITH"]).install()
+    torch = importlib.import_module("tinygrad_lm")
+    torch.set_num_threads(args.threads)
+    for dtype in ("float32", "bfloat16"):
+        on = On(torch, "cuda", dtype)
+        for captured in (False, True):
+            print(f"GPT, {dtype}, captured {captured}: loss {train(on, captured):.4f}", flush=True)
+        for build, size in ((mlp, 8), (moons, 10), (attention, 40)):
+            built = build(on, size)
+            built.step(*built.batches[0])
+        for name in ("add", "exp", "sum", "softmax", "layer_norm", "gelu"):
+            for n in (96, 100, 2048):
+                built = op(on, name, n)
+                built.step(*built.batches[0])
+    torch.cuda.synchronize()
+    print("every kernel has run")
+
+
+if __name__ == "__main__":
+    main()
