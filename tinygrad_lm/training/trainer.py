@@ -137,16 +137,16 @@ class Trainer:
     def evaluate(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean loss over eval_iters fresh batches of each split, {"train", "val"}, in eval mode.
 
-        between() is called before each batch; if it raises, the random stream is put back, so
+        between() is called before each batch; if it raises, the random streams are put back, so
         that the evaluation can be done again as if it had not begun.
         """
-        before = default_generator.get_state()
+        before = self._random()
         self.model.eval()
         try:
             with no_grad():
                 means = {split: self._mean_loss(split, between) for split in self.tokens}
         except BaseException:
-            default_generator.set_state(before)
+            self._set_random(before)
             raise
         finally:
             self.model.train()
@@ -170,9 +170,7 @@ class Trainer:
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Everything besides the model that the future of this run depends on."""
-        arrays = {"next_batch": self.offsets, "random": default_generator.get_state()}
-        if (stream := self._stream()) is not None:
-            arrays["random.cuda"] = stream.get_state()
+        arrays = {"next_batch": self.offsets, **self._random()}
         saved = self.optimizer.state_dict()
         plain: dict[str, Any] = {}
         for index, entries in saved["state"].items():
@@ -197,9 +195,17 @@ class Trainer:
         self.optimizer.load_state_dict({"state": entries, "param_groups": meta["groups"]})
         self.step, self.evaluated, self.best = meta["step"], meta["evaluated"], meta["best"]
         self.offsets = arrays["next_batch"]
-        default_generator.set_state(arrays["random"])
-        if (stream := self._stream()) is not None and "random.cuda" in arrays:
-            stream.set_state(arrays["random.cuda"])
+        self._set_random(arrays)
+
+    def _random(self) -> Arrays:
+        """Where the random streams are: of the CPU, and of the model's GPU."""
+        found, stream = {"random": default_generator.get_state()}, self._stream()
+        return found if stream is None else {**found, "random.cuda": stream.get_state()}
+
+    def _set_random(self, states: Arrays) -> None:
+        default_generator.set_state(states["random"])
+        if (stream := self._stream()) is not None and "random.cuda" in states:
+            stream.set_state(states["random.cuda"])
 
     def _stream(self) -> philox.Philox | None:
         """What the dropout of a model on a GPU draws from."""

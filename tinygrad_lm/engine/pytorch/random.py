@@ -159,8 +159,10 @@ def bernoulli(
     """1 with the probability given by each element (with p: by p), else 0."""
     if p is not None:
         return empty_like(input).bernoulli_(p, generator=generator)
-    array = _generator(generator, input.device).bernoulli_each(arrays.to_numpy(input.array))
-    return finish(array, input.device)
+    source, probs = _generator(generator, input.device), input.array
+    if source.device.type == "cpu":
+        probs = arrays.to_numpy(probs)
+    return finish(source.bernoulli_each(probs), input.device)
 
 
 def multinomial(

@@ -102,7 +102,7 @@ class Generator:
         """Values in [low, high): u * (high - low) + low."""
         if not 0 <= high - low < math.inf:
             raise RuntimeError(f"[uniform] needs finite low <= high, got {low}, {high}; swap them?")
-        out = np.empty(shape, dtype)
+        out = self._empty(shape, dtype)
         unit = np.float64 if out.dtype == np.float64 else np.float32
         start, width = unit(low), unit(high) - unit(low)
 
@@ -111,7 +111,8 @@ class Generator:
             if (low, high) != (0, 1):  # float64 on the way: one rounding, as a fused multiply-add
                 u = (u.astype(np.float64) * width + start).astype(unit)
             u = u.astype(out.dtype, copy=False)
-            u[u == out.dtype.type(high)] = low  # rounded up to the bound that is excluded
+            scalar = out.dtype.type  # rounded up to the bound that is excluded?
+            np.copyto(u, scalar(low), where=u == scalar(high))
             return u
 
         return fill(out, draw)
@@ -132,7 +133,7 @@ class Generator:
         """
         if not std >= 0:
             raise RuntimeError(f"[normal] std must be >= 0, got {std}; pass its absolute value?")
-        out = np.empty(shape, dtype)
+        out = self._empty(shape, dtype)
         if out.size < 16 or not contiguous:
             out[...] = (self._normal_pairs(out.size) * std + mean).reshape(shape)
             return out
@@ -174,7 +175,7 @@ class Generator:
             drawn: np.ndarray = self._bits.random_raw(math.prod(shape)) % width
             drawn = drawn.astype(np.int64) + low if low else drawn
             return drawn.astype(kind).reshape(shape)
-        return fill(np.empty(shape, kind), draw)
+        return fill(self._empty(shape, kind), draw)
 
     def permutation(self, n: int) -> np.ndarray:
         """The numbers 0..n-1 shuffled (int64): step i swaps places i and i + r mod (n - i)."""
@@ -196,7 +197,7 @@ class Generator:
             u = self._unit(n, np.float64)
             return np.log1p(np.negative(u, out=u), out=u) * (-1.0 / rate)
 
-        return fill(np.empty(shape, dtype), draw)
+        return fill(self._empty(shape, dtype), draw)
 
     def bernoulli(self, p: float, shape: Shape) -> np.ndarray:
         """True with probability p (bool), from 64-bit words: what dropout keeps, p = 1 - rate."""
@@ -233,6 +234,10 @@ class Generator:
         u = self._unit(rows * num_samples, np.float64).reshape(rows, num_samples)
         return look_up(probs, u).reshape(*probs.shape[:-1], num_samples)
 
+    def _empty(self, shape: Shape, dtype: DTypeLike) -> Any:
+        """What draws are written into."""
+        return np.empty(shape, dtype)
+
     def _words(self, n: int, word: type[np.uint32 | np.uint64]) -> np.ndarray:
         """n raw words of 32 or 64 bits. `randint` over a full range skips and keeps back none, but
         is slow to start."""
@@ -250,14 +255,17 @@ class Generator:
         u *= np.float32(2.0**-24)
         return u
 
+    def _fresh_pairs(self, pairs: int) -> np.ndarray:
+        """Standard normal values in float64, two and two from two uniforms."""
+        turn, u = self._unit(2 * pairs, np.float64).reshape(pairs, 2).T
+        radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * turn
+        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
+
     def _normal_pairs(self, n: int) -> np.ndarray:
         """n standard normal values in float64: the cosine half of a pair first, then the sine."""
         waiting = [] if math.isnan(self._half) else [self._half]
         pairs = (n - len(waiting) + 1) // 2
-        turn, u = self._unit(2 * pairs, np.float64).reshape(pairs, 2).T
-        radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * turn
-        fresh = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-        values = np.concatenate([waiting, fresh.reshape(-1)])
+        values = np.concatenate([waiting, self._fresh_pairs(pairs)])
         if n:
             self._half = float(values[n]) if len(values) > n else math.nan
         return values[:n]

@@ -3,13 +3,15 @@ numbers: as easy as 1, 2, 3"). The k-th four words are a function of the seed an
 thread draws its own; the state is the seed and the number of fours drawn.
 
 `stream()` gives the stream of each GPU, from which dropout draws; `Generator(device="cuda")` is one
-more. Drawn on the host or on the device, its numbers are the same.
+more. Drawn on the host or on the device, the words are the same.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -48,10 +50,18 @@ def keep_words_below(keep: Array, bound: int, generator: Philox) -> Array:
     return keep
 
 
+@with_kernels
+def fill_words(out: Array, generator: Philox) -> Array:
+    """Fill `out`, uint32 (n,), with the generator's next words."""
+    out[...] = library(out).asarray(generator.words(out.size))
+    return out
+
+
 class Philox(Generator):
     """PyTorch's `Generator(device="cuda")`: Philox in the place of the Mersenne Twister. The state
     is kept twice, here and, once a kernel has drawn, in the memory of the device, where the
-    kernels move it on: so a recorded step draws new numbers at each replay."""
+    kernels move it on: so a recorded step draws new numbers at each replay. What is drawn are
+    arrays there, only choices (`permutation`, `multinomial`) are made here."""
 
     def __init__(self, device: Device | str = "cuda") -> None:
         cp = cupy()
@@ -59,6 +69,7 @@ class Philox(Generator):
         self.device = Device("cuda", cp.cuda.Device().id if index is None else index)
         self._memory: Any = None  # seed, offset, and the blocks of a launch that are done
         self._bits: Any = self  # whose `random_raw` small draws ask
+        self._here = False
         self.manual_seed(FRESH_SEED)
 
     def manual_seed(self, seed: int) -> Philox:
@@ -95,22 +106,53 @@ class Philox(Generator):
         self._start(self._seed, self._offset + fours)
         return philox(counter, key).reshape(-1)[:n]
 
-    random_raw = words
+    def random_raw(self, n: int) -> Array:
+        """The next n words as an array to which `_empty` belongs."""
+        return fill_words(self._empty((n,), np.uint32), self)
 
-    def _words(self, n: int, word: Any) -> np.ndarray:
+    def _empty(self, shape: Shape, dtype: Any) -> Any:
+        if self._here:
+            return np.empty(shape, dtype)
+        cp = cupy()
+        with cp.cuda.Device(self.device.index):
+            return cp.empty(shape, dtype)
+
+    def _words(self, n: int, word: Any) -> Any:
         if word is np.uint32:
-            return self.words(n)
-        high, low = self.words(2 * n).astype(np.uint64).reshape(n, 2).T
+            return self.random_raw(n)
+        high, low = self.random_raw(2 * n).astype(np.uint64).reshape(n, 2).T
         return high << np.uint64(32) | low
 
-    def _normal_pairs(self, n: int) -> np.ndarray:
-        found = super()._normal_pairs(n)
-        self._half = math.nan  # the state has no place for it
-        return found
+    def _normal_pairs(self, n: int) -> Any:
+        return self._fresh_pairs(-(-n // 2))[:n]  # the state has no place for the half of a pair
 
-    def bernoulli(self, p: float, shape: Shape) -> np.ndarray:
+    @contextmanager
+    def _on_host(self) -> Iterator[None]:
+        """Inside, draws are NumPy arrays."""
+        self._here = True
+        try:
+            yield
+        finally:
+            self._here = False
+
+    def permutation(self, n: int) -> np.ndarray:
+        with self._on_host():
+            return super().permutation(n)
+
+    def multinomial(
+        self, probs: np.ndarray, num_samples: int, replacement: bool = False
+    ) -> np.ndarray:
+        with self._on_host():
+            return super().multinomial(probs, num_samples, replacement)
+
+    def bernoulli(self, p: float, shape: Shape) -> Array:
         """True with probability p (bool)."""
-        return self.keep(p, np.empty(shape, bool))
+        return self.keep(p, self._empty(shape, bool))
+
+    def bernoulli_each(self, probs: Array) -> Array:
+        """1 with probability probs[i], else 0. Whether those are probabilities is not looked at."""
+        u = self._unit(probs.size, probs.dtype).reshape(probs.shape)
+        return (u < probs.astype(u.dtype, copy=False)).astype(probs.dtype)
 
     def keep(self, p: float, out: Array) -> Array:
         """Fill booleans of any library: True with probability p, a word of 32 bits for each."""

@@ -13,10 +13,12 @@ BLOCK = 1 << 16  # values made at a time: scratch arrays stay in the cache; a mu
 
 
 def fill(out: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
-    """Write draw(n) after draw(n) into a fresh array, in blocks, so that scratch stays small."""
+    """Write draw(n) after draw(n) into a fresh array, in blocks, so that scratch stays small; on a
+    GPU at once."""
     flat = out.reshape(-1)
-    for start in range(0, flat.size, BLOCK):
-        part = flat[start : start + BLOCK]
+    step = BLOCK if type(out) is np.ndarray else flat.size or 1
+    for start in range(0, flat.size, step):
+        part = flat[start : start + step]
         part[...] = draw(part.size)
     return out
 

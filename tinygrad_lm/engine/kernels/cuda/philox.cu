@@ -1,5 +1,6 @@
 // Philox 4x32-10: four random words for a seed and a counter. `keep` draws dropout's mask, 16
-// bytes to a thread; the last block to finish moves the state on, {seed, counter, blocks done}.
+// bytes to a thread, `words` the words; what is wanted of them is CuPy's to compute. The last
+// block to finish moves the state on, {seed, counter, blocks done}.
 __device__ inline void philox(unsigned long long seed, unsigned long long at, unsigned* r) {
     unsigned a = at, b = at >> 32, c = 0, d = 0, k = seed, l = seed >> 32;
 #pragma unroll
@@ -9,6 +10,27 @@ __device__ inline void philox(unsigned long long seed, unsigned long long at, un
         c = (unsigned)(x >> 32) ^ d ^ l, d = (unsigned)x;
     }
     r[0] = a, r[1] = b, r[2] = c, r[3] = d;
+}
+
+__device__ inline void move_on(unsigned long long* state, long long n) {
+    __syncthreads();  // all threads of the block have read the state
+    if (threadIdx.x) return;
+    __threadfence();
+    if (atomicAdd(&state[2], 1ull) == gridDim.x - 1) state[1] += (n + 3) / 4, state[2] = 0;
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    words(unsigned* out, unsigned long long* state, long long n) {
+    long long at = (blockIdx.x * 256LL + threadIdx.x) * 4;
+    Pack<unsigned> pack;
+    philox(state[0], state[1] + at / 4, pack.v);
+    if (at + 4 <= n) *(Pack<unsigned>*)(out + at) = pack;
+    else {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            if (at + i < n) out[at + i] = pack.v[i];
+    }
+    move_on(state, n);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -28,10 +50,7 @@ extern "C" __global__ void __launch_bounds__(256)
         for (int i = 0; i < 16; i++)
             if (at + i < n) out[at + i] = pack.v[i];
     }
-    __syncthreads();  // all threads of the block have read the state
-    if (threadIdx.x) return;
-    __threadfence();
-    if (atomicAdd(&state[2], 1ull) == gridDim.x - 1) state[1] += (n + 3) / 4, state[2] = 0;
+    move_on(state, n);
 }
 
 // y = x scale where `keep` holds, x 0 elsewhere; backward is the same.

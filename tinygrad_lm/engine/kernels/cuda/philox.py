@@ -4,7 +4,7 @@ import cupy
 
 from ...arrays import kernel
 from ...ops import fused
-from ...random.philox import keep_words_below
+from ...random.philox import fill_words, keep_words_below
 from .source import FLOATS, Source, blocks, c_name, like, packed, takes
 
 SOURCE = Source("philox", T=FLOATS)
@@ -18,6 +18,17 @@ def keep(out, bound, generator):
     state = generator.on_device(blocks(out.size, 4))
     run = SOURCE.kernel("keep", T="float")
     run((blocks(out.size, 16 * 256),), (256,), (out, state, out.size, bound))
+    return out
+
+
+@kernel(fill_words, cupy.ndarray)
+def words(out, generator):
+    """The generator's next words, one launch."""
+    if not out.size:
+        return NotImplemented
+    state = generator.on_device(blocks(out.size, 4))
+    run = SOURCE.kernel("words", T="float")
+    run((blocks(out.size, 4 * 256),), (256,), (out, state, out.size))
     return out
 
 
