@@ -49,12 +49,12 @@ export -f build
 
 phase 0 log 60 bash -c build
 phase 1 tests 100 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
-phase 2 log 115 $BENCH --only gpt2 $FULL $QUICK --budget 85
+phase 2 log 140 $BENCH --only gpt2 $FULL $QUICK --budget 90
 phase 2 log 90 $BENCH --only baby mlp $QUICK --budget 60
-phase 3 log 150 $BENCH $QUICK --devices cuda cpu --budget 120
+phase 3 log 130 $BENCH $QUICK --devices cuda cpu --budget 100
 if [ -z "$REHEARSE" ]; then
     for tool in memcheck racecheck; do
-        phase 4 sanitizer 40 compute-sanitizer --tool $tool --error-exitcode 9 \
+        phase 4 sanitizer 30 compute-sanitizer --tool $tool --error-exitcode 9 \
             $PYTHON benchmarks/every_kernel.py
     done
 else
