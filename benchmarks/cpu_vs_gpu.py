@@ -13,6 +13,7 @@ is missing. The programs are in device_works.py, the timing in windows.py.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import importlib
 import json
@@ -26,9 +27,10 @@ from typing import Any
 
 import crossover
 import harness
-from device_works import SWEEPS, Built, On
+from device_works import SWEEPS, Built, On, generation, gpt
 from tqdm import tqdm
 from windows import timed, used_bytes, waiter
+from works import Size
 
 OURS, THEIRS = "tinygrad_lm", "torch"
 # (module, device): share of the budget. Ours on the GPU comes first.
@@ -47,6 +49,8 @@ def variants(module: str, device: str, kind: str, name: str) -> list[tuple[str, 
     """(dtype, mode) in order of value."""
     if device == "cpu":
         return [("float32", "eager")]
+    if kind == "transfer":
+        return [("float32", "upload"), ("float32", "download")]
     dtypes = ("bfloat16", "float32", "tf32") if kind == "step" else ("float32", "bfloat16")
     if name == "gpt2":
         dtypes = ("bfloat16", "tf32")
@@ -88,14 +92,14 @@ def build(name: str, on: On, size: int, quick: bool) -> Built:
     return SWEEPS[name].build(on, size)
 
 
-def small_gpt(on: On, batch: int) -> Built:
-    from device_works import gpt
-    from works import Size
-
-    return gpt(on, Size(1, 2, 16, 16, batch, 65, bias=True))
-
-
-SMALL = dict.fromkeys(("gpt2", "baby", "gpt-cpu", "gpt2-short"), small_gpt)
+TINY = Size(1, 2, 16, 16, 1, 65, bias=True)
+SMALL = {
+    **dict.fromkeys(
+        ("gpt2", "baby", "gpt-cpu", "gpt2-short"),
+        lambda on, batch: gpt(on, dataclasses.replace(TINY, batch=batch)),
+    ),
+    "generation": lambda on, batch: generation(on, batch, TINY),
+}
 
 
 def measure(module: str, device: str, case: Case, quick: bool) -> dict[str, Any]:
@@ -103,6 +107,8 @@ def measure(module: str, device: str, case: Case, quick: bool) -> dict[str, Any]
     name, size, dtype, mode = case
     torch = importlib.import_module(module)
     torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
+    if (module, device) == (OURS, "cuda"):
+        torch.cuda.tunable.enable()
     on, wait = On(torch, device, dtype, mode), waiter(torch, device)
     before = used_bytes(module, device)
     start = time.perf_counter()
@@ -234,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = f"ops step {' '.join(SWEEPS)}"
+    names = f"ops step transfer {' '.join(SWEEPS)}"
     parser.add_argument("--only", nargs="+", default=[], metavar="WORK", help=names)
     parser.add_argument("--budget", type=float, default=150, help="seconds, of all processes")
     parser.add_argument("--devices", nargs="+", default=["cuda", "cpu"], choices=["cuda", "cpu"])

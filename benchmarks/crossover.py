@@ -123,14 +123,14 @@ def cells(row: Row, rows: list[Row]) -> list[str]:
     if right is False:
         other = reference(row, rows)
         return [column(row), f"void: {row['losses']} not {other and other['losses']}", *[""] * 6]
-    flops, tokens = row["flops"], row["tokens"]
+    flops, tokens, moved = row["flops"], row["tokens"], row["moved"]
     gpt = row["device"] == "cuda" and "gpt" in row["work"] or row["work"] in ("baby", "generation")
     return [
         column(row),
         harness.spread(row["ms"], 3),
         f"{median(row['host_ms']) / ms:.2f}",
         f"{row['first_ms'] / 1e3:.1f}",
-        f"{tokens / ms * 1e3:,.0f}" if tokens else "",
+        f"{tokens / ms * 1e3:,.0f}" if tokens else f"{moved / ms / 1e6:,.1f} GB" if moved else "",
         f"{flops / ms / 1e9:.3g}" if flops else "",
         f"{flops / ms * 1e3 / PEAK:.1%}" if gpt and row["dtype"] == "bfloat16" else "",
         f"{row['peak_mb']:,.0f}" if row.get("peak_mb") else "",

@@ -2,6 +2,7 @@
 and the report from made-up results. Nothing here judges a time."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tinygrad_lm.engine.core.op import OPS
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
+import crossover  # noqa: E402
 import harness  # noqa: E402
 import losses  # noqa: E402
 import measure  # noqa: E402
@@ -209,6 +211,22 @@ def test_every_fused_op_is_measured():
     assert set(ops.cases("smallest")) == fused
 
 
+@pytest.mark.parametrize(
+    "ratios, said, at",
+    [
+        ((0.1, 10, 100), "from 100 on", 100),
+        ((0.5, 2, 0.5, 2), "from 10,000 on", 10_000),
+        ((1, 2), "always", None),
+        ((0.1, 0.2), "never up to 100", None),
+    ],
+)
+def test_a_crossing_is_where_the_line_between_the_logarithms_meets_one(ratios, said, at):
+    sizes = [10.0, 1000.0, 1e5 / 1, 1e6][: len(ratios)] if len(ratios) < 4 else [10, 100, 1e3, 1e5]
+    sizes = [10.0, 100.0] if len(ratios) == 2 else sizes
+    told, found = crossover.crossing(sizes, list(ratios))
+    assert told == said and found == (pytest.approx(at) if at else None)
+
+
 # ---------------------------------------------------------------- the scripts
 
 
@@ -301,6 +319,25 @@ def test_the_machine_is_described(monkeypatch):
     before = harness.sources()
     monkeypatch.setattr(harness, "CODE", (".typed",))
     assert len(before) == 12 and harness.sources() != before
+
+
+def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
+    """Two phases of the script for a GPU, on CuPy's emulation, at the smallest sizes."""
+    pytest.importorskip("cupy", reason="CuPy is not installed, which the rehearsal needs")
+    if sys.platform == "win32":
+        pytest.skip("the script is one of bash")
+    settings = {"REHEARSE": "1", "OUT": str(tmp_path), "PHASES": "2 5", "PYTHON": sys.executable}
+    script = ["bash", str(FOLDER / "on_gpu.sh")]
+    done = subprocess.run(
+        script, env={**os.environ, **settings}, capture_output=True, text=True, timeout=300
+    )
+    lines = (tmp_path / "summary.txt").read_text().splitlines()
+    log = (tmp_path / "log.log").read_text()
+    assert [": rc 0" in line for line in lines] == [True, True, True, False], done.stdout + log
+    _, rows = crossover.load(tmp_path / "rows.jsonl")
+    assert {r["work"] for r in rows} == {"gpt2", "baby", "mlp"}
+    assert all("error" not in r and crossover.agrees(r, rows) is not False for r in rows), rows
+    assert len(json.loads((tmp_path / "curve.json").read_text())["curve"]) == 3
 
 
 # ---------------------------------------------------------------- the report
