@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import crossover
 import harness
 import losses
 import ops
@@ -255,6 +256,71 @@ def _where_pytorch_wins() -> str:
     return textwrap.fill(f"{some}: {', '.join(losing)}.", 110) + "\n"
 
 
+# ---------------------------------------------------------------- a GPU
+
+ROWS, CURVE = harness.RESULTS / "cpu_vs_gpu.jsonl", harness.RESULTS / "baby-gpt-curve.json"
+SHOWN = (("gpt2", 64), ("baby", 64), ("mlp", 32))  # works and sizes of the project's README
+
+
+def gpu_section(records: dict[str, dict]) -> str:
+    """Ours beside PyTorch's best on a GPU, from which size on it pays, and a training."""
+    if not ROWS.exists():
+        return ""
+    heads, rows = crossover.load(ROWS)
+    lines = []
+    for work, size in SHOWN:
+        here = [r for r in rows if (r["work"], r["size"]) == (work, size)]
+        ours, theirs = (crossover.best(here, module) for module in crossover.NAMES)
+        if ours and theirs:
+            mine, other = crossover.cost(ours), crossover.cost(theirs)
+            each = f"{1e3 * ours['tokens'] / mine:,.0f}"
+            form = f"{theirs['dtype']} {theirs['mode']}"
+            title = f"{crossover.SWEEPS[work].title}, batch {size}"
+            cells = [title, f"{ours['dtype']} {ours['mode']}", f"{mine:.3g}", each]
+            lines.append([*cells, f"{other:.3g} ({form})", f"**{other / mine:.2f}**"])
+    head = ["training step", "ours", "ms", "tokens/s", "PyTorch's best, ms", "PyTorch / ours"]
+    versions = ", ".join(f"{k} {v}" for k, v in heads[0]["machine"]["versions"].items())
+    text = harness.markdown(head, lines) + "\n"
+    if CURVE.exists():
+        found = harness.load(CURVE.stem)
+        best = min(found["curve"], key=lambda point: point["val"])
+        text += f"""
+Baby GPT on tiny Shakespeare, in {found["dtype"]} and captured steps: validation loss {best["val"]:.4f} after
+{best["step"]} steps and {best["training_seconds"]:.0f} s of training ({best["seconds"]:.0f} s with the evaluations; nanoGPT's own
+is {found["reference"]}). The smaller configuration above takes a CPU {_cpu_seconds()} s to 1.8857.
+"""
+    return (
+        text
+        + f"""
+From which size on a GPU is faster than the CPU beside it, work by work, and all columns:
+[benchmarks](benchmarks/README.md#a-gpu-against-the-cpu).
+
+({_card(heads)}; {versions}; `bash benchmarks/on_gpu.sh`)
+"""
+    )
+
+
+def _card(heads: list[dict[str, Any]]) -> str:
+    return next((h["card"].split(",")[0] for h in heads if h["card"]), "no GPU")
+
+
+def _cpu_seconds() -> str:
+    found = harness.load("shakespeare")
+    return f"{found['seconds']:.0f}" if found else "?"
+
+
+def comparison_section(records: dict[str, dict]) -> str:
+    """All rows, the sizes from which a GPU pays, and the picture of them."""
+    if not ROWS.exists():
+        return ""
+    try:
+        crossover.picture(ROWS, ROWS.with_suffix(".png"))
+        drawn = f"![time against size]({ROWS.relative_to(HERE.parent).with_suffix('.png')})\n\n"
+    except ImportError as error:
+        drawn = f"{error}\n\n"
+    return drawn + crossover.report(ROWS)
+
+
 def measured() -> dict[str, dict]:
     """The training steps that have a result."""
     return {n: found for n in WORKS if (found := harness.load(f"step-{n}"))}
@@ -279,12 +345,13 @@ SECTIONS = {
     "shakespeare": shakespeare_section,
     "ops": ops_section,
     "scaling": scaling_section,
+    "gpu": comparison_section,
 }
 
 
 def main() -> None:
     fill(HERE, SECTIONS)
-    fill(HOME, {"trained": trained_section, "measured": measured_section})
+    fill(HOME, {"trained": trained_section, "measured": measured_section, "gpu": gpu_section})
 
 
 if __name__ == "__main__":

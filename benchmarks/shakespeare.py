@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from cpu_vs_gpu import card
 
 import tinygrad_lm as tl
 from tinygrad_lm.data import load_text
@@ -96,7 +97,7 @@ def on_gpu(args: argparse.Namespace) -> None:
     step = step_of(trainer)
     fast = step if args.eager else tl.capture(step)
     began, curve, training = time.monotonic(), [], 0.0
-    record = {"machine": harness.machine(), "device": args.device, "dtype": args.dtype}
+    record = {"machine": harness.machine(), "card": card(), "dtype": args.dtype}
     record |= {"reference": BABY_BEST, "captured": fast is not step, "curve": curve}
     for i in itertools.count():
         seconds = time.monotonic() - began
