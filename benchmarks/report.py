@@ -284,11 +284,14 @@ def gpu_section(records: dict[str, dict]) -> str:
     if CURVE.exists():
         found = harness.load(CURVE.stem)
         best = min(found["curve"], key=lambda point: point["val"])
-        text += f"""
-Baby GPT on tiny Shakespeare, in {found["dtype"]} and captured steps: validation loss {best["val"]:.4f} after
-{best["step"]} steps and {best["training_seconds"]:.0f} s of training ({best["seconds"]:.0f} s with the evaluations; nanoGPT's own
-is {found["reference"]}). The smaller configuration above takes a CPU {_cpu_seconds()} s to 1.8857.
-"""
+        after = f"{best['step']} steps and {best['training_seconds']:.0f} s of training"
+        all_in_all = f"{best['seconds']:.0f} s with the evaluations"
+        text += "\n" + textwrap.fill(
+            f"Baby GPT on tiny Shakespeare, in {found['dtype']} and captured steps: validation loss "
+            f"{best['val']:.4f} after {after} ({all_in_all}); nanoGPT's own is {found['reference']}.",
+            110,
+        )
+        text += f"\n\n{_curves(found)}\n"
     return (
         text
         + f"""
@@ -304,9 +307,13 @@ def _card(heads: list[dict[str, Any]]) -> str:
     return next((h["card"].split(",")[0] for h in heads if h["card"]), "no GPU")
 
 
-def _cpu_seconds() -> str:
-    found = harness.load("shakespeare")
-    return f"{found['seconds']:.0f}" if found else "?"
+def _curves(found: dict[str, Any]) -> str:
+    try:
+        picture = pictures.curves(found, harness.load("shakespeare"))
+    except ImportError as error:
+        return str(error)
+    says = "validation loss over time: the baby GPT on a GPU, the smaller one on a CPU"
+    return f"![{says}](benchmarks/{picture})"
 
 
 def comparison_section(records: dict[str, dict]) -> str:
