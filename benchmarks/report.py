@@ -287,8 +287,9 @@ def gpu_section(records: dict[str, dict]) -> str:
         after = f"{best['step']} steps and {best['training_seconds']:.0f} s of training"
         all_in_all = f"{best['seconds']:.0f} s with the evaluations"
         text += "\n" + textwrap.fill(
-            f"Baby GPT on tiny Shakespeare, in {found['dtype']} and captured steps: validation loss "
-            f"{best['val']:.4f} after {after} ({all_in_all}); nanoGPT's own is {found['reference']}.",
+            f"Baby GPT on tiny Shakespeare, in {found['dtype']} and captured steps: "
+            f"validation loss {best['val']:.4f} after {after} ({all_in_all}); nanoGPT's own is "
+            f"{found['reference']}.",
             110,
         )
         text += f"\n\n{_curves(found)}\n"
