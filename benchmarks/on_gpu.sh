@@ -55,7 +55,7 @@ phase 3 log 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 
     --seconds 65 --curve "$OUT/curve.json" $QUICK
 if [ -z "$REHEARSE" ]; then
     for tool in memcheck racecheck; do
-        phase 4 sanitizer 30 compute-sanitizer --tool $tool --error-exitcode 9 \
+        phase 4 sanitizer 40 compute-sanitizer --tool $tool --error-exitcode 9 \
             $PYTHON benchmarks/every_kernel.py
     done
 else
