@@ -258,31 +258,41 @@ def _where_pytorch_wins() -> str:
 
 # ---------------------------------------------------------------- a GPU
 
-ROWS, CURVE = harness.RESULTS / "cpu_vs_gpu.jsonl", harness.RESULTS / "baby-gpt-curve.json"
+ROWS, CURVE = "cpu_vs_gpu.jsonl", "baby-gpt-curve"
 SHOWN = (("gpt2", 64), ("baby", 64), ("mlp", 32))  # works and sizes of the project's README
 
 
 def gpu_section(records: dict[str, dict]) -> str:
     """Ours beside PyTorch's best on a GPU, from which size on it pays, and a training."""
-    if not ROWS.exists():
+    path = harness.RESULTS / ROWS
+    if not path.exists():
         return ""
-    heads, rows = crossover.load(ROWS)
+    heads, rows = crossover.load(path)
     lines = []
     for work, size in SHOWN:
         here = [r for r in rows if (r["work"], r["size"]) == (work, size)]
         ours, theirs = (crossover.best(here, module) for module in crossover.NAMES)
-        if ours and theirs:
-            mine, other = crossover.cost(ours), crossover.cost(theirs)
-            each = f"{1e3 * ours['tokens'] / mine:,.0f}"
-            form = f"{theirs['dtype']} {theirs['mode']}"
+        if ours:
+            mine = crossover.cost(ours)
             title = f"{crossover.SWEEPS[work].title}, batch {size}"
-            cells = [title, f"{ours['dtype']} {ours['mode']}", f"{mine:.3g}", each]
-            lines.append([*cells, f"{other:.3g} ({form})", f"**{other / mine:.2f}**"])
-    head = ["training step", "ours", "ms", "tokens/s", "PyTorch's best, ms", "PyTorch / ours"]
+            cells = [title, f"{ours['dtype']} {ours['mode']}", f"{mine:.3g}"]
+            cells.append(f"{1e3 * ours['tokens'] / mine:,.0f}")
+            other = theirs and crossover.cost(theirs)
+            form = theirs and f"{other:.3g} ({theirs['dtype']} {theirs['mode']})"
+            ratio = f"**{other / mine:.2f}**" if other else ""
+            lines.append([*cells, form or "not measured", ratio])
+    head = [
+        "training step",
+        "ours",
+        "ms",
+        "tokens (rows of the MLP) / s",
+        "PyTorch's best, ms",
+        "PyTorch / ours",
+    ]
     versions = ", ".join(f"{k} {v}" for k, v in heads[0]["machine"]["versions"].items())
     text = harness.markdown(head, lines) + "\n"
-    if CURVE.exists():
-        found = harness.load(CURVE.stem)
+    found = harness.load(CURVE)
+    if found:
         best = min(found["curve"], key=lambda point: point["val"])
         after = f"{best['step']} steps and {best['training_seconds']:.0f} s of training"
         all_in_all = f"{best['seconds']:.0f} s with the evaluations"
@@ -319,14 +329,15 @@ def _curves(found: dict[str, Any]) -> str:
 
 def comparison_section(records: dict[str, dict]) -> str:
     """All rows, the sizes from which a GPU pays, and the picture of them."""
-    if not ROWS.exists():
+    path = harness.RESULTS / ROWS
+    if not path.exists():
         return ""
     try:
-        crossover.picture(ROWS, ROWS.with_suffix(".png"))
-        drawn = f"![time against size]({ROWS.relative_to(HERE.parent).with_suffix('.png')})\n\n"
+        crossover.picture(path, path.with_suffix(".png"))
+        drawn = f"![time against size](results/{path.stem}.png)\n\n"
     except ImportError as error:
         drawn = f"{error}\n\n"
-    return drawn + crossover.report(ROWS)
+    return drawn + crossover.report(path)
 
 
 def measured() -> dict[str, dict]:
