@@ -396,6 +396,30 @@ def single_ops():
     }
 
 
+def test_the_report_of_a_gpu_takes_the_best_of_each_and_names_the_card(results, pages):
+    """Ours takes 2 ms captured and 3 eager; PyTorch's best takes 5: 2.5 times ours."""
+
+    def row(module, mode, ms):
+        known = {"work": "gpt2", "size": 64, "device": "cuda", "dtype": "bfloat16", "flops": 1e12}
+        times = {"ms": [ms], "host_ms": [ms], "first_ms": ms, "peak_mb": 1.0}
+        known |= {"module": module, "mode": mode, "losses": [2.0], "tokens": 10, "moved": 0}
+        return {**known, **times}
+
+    head = {"machine": {"versions": {"numpy": "2.5"}}, "card": "A Card, 1.0, 2 MHz"}
+    rows = [row("tinygrad_lm", "captured", 2.0), row("tinygrad_lm", "eager", 3.0)]
+    rows += [row("torch", "compiled", 5.0), row("torch", "eager", 6.0)]
+    lines = "\n".join(map(json.dumps, [head, *rows]))
+    harness.RESULTS.mkdir(exist_ok=True)
+    (harness.RESULTS / "cpu_vs_gpu.jsonl").write_text(lines, "utf-8")
+    text = report.gpu_section({})
+    line = next(line for line in text.splitlines() if "GPT-2" in line)
+    assert "| bfloat16 captured | 2 | 5,000 | 5 (bfloat16 compiled) | **2.50** |" in line
+    assert "(A Card; numpy 2.5;" in text
+    void = {**rows[2], "ms": [1.0], "losses": [9.0], "mode": "reduced"}
+    (harness.RESULTS / "cpu_vs_gpu.jsonl").write_text(lines + "\n" + json.dumps(void), "utf-8")
+    assert "**2.50**" in report.gpu_section({})
+
+
 def test_the_verdict_counts_what_wins_and_names_what_loses(results, pages):
     for work in ("gpt-cpu", "moons", "rnn"):
         found = record(work)
