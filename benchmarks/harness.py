@@ -32,7 +32,7 @@ MALLOC = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 COMPILED = "tinygrad_lm.engine.kernels.c._fast"  # present if it was compiled
-CODE = (".py", ".c", ".h")
+CODE = (".py", ".c", ".h", ".cu", ".cuh")
 REPORTED_STEPS = (1, 10, 100, 1000)  # their losses are kept, beside the last one
 
 # ---------------------------------------------------------------- inside a measuring process

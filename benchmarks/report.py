@@ -262,6 +262,13 @@ ROWS, CURVE = "cpu_vs_gpu.jsonl", "baby-gpt-curve"
 SHOWN = (("gpt2", 64), ("baby", 64), ("mlp", 32))  # works and sizes of the project's README
 
 
+HOW = """In bfloat16 our weights and activations have 16 bits and the optimiser keeps float32
+masters; PyTorch runs nanoGPT's autocast, which keeps weights and the residual stream in float32.
+*Of n measured*: of PyTorch's forms (eager, `torch.compile`, its mode `reduce-overhead`, in each
+precision) those that there was time for.
+"""
+
+
 def gpu_section(records: dict[str, dict]) -> str:
     """Ours beside PyTorch's best on a GPU, from which size on it pays, and a training."""
     path = harness.RESULTS / ROWS
@@ -278,7 +285,9 @@ def gpu_section(records: dict[str, dict]) -> str:
             cells = [title, f"{ours['dtype']} {ours['mode']}", f"{mine:.3g}"]
             cells.append(f"{1e3 * ours['tokens'] / mine:,.0f}")
             other = theirs and crossover.cost(theirs)
-            form = theirs and f"{other:.3g} ({theirs['dtype']} {theirs['mode']})"
+            count = crossover.forms(here, "torch")
+            form = theirs and f"{theirs['dtype']} {theirs['mode']}, of {count} measured"
+            form = theirs and f"{other:.3g} ({form})"
             ratio = f"**{other / mine:.2f}**" if other else ""
             lines.append([*cells, form or "not measured", ratio])
     head = [
@@ -290,7 +299,7 @@ def gpu_section(records: dict[str, dict]) -> str:
         "PyTorch / ours",
     ]
     versions = ", ".join(f"{k} {v}" for k, v in heads[0]["machine"]["versions"].items())
-    text = harness.markdown(head, lines) + "\n"
+    text = f"{harness.markdown(head, lines)}\n\n{HOW}"
     found = harness.load(CURVE)
     if found:
         best = min(found["curve"], key=lambda point: point["val"])
