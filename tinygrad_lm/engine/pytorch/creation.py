@@ -121,7 +121,8 @@ def empty_like(
 ) -> Tensor:
     """Uninitialised memory, like input in shape, layout, dtype and device."""
     array, kind = _pattern("empty_like", input, dtype, device)
-    return _ready(library(array).empty_like(array, kind), requires_grad)
+    lib = library(array) if device is None else library_on(device)
+    return _ready(lib.empty_like(array, kind), requires_grad)
 
 
 def _ready(array: Array, requires_grad: bool) -> Tensor:
