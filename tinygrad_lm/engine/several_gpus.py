@@ -2,8 +2,8 @@
 PyTorch an op runs on the GPU of its tensors, whichever is current, and leaves that as it is.
 
 What works with arrays is entered at a few doors: an op, a method of Tensor or of a generator, a
-function of PyTorch's, the walk back, a step of an optimizer. Where a machine has several GPUs, each of these is replaced
-by itself with that GPU current; on all other machines nothing is replaced, and nothing costs."""
+function of PyTorch's, the walk back, a step of an optimizer. Where a machine has several GPUs, each
+of these is replaced by itself with that GPU current; elsewhere nothing is replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from .arrays import ON_CUDA, cupy, device_of, dispatch
 from .core import graph
 from .core.op import Op
 from .core.tensor import Tensor
-from .kernels.c.recorder import DEFINED
 from .random.generator import Generator
 from .random.philox import Philox
 
@@ -25,7 +24,7 @@ from .random.philox import Philox
 DOORS: list[tuple[type, str, Callable[[tuple], int | None]]] = []
 # Packages whose functions are doors, with all that other modules have imported of them.
 PACKAGES = ["tinygrad_lm.engine.pytorch", "tinygrad_lm.nn"]
-# Methods that make no array; the first is asked for each time that a tensor is looked at.
+# Methods of Tensor that are called for every one of them, or before it has an array.
 PLAIN = {"__init__", "__hash__", "__repr__", "__del__", "__getattribute__", "__setattr__"}
 
 
@@ -74,7 +73,7 @@ def call(self: Op, *inputs: Any, **settings: Any) -> Tensor:
     return _call(self, *inputs, **settings)
 
 
-_call = Op.call
+_call, _walk = Op.call, graph.walk  # as they are in Python
 
 
 class Sum(graph.Sum):
@@ -100,7 +99,7 @@ def walk(*args: Any, **kwargs: Any) -> dict:
     runtime = cupy().cuda.runtime
     before = runtime.getDevice()
     try:
-        return DEFINED["walk"](*args, **kwargs)
+        return _walk(*args, **kwargs)
     finally:
         runtime.setDevice(before)
 
@@ -111,9 +110,8 @@ def tell_apart() -> None:
         return
     dispatch.Switches.several_gpus = True  # so that C leaves ops on GPUs to Op.call
     core: Any = Op
-    called = Op.__dict__.get("__call__") is _call  # not C's
     core.call = on_its_gpu(call)
-    if called:
+    if graph.walk is _walk:  # and C does not answer op(...)
         core.__call__ = core.call
     whole: Any = graph
     whole.Sum, whole.walk = Sum, walk
@@ -133,7 +131,8 @@ def replace_functions() -> None:
     """The functions of PACKAGES, wherever they were imported to."""
     names = tuple(name + "." for name in PACKAGES)
     replaced: dict[int, Any] = {}
-    modules = [m for name, m in sys.modules.items() if name.startswith(__name__.partition(".")[0])]
+    ours = __name__.partition(".")[0]
+    modules = [m for name, m in sys.modules.items() if f"{name}.".startswith(ours + ".")]
     for module in modules:
         for name, value in [*vars(module).items()]:
             if type(value) is FunctionType and f"{value.__module__}.".startswith(names):
