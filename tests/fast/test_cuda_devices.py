@@ -162,8 +162,17 @@ def test_gradients_cross_over_and_come_back(two):
     assert (str(x.grad.device), str(table.grad.device)) == ("cuda:0", "cuda:1")
     assert x.grad.tolist() == [[5.0, 5.0]] * 3
     assert table.grad.tolist() == [[4.0] * 2, [2.0] * 2, [2.0] * 2, [0.0] * 2, [1.0] * 2]
+    table.to("cuda:0").sum().backward()  # begins here, ends there
+    assert tg.cuda.current_device() == 0 and table.grad.tolist()[4] == [2.0, 2.0]
     (g,) = tg.autograd.grad((x.to("cuda:1") ** 2).sum(), x)
     assert str(g.device) == "cuda:0" and g.tolist() == [[2.0, 2.0]] * 3
+
+
+def test_wrong_ids_of_one_are_told_when_the_other_is_read(two):
+    tg.ones(3, device="cuda:1")[tg.tensor([7], device="cuda:1")]
+    with pytest.raises(IndexError, match="got 7 "):
+        tg.ones(1, device="cuda:0").item()
+    assert tg.ones(1, device="cuda:1").item() == 1.0  # said once
 
 
 def test_a_users_op_runs_there_too(two):
