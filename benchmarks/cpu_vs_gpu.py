@@ -13,6 +13,7 @@ is missing. The programs are in device_works.py, the timing in windows.py.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import importlib
 import json
@@ -24,10 +25,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import crossover
 import harness
-from device_works import SWEEPS, Built, On
+from device_works import SWEEPS, Built, On, generation, gpt
 from tqdm import tqdm
 from windows import timed, used_bytes, waiter
+from works import Size
 
 OURS, THEIRS = "tinygrad_lm", "torch"
 # (module, device): share of the budget. Ours on the GPU comes first.
@@ -37,7 +40,7 @@ COLUMNS = {
     (OURS, "cpu"): 0.2,
     (THEIRS, "cpu"): 0.1,
 }
-LAST_CALL = 30  # seconds that a row may go on after the budget of its process, before it is ended
+LAST_CALL = 20  # seconds that a row may go on after the budget of its process, before it is ended
 
 Case = tuple[str, int, str, str]  # sweep, size, dtype, mode
 
@@ -46,7 +49,11 @@ def variants(module: str, device: str, kind: str, name: str) -> list[tuple[str, 
     """(dtype, mode) in order of value."""
     if device == "cpu":
         return [("float32", "eager")]
+    if kind == "transfer":
+        return [("float32", "upload"), ("float32", "download")]
     dtypes = ("bfloat16", "float32", "tf32") if kind == "step" else ("float32", "bfloat16")
+    if name == "gpt2":
+        dtypes = ("bfloat16", "tf32")
     modes = ["captured", "eager"] if module == OURS and kind == "step" else ["eager"]
     if name == "generation":
         modes = ["eager"]
@@ -85,14 +92,14 @@ def build(name: str, on: On, size: int, quick: bool) -> Built:
     return SWEEPS[name].build(on, size)
 
 
-def small_gpt(on: On, batch: int) -> Built:
-    from device_works import gpt
-    from works import Size
-
-    return gpt(on, Size(1, 2, 16, 16, batch, 65, bias=True))
-
-
-SMALL = dict.fromkeys(("gpt2", "baby", "gpt-cpu", "gpt2-short"), small_gpt)
+TINY = Size(1, 2, 16, 16, 1, 65, bias=True)
+SMALL = {
+    **dict.fromkeys(
+        ("gpt2", "baby", "gpt-cpu", "gpt2-short"),
+        lambda on, batch: gpt(on, dataclasses.replace(TINY, batch=batch)),
+    ),
+    "generation": lambda on, batch: generation(on, batch, TINY),
+}
 
 
 def measure(module: str, device: str, case: Case, quick: bool) -> dict[str, Any]:
@@ -100,6 +107,8 @@ def measure(module: str, device: str, case: Case, quick: bool) -> dict[str, Any]
     name, size, dtype, mode = case
     torch = importlib.import_module(module)
     torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")
+    if (module, device) == (OURS, "cuda"):
+        torch.cuda.tunable.enable()
     on, wait = On(torch, device, dtype, mode), waiter(torch, device)
     before = used_bytes(module, device)
     start = time.perf_counter()
@@ -231,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = f"ops step {' '.join(SWEEPS)}"
+    names = f"ops step transfer {' '.join(SWEEPS)}"
     parser.add_argument("--only", nargs="+", default=[], metavar="WORK", help=names)
     parser.add_argument("--budget", type=float, default=150, help="seconds, of all processes")
     parser.add_argument("--devices", nargs="+", default=["cuda", "cpu"], choices=["cuda", "cpu"])
@@ -257,14 +266,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 share = min(left, share * args.budget)
                 one_process(column, share, args, out)
                 left -= time.time() - begin
-    show(args)
-
-
-def show(args: argparse.Namespace) -> None:
-    try:
-        import crossover
-    except ImportError:
-        return
     crossover.show(args.out, args.picture)
 
 

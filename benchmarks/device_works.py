@@ -257,14 +257,20 @@ def attention(on: On, T: int) -> Built:
     return Built(step, [(g,)], 4 * T, 3 * 2.0 * 2 * 4 * 12 * 64 * T * T / 2)
 
 
-def generation(on: On, batch: int) -> Built:
+WRITER = Size(12, 12, 768, 256, 1, **GPT2)
+
+
+def generation(on: On, batch: int, size: Size = WRITER) -> Built:
     """A new token per step for each of `batch` rows: GPT-2 124M over a context of 256, as
     `generate` does it: the whole context each time, the last logits, softmax, a draw."""
     torch = on.torch
     torch.manual_seed(1337)
-    size = Size(12, 12, 768, 256, batch, **GPT2)
+    size = dataclasses.replace(size, batch=batch)
     model = on.model(gpt_class(torch)(size))
-    head, ids = model.logits_of, torch.randint(0, size.vocabulary, (batch, 256)).to(on.device)
+    head, ids = (
+        model.logits_of,
+        torch.randint(0, size.vocabulary, (batch, size.context)).to(on.device),
+    )
     logits_of = on.function(head)
 
     def step(ids: Any) -> Any:
@@ -273,6 +279,15 @@ def generation(on: On, batch: int) -> Built:
             return torch.multinomial(probs, 1)
 
     return Built(step, [(ids,)], batch, size.flops / 3)
+
+
+def transfer(on: On, size: int) -> Built:
+    """So many bytes from the host to the GPU (mode "upload") or back ("download"), as a program
+    that does not think of it does: memory that may be paged."""
+    here = on.torch.ones(size // 4)
+    there = here.to(on.device)
+    step = (lambda: here.to(on.device)) if on.mode == "upload" else (lambda: there.to("cpu"))
+    return Built(step, [()], moved=float(size))
 
 
 # ---------------------------------------------------------------- the list
@@ -286,7 +301,7 @@ class Sweep:
     sizes: tuple[int, ...]
     axis: str
     title: str
-    kind: str = "step"  # step, op
+    kind: str = "step"  # step, op, transfer
     cpu: int = 1 << 40  # the largest size that a CPU is asked for
     full: tuple[int, ...] = ()  # with --full alone
     random: bool = False  # its losses depend on draws
@@ -319,6 +334,9 @@ SWEEPS = {
     ),
     "generation": Sweep(generation, (1,), "batch", "GPT-2 124M writes", random=True),
     "attention": Sweep(attention, (64, 256, 1024, 2048), "T", "causal attention", "op", 1024),
+    "transfer": Sweep(
+        transfer, (1 << 16, 1 << 20, 1 << 26), "bytes", "host to GPU and back", "transfer", cpu=0,
+    ),
     **{
         name: Sweep(
             lambda on, n, name=name: op(on, name, n), ELEMENTS, "elements", name, "op"

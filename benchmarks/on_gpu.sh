@@ -48,10 +48,12 @@ export PYTHON
 export -f build
 
 phase 0 log 60 bash -c build
-phase 1 tests 100 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
-phase 2 log 115 $BENCH --only gpt2 $FULL $QUICK --budget 85
-phase 2 log 90 $BENCH --only baby mlp $QUICK --budget 60
-phase 3 log 150 $BENCH $QUICK --devices cuda cpu --budget 120
+phase 1 tests 90 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
+phase 2 log 120 $BENCH --only gpt2 $FULL $QUICK --budget 80
+phase 2 log 60 $BENCH --only mlp $QUICK --budget 40
+phase 2 log 80 $BENCH --only baby $QUICK --budget 60
+phase 3 log 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 \
+    --seconds 65 --curve "$OUT/curve.json" $QUICK
 if [ -z "$REHEARSE" ]; then
     for tool in memcheck racecheck; do
         phase 4 sanitizer 40 compute-sanitizer --tool $tool --error-exitcode 9 \
@@ -60,6 +62,6 @@ if [ -z "$REHEARSE" ]; then
 else
     phase 4 sanitizer 40 $PYTHON benchmarks/every_kernel.py
 fi
-phase 5 log 95 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 \
-    --seconds 85 --curve "$OUT/curve.json" $QUICK
+phase 5 log 120 $BENCH $QUICK --devices cuda cpu --budget 100 --only mlp gpt-cpu matmul attention \
+    rnn moons gpt2-short generation transfer op
 echo "all: $SECONDS s" | tee -a "$SUMMARY"

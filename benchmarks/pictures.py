@@ -147,3 +147,22 @@ def _names(axes: Any, here: list[tuple[str, float, float, str]], beside: float) 
             fontsize=7,
             arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.6},
         )
+
+
+def curves(gpu: dict[str, Any], cpu: dict[str, Any] | None) -> str:
+    """Validation losses over seconds: the baby GPT on a GPU, and the smaller one on the CPU."""
+    figure = new_figure(7, 4)
+    axes = figure.add_subplot(xlabel="seconds, evaluations included", ylabel="validation loss")
+    name = gpu["card"].split(",")[0]
+    lines = [(f"baby GPT, {name}, {gpu['dtype']}", gpu["curve"], OURS)]
+    if cpu:
+        each = cpu["seconds"] / cpu["steps"][-1]  # its steps are of one length
+        pairs = zip(cpu["steps"], cpu["validation_losses"])
+        found = [{"seconds": step * each, "val": loss} for step, loss in pairs]
+        lines.append((f"nanoGPT's CPU configuration, {cpu['machine']['processor']}", found, FOUND))
+    for label, points_of, color in lines:
+        seconds = [point["seconds"] for point in points_of]
+        axes.plot(seconds, [point["val"] for point in points_of], "o-", color=color, label=label)
+    axes.axhline(gpu["reference"], color="0.4", linewidth=1, linestyle="--", label="nanoGPT's best")
+    axes.legend()
+    return save(figure, "baby-gpt-curve.png")

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import crossover
 import harness
 import losses
 import ops
@@ -255,6 +256,90 @@ def _where_pytorch_wins() -> str:
     return textwrap.fill(f"{some}: {', '.join(losing)}.", 110) + "\n"
 
 
+# ---------------------------------------------------------------- a GPU
+
+ROWS, CURVE = "cpu_vs_gpu.jsonl", "baby-gpt-curve"
+SHOWN = (("gpt2", 64), ("baby", 64), ("mlp", 32))  # works and sizes of the project's README
+
+
+def gpu_section(records: dict[str, dict]) -> str:
+    """Ours beside PyTorch's best on a GPU, from which size on it pays, and a training."""
+    path = harness.RESULTS / ROWS
+    if not path.exists():
+        return ""
+    heads, rows = crossover.load(path)
+    lines = []
+    for work, size in SHOWN:
+        here = [r for r in rows if (r["work"], r["size"]) == (work, size)]
+        ours, theirs = (crossover.best(here, module) for module in crossover.NAMES)
+        if ours:
+            mine = crossover.cost(ours)
+            title = f"{crossover.SWEEPS[work].title}, batch {size}"
+            cells = [title, f"{ours['dtype']} {ours['mode']}", f"{mine:.3g}"]
+            cells.append(f"{1e3 * ours['tokens'] / mine:,.0f}")
+            other = theirs and crossover.cost(theirs)
+            form = theirs and f"{other:.3g} ({theirs['dtype']} {theirs['mode']})"
+            ratio = f"**{other / mine:.2f}**" if other else ""
+            lines.append([*cells, form or "not measured", ratio])
+    head = [
+        "training step",
+        "ours",
+        "ms",
+        "tokens (rows of the MLP) / s",
+        "PyTorch's best, ms",
+        "PyTorch / ours",
+    ]
+    versions = ", ".join(f"{k} {v}" for k, v in heads[0]["machine"]["versions"].items())
+    text = harness.markdown(head, lines) + "\n"
+    found = harness.load(CURVE)
+    if found:
+        best = min(found["curve"], key=lambda point: point["val"])
+        after = f"{best['step']} steps and {best['training_seconds']:.0f} s of training"
+        all_in_all = f"{best['seconds']:.0f} s with the evaluations"
+        text += "\n" + textwrap.fill(
+            f"Baby GPT on tiny Shakespeare, in {found['dtype']} and captured steps: "
+            f"validation loss {best['val']:.4f} after {after} ({all_in_all}); nanoGPT's own is "
+            f"{found['reference']}.",
+            110,
+        )
+        text += f"\n\n{_curves(found)}\n"
+    return (
+        text
+        + f"""
+From which size on a GPU is faster than the CPU beside it, work by work, and all columns:
+[benchmarks](benchmarks/README.md#a-gpu-against-the-cpu).
+
+({_card(heads)}; {versions}; `bash benchmarks/on_gpu.sh`)
+"""
+    )
+
+
+def _card(heads: list[dict[str, Any]]) -> str:
+    return next((h["card"].split(",")[0] for h in heads if h["card"]), "no GPU")
+
+
+def _curves(found: dict[str, Any]) -> str:
+    try:
+        picture = pictures.curves(found, harness.load("shakespeare"))
+    except ImportError as error:
+        return str(error)
+    says = "validation loss over time: the baby GPT on a GPU, the smaller one on a CPU"
+    return f"![{says}](benchmarks/{picture})"
+
+
+def comparison_section(records: dict[str, dict]) -> str:
+    """All rows, the sizes from which a GPU pays, and the picture of them."""
+    path = harness.RESULTS / ROWS
+    if not path.exists():
+        return ""
+    try:
+        crossover.picture(path, path.with_suffix(".png"))
+        drawn = f"![time against size](results/{path.stem}.png)\n\n"
+    except ImportError as error:
+        drawn = f"{error}\n\n"
+    return drawn + crossover.report(path)
+
+
 def measured() -> dict[str, dict]:
     """The training steps that have a result."""
     return {n: found for n in WORKS if (found := harness.load(f"step-{n}"))}
@@ -279,12 +364,13 @@ SECTIONS = {
     "shakespeare": shakespeare_section,
     "ops": ops_section,
     "scaling": scaling_section,
+    "gpu": comparison_section,
 }
 
 
 def main() -> None:
     fill(HERE, SECTIONS)
-    fill(HOME, {"trained": trained_section, "measured": measured_section})
+    fill(HOME, {"trained": trained_section, "measured": measured_section, "gpu": gpu_section})
 
 
 if __name__ == "__main__":

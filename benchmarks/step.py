@@ -2,6 +2,8 @@
 
     python benchmarks/step.py --work gpt-cpu --repeats 5
 
+With `--device cuda` cpu_vs_gpu.py times the same work on a GPU and gives tokens/s and MFU.
+
 PyTorch runs in its best form (fused AdamW, scaled_dot_product_attention, eager and torch.compile,
 the same threads), as found and with the malloc settings that we ask for ourselves. A run of the
 step's matrix products alone says what the arithmetic costs. The programs are in works.py.
@@ -18,10 +20,14 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+import cpu_vs_gpu
 import harness
 from works import WORKS, Product, Work
 
 GEMM = "matrix products alone"
+# What cpu_vs_gpu.py calls these works.
+ON_GPU = {"mlp": "mlp", "moons": "moons", "rnn": "rnn", "gpt-cpu": "gpt-cpu"}
+ON_GPU |= {"baby-gpt-dropout": "baby", "gpt2-b1": "gpt2-short", "gpt2-b4": "gpt2-short"}
 
 
 def products_ms(products: list[Product]) -> float:
@@ -110,10 +116,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=0, help="timed steps of a run")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--engine", help="measure this module here and print JSON")
     parser.add_argument("--compile", action="store_true", help="with --engine: torch.compile")
     args = parser.parse_args(arguments)
     work = WORKS[args.work]
+    if args.device == "cuda":
+        if args.work not in ON_GPU:
+            parser.error(f"--work on a GPU must be one of {', '.join(ON_GPU)}, got {args.work}")
+        out = ["--out", str(harness.RESULTS / f"step-{args.work}-cuda.jsonl")]
+        return cpu_vs_gpu.main(["--only", ON_GPU[args.work], "--devices", "cuda", *out])
     if args.engine:
         print(json.dumps(measure(work, args.engine, args.threads, args.steps, args.compile)))
         return

@@ -84,10 +84,7 @@ def test_draws_have_the_law_they_claim(gpu):
     assert abs(tg.empty(n, device="cuda").bernoulli_(0.25, generator=source).mean() - 0.25) < 0.02
 
 
-def test_draws_in_a_step_neither_wait_nor_send(gpu):
-    cupy_on_cpu = pytest.importorskip("cupy_on_cpu")
-    if not cupy_on_cpu.installed():
-        pytest.skip("only an emulated GPU counts")
+def test_draws_in_a_step_neither_wait_nor_send(emulated_gpu):
     source = tg.Generator("cuda")
     x, probs = tg.empty(40, device="cuda"), tg.full((40,), 0.5, device="cuda")
     where = {"generator": source, "device": "cuda"}
@@ -101,10 +98,34 @@ def test_draws_in_a_step_neither_wait_nor_send(gpu):
         tg.randint(9, (4,), **where)
 
     draw()
-    before = cupy_on_cpu.counts()
+    before = emulated_gpu.counts()
     draw()
-    after = cupy_on_cpu.counts()
+    after = emulated_gpu.counts()
     assert all(after[name] == before[name] for name in ("waits", "uploads", "downloads"))
+
+
+def test_a_captured_step_draws_what_the_step_would(gpu):
+    stream = gpu.cuda.Stream(non_blocking=True)
+    try:
+        stream.begin_capture()
+        stream.end_capture()
+    except RuntimeError:
+        pytest.skip("streams cannot be captured here")
+    source = tg.Generator("cuda")
+    where = {"generator": source, "device": "cuda"}
+
+    def step(x):
+        return x + tg.rand(5, **where) + tg.randn(5, **where) + tg.randint(9, (5,), **where)
+
+    x = tg.zeros(5, device="cuda")
+    source.manual_seed(2)
+    want = [step(x).tolist() for _ in range(5)]
+    assert len({tuple(values) for values in want}) == 5
+    state = source.get_state()
+    source.manual_seed(2)
+    fast = tg.capture(step)
+    assert [fast(x).tolist() for _ in range(5)] == want
+    assert fast.graph is not None and np.array_equal(source.get_state(), state)
 
 
 # ---------------------------------------------------------------- a run

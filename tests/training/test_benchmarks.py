@@ -2,6 +2,7 @@
 and the report from made-up results. Nothing here judges a time."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tinygrad_lm.engine.core.op import OPS
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
+import crossover  # noqa: E402
 import harness  # noqa: E402
 import losses  # noqa: E402
 import measure  # noqa: E402
@@ -209,6 +211,22 @@ def test_every_fused_op_is_measured():
     assert set(ops.cases("smallest")) == fused
 
 
+@pytest.mark.parametrize(
+    "ratios, said, at",
+    [
+        ((0.1, 10, 100), "from 100 on", 100),
+        ((0.5, 2, 0.5, 2), "from 10,000 on", 10_000),
+        ((1, 2), "always", None),
+        ((0.1, 0.2), "never up to 100", None),
+    ],
+)
+def test_a_crossing_is_where_the_line_between_the_logarithms_meets_one(ratios, said, at):
+    sizes = [10.0, 1000.0, 1e5 / 1, 1e6][: len(ratios)] if len(ratios) < 4 else [10, 100, 1e3, 1e5]
+    sizes = [10.0, 100.0] if len(ratios) == 2 else sizes
+    told, found = crossover.crossing(sizes, list(ratios))
+    assert told == said and found == (pytest.approx(at) if at else None)
+
+
 # ---------------------------------------------------------------- the scripts
 
 
@@ -303,6 +321,25 @@ def test_the_machine_is_described(monkeypatch):
     assert len(before) == 12 and harness.sources() != before
 
 
+def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
+    """Two phases of the script for a GPU, on CuPy's emulation, at the smallest sizes."""
+    pytest.importorskip("cupy", reason="CuPy is not installed, which the rehearsal needs")
+    if sys.platform == "win32":
+        pytest.skip("the script is one of bash")
+    settings = {"REHEARSE": "1", "OUT": str(tmp_path), "PHASES": "2 3", "PYTHON": sys.executable}
+    script = ["bash", str(FOLDER / "on_gpu.sh")]
+    done = subprocess.run(
+        script, env={**os.environ, **settings}, capture_output=True, text=True, timeout=300
+    )
+    lines = (tmp_path / "summary.txt").read_text().splitlines()
+    log = (tmp_path / "log.log").read_text()
+    assert [": rc 0" in line for line in lines] == [*[True] * 4, False], done.stdout + log
+    _, rows = crossover.load(tmp_path / "rows.jsonl")
+    assert {r["work"] for r in rows} == {"gpt2", "baby", "mlp"}
+    assert all("error" not in r and crossover.agrees(r, rows) is not False for r in rows), rows
+    assert len(json.loads((tmp_path / "curve.json").read_text())["curve"]) == 3
+
+
 # ---------------------------------------------------------------- the report
 
 
@@ -357,6 +394,30 @@ def single_ops():
         "PyTorch": run(2.0, 0.5, 3.0, 1.0),
         "PyTorch, malloc settings": run(2.0, 0.5, 3.0, 0.75),
     }
+
+
+def test_the_report_of_a_gpu_takes_the_best_of_each_and_names_the_card(results, pages):
+    """Ours takes 2 ms captured and 3 eager; PyTorch's best takes 5: 2.5 times ours."""
+
+    def row(module, mode, ms):
+        known = {"work": "gpt2", "size": 64, "device": "cuda", "dtype": "bfloat16", "flops": 1e12}
+        times = {"ms": [ms], "host_ms": [ms], "first_ms": ms, "peak_mb": 1.0}
+        known |= {"module": module, "mode": mode, "losses": [2.0], "tokens": 10, "moved": 0}
+        return {**known, **times}
+
+    head = {"machine": {"versions": {"numpy": "2.5"}}, "card": "A Card, 1.0, 2 MHz"}
+    rows = [row("tinygrad_lm", "captured", 2.0), row("tinygrad_lm", "eager", 3.0)]
+    rows += [row("torch", "compiled", 5.0), row("torch", "eager", 6.0)]
+    lines = "\n".join(map(json.dumps, [head, *rows]))
+    harness.RESULTS.mkdir(exist_ok=True)
+    (harness.RESULTS / "cpu_vs_gpu.jsonl").write_text(lines, "utf-8")
+    text = report.gpu_section({})
+    line = next(line for line in text.splitlines() if "GPT-2" in line)
+    assert "| bfloat16 captured | 2 | 5,000 | 5 (bfloat16 compiled) | **2.50** |" in line
+    assert "(A Card; numpy 2.5;" in text
+    void = {**rows[2], "ms": [1.0], "losses": [9.0], "mode": "reduced"}
+    (harness.RESULTS / "cpu_vs_gpu.jsonl").write_text(lines + "\n" + json.dumps(void), "utf-8")
+    assert "**2.50**" in report.gpu_section({})
 
 
 def test_the_verdict_counts_what_wins_and_names_what_loses(results, pages):

@@ -30,6 +30,17 @@ def test_the_op_of_the_readme_has_the_gradient_it_says():
         tl.gradcheck(wrong, [names["x"]])
 
 
+def test_the_captured_step_of_the_readme_trains():
+    """On the CPU capture is the step itself; on a GPU tests/fast/test_cuda_capture.py looks."""
+    model = tl.nn.Linear(2, 1)
+    names = {"tl": tl, "optimizer": tl.optim.SGD(model.parameters(), lr=0.1)}
+    names["model"] = lambda x, y: (None, (model(x) - y).square().mean())
+    exec(BLOCKS[2], names)
+    x = tl.randn(8, 2)
+    first, last = [names["step"](x, x.sum(1, keepdim=True)).item() for _ in range(20)][::19]
+    assert last < first / 10
+
+
 def test_the_picture_is_that_of_the_first_example(capsys):
     names = {}
     exec(BLOCKS[0], names)

@@ -69,8 +69,10 @@ def set_device(device: Where) -> None:
 
 
 def synchronize(device: Where = None) -> None:
-    """Wait until the GPU has done everything it was asked for."""
+    """Wait until the GPU has done everything it was asked for. IndexError: it met a wrong id."""
     on(device).synchronize()
+    for look in arrays.WHEN_READ:
+        look()
 
 
 @dataclass(frozen=True)
