@@ -224,6 +224,23 @@ def test_one_optimizer_for_two_gpus(two):
     assert params[0].tolist() == params[1].tolist() != [1.0] * 3
 
 
+def test_sixteen_bits_a_loaded_state_and_a_scaler(two):
+    model = tg.nn.Linear(4, 4).to("cuda:1").to(tg.bfloat16)
+    optimizer, scaler = tg.optim.AdamW(model.parameters()), tg.amp.GradScaler("cuda")
+    x = tg.ones(2, 4, device="cuda:1")
+    for _ in range(3):
+        with tg.autocast("cuda", dtype=tg.bfloat16):
+            loss = model(x).float().sum()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        optimizer.load_state_dict(optimizer.state_dict())
+    masters = [s["master"] for s in optimizer.state.values()]
+    assert {str(t.device) for t in (*masters, model.weight, loss)} == {"cuda:1"}
+
+
 def test_each_has_its_own_memory_and_stream_of_numbers(two):
     before = [tg.cuda.memory_allocated(i) for i in (0, 1)]
     x = tg.ones(1000, 1000, device="cuda:1")

@@ -13,6 +13,7 @@ from ..engine.kernels.c import fast
 from ..engine.several_gpus import DOORS, gpu_of
 from .adam import Adam
 from .flat import Age, AtOnce, Flat, Number, Update
+from .optimizer import Optimizer
 from .sgd import SGD
 
 
@@ -53,5 +54,6 @@ def _gpu(args: tuple) -> int | None:
     return gpu_of(about.params if isinstance(about, Flat) else about)
 
 
+DOORS.append((Optimizer, "_placed", lambda args: gpu_of(args[3:])))
 DOORS.extend([(Flat, "__init__", _gpu), (Age, "__init__", _gpu), (Age, "step", _gpu)])
 ON_CUDA.append(_on_cuda)
