@@ -25,7 +25,7 @@ def gpu():
 
 
 @pytest.fixture
-def two(gpu):
+def two_gpus(gpu):
     if gpu.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("needs two GPUs")
     yield
@@ -79,7 +79,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_made_where_it_was_asked_for(name, two):
+def test_made_where_it_was_asked_for(name, two_gpus):
     tg.manual_seed(1)
     there = MADE[name]("cuda:1")
     tg.manual_seed(1)
@@ -89,7 +89,7 @@ def test_made_where_it_was_asked_for(name, two):
         assert there.tolist() == here.tolist()
 
 
-def test_the_default_device_may_be_one_that_is_not_current(two):
+def test_the_default_device_may_be_one_that_is_not_current(two_gpus):
     tg.set_default_device("cuda:1")
     try:
         assert {str(x.device) for x in (tg.ones(2), tg.tensor([1.0]), tg.rand(3))} == {"cuda:1"}
@@ -133,7 +133,7 @@ def written(x):
 
 
 @pytest.mark.parametrize("name", USED)
-def test_computed_where_the_tensors_are(name, two):
+def test_computed_where_the_tensors_are(name, two_gpus):
     x = tg.tensor(np.random.default_rng(1).normal(size=(4, 4)).astype("float32"))
     want, got = USED[name](x), USED[name](x.to("cuda:1"))
     assert str(got.device) == "cuda:1"
@@ -141,7 +141,7 @@ def test_computed_where_the_tensors_are(name, two):
     assert repr(got)
 
 
-def test_two_gpus_are_not_mixed(two):
+def test_two_gpus_are_not_mixed(two_gpus):
     x, y = tg.ones(2, device="cuda:0"), tg.ones(2, device="cuda:1")
     for mix in (
         lambda: x + y,
@@ -154,7 +154,7 @@ def test_two_gpus_are_not_mixed(two):
             mix()
 
 
-def test_gradients_cross_over_and_come_back(two):
+def test_gradients_cross_over_and_come_back(two_gpus):
     x = tg.ones(3, 2, device="cuda:0", requires_grad=True)
     table = tg.ones(5, 2, device="cuda:1", requires_grad=True)
     y = (x * 2).to("cuda:1") * table[:3] + table[tg.tensor([0, 0, 4], device="cuda:1")]
@@ -168,14 +168,14 @@ def test_gradients_cross_over_and_come_back(two):
     assert str(g.device) == "cuda:0" and g.tolist() == [[2.0, 2.0]] * 3
 
 
-def test_wrong_ids_of_one_are_told_when_the_other_is_read(two):
+def test_wrong_ids_of_one_are_told_when_the_other_is_read(two_gpus):
     tg.ones(3, device="cuda:1")[tg.tensor([7], device="cuda:1")]
     with pytest.raises(IndexError, match="got 7 "):
         tg.ones(1, device="cuda:0").item()
     assert tg.ones(1, device="cuda:1").item() == 1.0  # said once
 
 
-def test_a_users_op_runs_there_too(two):
+def test_a_users_op_runs_there_too(two_gpus):
     @tg.primitive
     def cube(x):
         return x**3, (lambda g: g * 3 * x**2,)
@@ -208,12 +208,12 @@ def losses(where, kind="AdamW", dropout=0.0, steps=3):
 
 
 @pytest.mark.parametrize("kind, dropout", [("AdamW", 0.1), ("SGD", 0.0), ("RMSprop", 0.0)])
-def test_a_gpt_learns_on_the_other_one_as_on_this(kind, dropout, two):
+def test_a_gpt_learns_on_the_other_one_as_on_this(kind, dropout, two_gpus):
     there, on = losses("cuda:1", kind, dropout)
     assert on == {"cuda:1"} and there == losses("cuda:0", kind, dropout)[0]
 
 
-def test_one_optimizer_for_two_gpus(two):
+def test_one_optimizer_for_two_gpus(two_gpus):
     params = [tg.ones(3, device=f"cuda:{i}", requires_grad=True) for i in (0, 1)]
     optimizer = tg.optim.Adam(params, lr=0.5)
     for p in params:
@@ -224,7 +224,7 @@ def test_one_optimizer_for_two_gpus(two):
     assert params[0].tolist() == params[1].tolist() != [1.0] * 3
 
 
-def test_sixteen_bits_a_loaded_state_and_a_scaler(two):
+def test_sixteen_bits_a_loaded_state_and_a_scaler(two_gpus):
     model = tg.nn.Linear(4, 4).to("cuda:1").to(tg.bfloat16)
     optimizer, scaler = tg.optim.AdamW(model.parameters()), tg.amp.GradScaler("cuda")
     x = tg.ones(2, 4, device="cuda:1")
@@ -241,7 +241,7 @@ def test_sixteen_bits_a_loaded_state_and_a_scaler(two):
     assert {str(t.device) for t in (*masters, model.weight, loss)} == {"cuda:1"}
 
 
-def test_each_has_its_own_memory_and_stream_of_numbers(two):
+def test_each_has_its_own_memory_and_stream_of_numbers(two_gpus):
     before = [tg.cuda.memory_allocated(i) for i in (0, 1)]
     x = tg.ones(1000, 1000, device="cuda:1")
     after = [tg.cuda.memory_allocated(i) for i in (0, 1)]
@@ -258,7 +258,7 @@ def test_each_has_its_own_memory_and_stream_of_numbers(two):
     assert kept.tolist() == tg.nn.functional.dropout(x[0].to("cuda:0"), 0.5).tolist()
 
 
-def test_a_checkpoint_is_placed(two, tmp_path):
+def test_a_checkpoint_is_placed(two_gpus, tmp_path):
     model = tg.nn.Linear(3, 2).to("cuda:1")
     tg.save(model.state_dict(), tmp_path / "w.pt")
     for where in ("cuda:1", "cuda:0", "cpu"):
@@ -270,7 +270,7 @@ def test_a_checkpoint_is_placed(two, tmp_path):
     assert str(other.weight.device) == "cuda:1"
 
 
-def test_a_captured_step_says_which_gpu_it_needs(two):
+def test_a_captured_step_says_which_gpu_it_needs(two_gpus):
     x = tg.ones(3, device="cuda:1")
     with pytest.raises(RuntimeError, match=r"cuda:1.*with cuda.device\(1\)"):
         tg.capture(lambda x: x * 2)(x)
