@@ -16,11 +16,11 @@ SUMMARY="$OUT/summary.txt"
 : > "$SUMMARY"
 BENCH="$PYTHON benchmarks/cpu_vs_gpu.py --devices cuda --append --out $OUT/rows.jsonl"
 TESTS=(tests/fast/test_cuda*.py)
-WORKERS=12 QUICK="" FULL="--full"
+WORKERS=12 QUICK="" FULL="--full" TEXT=shakespeare
 if [ -n "$REHEARSE" ]; then
     export TINYGRAD_LM_CUPY_ON_CPU=1 REHEARSE_WITH=cupy_on_cpu
     TESTS=(tests/fast/test_cuda_kernels.py -k gelu)
-    WORKERS=1 QUICK="--quick" FULL=""
+    WORKERS=1 QUICK="--quick" FULL="" TEXT=builtin # needs no download
 fi
 
 # phase NUMBER NAME LIMIT COMMAND...: runs the command for at most LIMIT seconds, all of its output
@@ -52,7 +52,7 @@ phase 1 tests 90 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${
 phase 2 log 120 $BENCH --only gpt2 $FULL $QUICK --budget 80
 phase 2 log 60 $BENCH --only mlp $QUICK --budget 40
 phase 2 log 80 $BENCH --only baby $QUICK --budget 60
-phase 3 log 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 \
+phase 3 log 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 --data $TEXT \
     --seconds 65 --curve "$OUT/curve.json" $QUICK
 if [ -z "$REHEARSE" ]; then
     for tool in memcheck racecheck; do

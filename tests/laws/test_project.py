@@ -46,7 +46,7 @@ ROWS = (
     ("engine.ops",),
     ("engine.inplace", "engine.kernels"),
     ("engine.pytorch",),
-    ("engine.gradcheck", "engine.drawing", "engine.capture"),
+    ("engine.gradcheck", "engine.drawing", "engine.capture", "engine.several_gpus"),
     ("aliases", "engine"),
     ("autograd", "nn"),
     ("optim", "saving"),

@@ -5,4 +5,5 @@
 from . import arrays  # isort: skip
 from . import kernels  # isort: skip
 from .pytorch import methods  # isort: skip
+from . import several_gpus  # isort: skip
 from .kernels.c import recorder  # isort: skip

@@ -108,6 +108,11 @@ class Captured:
         with self._aside():
             found = self.step(*args, **kwargs)
         given = [x for x in (*leaves((args, kwargs)), *leaves(found)) if isinstance(x, Tensor)]
+        for gpu in {str(x.device) for x in given if x.is_cuda} - {f"cuda:{self.device}"}:
+            raise RuntimeError(
+                f"[capture] a captured step must stay on the GPU it was made on, cuda:{self.device}"
+                f", got a tensor on {gpu}; make and call it inside `with cuda.device({gpu[5:]}):`"
+            )
         self.on_gpu = self.pool.total_bytes() > 0 or any(x.is_cuda for x in given)
         self.first, self.left = False, self.left - 1
         return changed(found, detached) if self.on_gpu else found

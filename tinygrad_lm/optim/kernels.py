@@ -10,8 +10,10 @@ import numpy
 
 from ..engine.arrays import ON_CUDA, Array, get_num_threads, kernel
 from ..engine.kernels.c import fast
+from ..engine.several_gpus import DOORS, gpu_of
 from .adam import Adam
-from .flat import AtOnce, Number, Update
+from .flat import Age, AtOnce, Flat, Number, Update
+from .optimizer import Optimizer
 from .sgd import SGD
 
 
@@ -46,4 +48,12 @@ def _on_cuda() -> None:
     kernel(SGD.update, cupy.ndarray)(at_once("sgd"))
 
 
+def _gpu(args: tuple) -> int | None:
+    """Where the tensors are that a part of an optimizer is about."""
+    about = args[1] if isinstance(args[1], (list, Flat)) else args[0].flat
+    return gpu_of(about.params if isinstance(about, Flat) else about)
+
+
+DOORS.append((Optimizer, "_placed", lambda args: gpu_of(args[3:])))
+DOORS.extend([(Flat, "__init__", _gpu), (Age, "__init__", _gpu), (Age, "step", _gpu)])
 ON_CUDA.append(_on_cuda)

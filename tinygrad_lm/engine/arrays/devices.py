@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from .libraries import DEVICE_TYPES, LIBRARIES, Array, cupy, library, to_numpy
+from .libraries import DEVICE_TYPES, LIBRARIES, Array, cupy, to_numpy
 from .replay import check_not_recording
 
 
@@ -68,18 +68,34 @@ def set_default_device(where: str | device) -> None:
     _State.default = where
 
 
+class OnGPU:
+    """CuPy with another GPU than the current one: its functions make arrays there."""
+
+    def __init__(self, library: Any, index: int):
+        self._library, self._index = library, index
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._library, name)
+
+        def there(*args: Any, **kwargs: Any) -> Any:
+            with self._library.cuda.Device(self._index):
+                return function(*args, **kwargs)
+
+        return there
+
+
 def library_on(where: device | str | None) -> Any:
-    """The array library that makes arrays on a device (None: the default device). A GPU that is
-    asked for by its number becomes the current one, as CuPy computes on one at a time."""
+    """The array library that makes arrays on a device (None: the default device). "cuda" is the
+    current GPU; that of a number does not become it."""
     where = get_default_device() if where is None else device(where)
     if where.type == "cuda":
         cp = cupy()
-        if where.index is not None and where.index != cp.cuda.Device().id:
-            count = cp.cuda.runtime.getDeviceCount()
-            if where.index >= count:
-                raise RuntimeError(f"[device] {where} must be one of {count} GPUs, from cuda:0 on")
-            cp.cuda.Device(where.index).use()
-        return cp
+        if where.index is None or where.index == cp.cuda.runtime.getDevice():
+            return cp
+        count = cp.cuda.runtime.getDeviceCount()
+        if where.index >= count:
+            raise RuntimeError(f"[device] {where} must be one of {count} GPUs, from cuda:0 on")
+        return OnGPU(cp, where.index)
     for array_type, kind in DEVICE_TYPES.items():
         if kind == where.type:
             return LIBRARIES[array_type]
@@ -94,14 +110,27 @@ def to_device(array: Array, where: device | str | None) -> Array:
     if is_on(array, where):
         return array
     target = library_on(where)
-    if library(array) is target:  # another GPU
-        return target.array(array)
+    if device_of(array).type == where.type:  # another GPU
+        return _across(array, where.index)
     values = to_numpy(array)
     if target is not numpy:
         check_not_recording("copy to the device", "pass the tensor in, or copy it before")
         if not values.ndim:  # a number is told, not copied
             return target.full((), values.item(), values.dtype)
     return target.asarray(values)
+
+
+def _across(array: Array, index: int | None) -> Array:
+    """A copy on another GPU, after what its own has been asked for, and before what follows."""
+    cuda = cupy().cuda
+    with cuda.Device(device_of(array).index):
+        asked, home = cuda.get_current_stream().record(), cuda.get_current_stream()
+    with cuda.Device(index):
+        stream = cuda.get_current_stream()
+        stream.wait_event(asked)
+        found = array.copy()
+        home.wait_event(stream.record())
+    return found
 
 
 def is_on(array: Array, where: device) -> bool:

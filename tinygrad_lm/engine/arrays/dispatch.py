@@ -15,6 +15,7 @@ class Switches:
     """Process-wide: one thread that switches kernels off does so for all."""
 
     kernels_on = True
+    several_gpus = False  # set by `several_gpus.py`; C looks at it
 
 
 def kernels_on() -> bool:

@@ -22,10 +22,12 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, (str, arrays.device)):
-            device = arg
-        elif not isinstance(arg, bool) and arg is not None:
+        elif isinstance(arg, (str, int, arrays.device)):
+            device = device if isinstance(arg, bool) else arg  # a bool is `non_blocking` or `copy`
+        elif arg is not None:
             dtype = arg
+    if isinstance(device, int):
+        device = f"cuda:{device}"
     out = cast(input, dtype) if dtype is not None else input
     if device is not None and not arrays.is_on(out.array, arrays.device(device)):
         out = copy_to(out, device=device)

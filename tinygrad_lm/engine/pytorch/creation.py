@@ -80,8 +80,8 @@ def zeros_like(
     input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros, like input in shape, layout, dtype and device."""
-    array, kind = _pattern("zeros_like", input, dtype, device)
-    return _ready(library(array).zeros_like(array, kind), requires_grad)
+    lib, array, kind = _pattern("zeros_like", input, dtype, device)
+    return _ready(lib.zeros_like(array, kind), requires_grad)
 
 
 def ones(
@@ -100,8 +100,8 @@ def ones_like(
     input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones, like input in shape, layout, dtype and device."""
-    array, kind = _pattern("ones_like", input, dtype, device)
-    return _ready(library(array).ones_like(array, kind), requires_grad)
+    lib, array, kind = _pattern("ones_like", input, dtype, device)
+    return _ready(lib.ones_like(array, kind), requires_grad)
 
 
 def empty(
@@ -120,8 +120,8 @@ def empty_like(
     input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """Uninitialised memory, like input in shape, layout, dtype and device."""
-    array, kind = _pattern("empty_like", input, dtype, device)
-    return _ready(library(array).empty_like(array, kind), requires_grad)
+    lib, array, kind = _pattern("empty_like", input, dtype, device)
+    return _ready(lib.empty_like(array, kind), requires_grad)
 
 
 def _ready(array: Array, requires_grad: bool) -> Tensor:
@@ -129,12 +129,13 @@ def _ready(array: Array, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
-def _pattern(name: str, input: Tensor, dtype: Dtype, device: Device) -> tuple[Array, numpy.dtype]:
-    """What a new tensor like input takes after: an array on the device, and the dtype."""
+def _pattern(name: str, input: Tensor, dtype: Dtype, device: Device) -> tuple[Any, Array, Any]:
+    """What makes a new tensor like input, an array to take after, and the dtype."""
     if not isinstance(input, Tensor):
         raise TypeError(f"[{name}] input must be a Tensor, got {type(input).__name__}")
     array = input.array if device is None else arrays.to_device(input.array, device)
-    return array, (input.dtype if dtype is None else as_dtype(dtype)).np
+    lib = library(array) if device is None else library_on(device)
+    return lib, array, (input.dtype if dtype is None else as_dtype(dtype)).np
 
 
 def full(

@@ -35,7 +35,7 @@
 /* Names of attributes and keywords. */
 #define NAMES(X) \
     X(__dict__) X(autocast) X(recording) X(create_graph) X(quiet) X(kernels_on) X(other) X(call) \
-    X(compose) X(look_into) X(dtype) X(shape) X(base) X(copy) X(add_to) X(total_of)
+    X(compose) X(look_into) X(dtype) X(shape) X(base) X(copy) X(add_to) X(total_of) X(several_gpus)
 
 #define DECLARE_GIVEN(name) static PyObject *the_##name;
 #define DECLARE_SLOT(class, name) static Py_ssize_t class##_##name;
@@ -54,6 +54,7 @@ GIVEN(DECLARE_GIVEN) SLOTS(DECLARE_SLOT) NAMES(DECLARE_NAME)
 #define IS_ARRAY(x) ((PyObject *)Py_TYPE(x) == the_ndarray)
 #define IS_NODE(x) ((PyObject *)Py_TYPE(x) == the_Node)
 #define IS_ON(table, name) (PyDict_GetItemWithError(table, name) == Py_True)
+#define SEVERAL_GPUS IS_ON(((PyTypeObject *)the_switches)->tp_dict, s_several_gpus)
 #define NUMBER(x) PyLong_AsLongLong(x)
 #define CALL(function, ...) PyObject_CallFunctionObjArgs(function, __VA_ARGS__, NULL)
 #define CALL_METHOD(object, ...) PyObject_CallMethodObjArgs(object, __VA_ARGS__, NULL)
@@ -256,7 +257,7 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
         PyObject *x = inputs[count], *parent = Py_None;
         if (IS_TENSOR(x)) {
             PyObject *array = TENSOR(x, array);
-            if (!array || is_stale(x)) goto unusual;
+            if (!array || is_stale(x) || (!IS_ARRAY(array) && SEVERAL_GPUS)) goto unusual;
             if (recording && TENSOR(x, needs_grad) == Py_True) {
                 parent = ABSENT(TENSOR(x, node)) ? x : TENSOR(x, node);
                 wanted++;
@@ -264,8 +265,7 @@ static PyObject *call(PyObject *op, PyObject *const *given, Py_ssize_t n, PyObje
             PyObject *dtype = casts ? dtype_of(array) : NULL;
             if (casts && !dtype) goto unusual;
             mixed |= kind && (kind != dtype || Py_TYPE(array) != home);
-            home = Py_TYPE(array);
-            kind = dtype;
+            home = Py_TYPE(array), kind = dtype;
             x = array;
         } else if (x != Py_None && !PyFloat_CheckExact(x) && !PyLong_CheckExact(x))
             goto unusual;

@@ -50,7 +50,8 @@ def look():
         found = _State.found[_State.pending.pop()]
         check, wrong = found.get().tolist()
         if check:
-            found.fill(0)
+            with found.device:
+                found.fill(0)
             name, what, size = next(key for key, n in _State.checks.items() if n == check)
             raise IndexError(
                 f"[{name}] {what} must be in 0 ... {size - 1}, got {wrong} (out of range), in a "
