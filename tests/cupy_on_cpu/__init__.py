@@ -128,7 +128,7 @@ def _sorts() -> ModuleType:
 
     def at(address: int, shape: tuple, dtype: Any) -> Any:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        memory = (ctypes.c_char * size).from_address(address) if size else b""
+        memory = (ctypes.c_char * size).from_address(address) if size else bytearray()
         return np.frombuffer(memory, dtype).reshape(shape)
 
     def on_stream(sort: Any) -> Any:

@@ -343,3 +343,14 @@ def test_a_kernel_compiles_for_a_gpu_and_spills_no_registers(name, tmp_path, gpu
     with ThreadPoolExecutor() as several:
         for text, log in zip(texts, several.map(complaints, range(len(texts)))):
             assert not log, text[: text.index("//")] + log
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu", "dropout", "softmax"])
+def test_what_has_no_axes_gets_none(name, gpu):
+    F = tinygrad_lm.nn.functional
+    call = {"dropout": lambda x: F.dropout(x, 1.0), "softmax": lambda x: x.softmax(0)}
+    for dtype in (tinygrad_lm.float32, tinygrad_lm.bfloat16):
+        x = tinygrad_lm.tensor(2.0, dtype=dtype, device="cuda", requires_grad=True)
+        y = call.get(name, getattr(F, name))(x)
+        y.backward()
+        assert y.shape == x.grad.shape == ()

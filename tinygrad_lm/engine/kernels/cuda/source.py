@@ -75,7 +75,8 @@ def like(x: Any) -> Any:
 
 def packed(x: Any) -> Any:
     """x without gaps, from an address that 16-byte accesses may start at; x itself if it is so."""
-    x = cupy.ascontiguousarray(x)
+    if not x.flags.c_contiguous:  # of no axes it would make one
+        x = cupy.ascontiguousarray(x)
     return x if x.data.ptr % 16 == 0 else x.copy()
 
 
