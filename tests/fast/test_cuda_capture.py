@@ -286,3 +286,31 @@ def test_a_step_without_arguments_or_results():
     for i in range(5):
         assert fast() is None and w.tolist() == [i + 1.0] * 3
     assert fast.graph is not None
+
+
+@pytest.mark.parametrize("replaced", ["optimizer.load_state_dict", "state", "data"])
+def test_what_was_replaced_since_the_recording_is_not_written_to_in_silence(replaced, gpu):
+    layer = tg.nn.Linear(3, 2, device="cuda")
+    optimizer = tg.optim.AdamW(layer.parameters())
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = layer(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    fast, x = tg.capture(step), tg.ones(4, 3, device="cuda")
+    for _ in range(4):
+        fast(x)
+    if replaced == "data":
+        layer.weight.data = layer.weight.data / 2
+    elif replaced == "state":
+        optimizer.state.clear()
+    else:
+        optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(RuntimeError, match="capture the step again"):
+        fast(x)
+    again = tg.capture(step)
+    losses = [again(x).item() for _ in range(5)]
+    assert losses == sorted(losses, reverse=True)

@@ -41,8 +41,8 @@ def capture(step: Callable, warmup: int = 2) -> Callable:
     - What the step does in Python is done when it is recorded, not again: what it prints, counts or
       appends, and which branch it takes. So a learning rate's schedule belongs outside (the
       optimizer looks at the rate before each replay), and so does `train()` or `eval()`.
-    - Gradients must start anew in each step, by `zero_grad()`, and the tensors that it uses must
-      live as long as the recording.
+    - Gradients must start anew in each step, by `zero_grad()`. The tensors that it uses must live
+      as long as the recording: write into them, but do not replace what they hold (`.data = ...`).
     - It cannot read results (`item()`, `if loss > 3:`), upload, or use random numbers from the CPU.
 
     A step that does not use a GPU is called as it is, always."""

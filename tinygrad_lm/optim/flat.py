@@ -229,8 +229,7 @@ class Large:
 
 
 class Small:
-    """Neighbours in the flat buffers, copied into one block, changed there and copied back; also a
-    tensor whose memory has gaps."""
+    """Neighbours in the flat buffers, or a tensor with gaps: copied, changed there, copied back."""
 
     def __init__(self, flat: Flat, i: int):
         self.flat, self.first, self.params = flat, i, [flat.params[i]]
@@ -340,6 +339,8 @@ class Plan:
                     "parameters or another state; call it once before it is captured"
                 )
             self._make(active, arrays, names, optimizer, group)
+        known = active, arrays, self.flats
+        before_each_replay(lambda: _check_recorded(*known, optimizer.state))
         if [p._grad.array.shape for p in active] != self.shapes:
             raise RuntimeError(
                 "[step] a gradient must have its parameter's shape, "
@@ -375,6 +376,15 @@ class Plan:
                 everyone.append(Age(flat, index, flat.split(members)))
         self.flats, self.active, self.arrays, self.ages = flats, active, arrays, everyone
         self.shapes = [array.shape for array in arrays]
+
+
+def _check_recorded(params: list, arrays: list, flats: list[Flat], state: Any) -> None:
+    same = all(map(is_, [p.array for p in params], arrays))
+    if not (same and all(flat.untouched(state) for flat in flats)):
+        raise RuntimeError(
+            "[capture] a captured step must find parameters and optimizer state as it was recorded "
+            "with, got others (a new .data, load_state_dict?); capture the step again"
+        )
 
 
 def _gradient(p: Tensor) -> Array:
