@@ -294,6 +294,25 @@ def test_tf32_reaches_cupys_products(gpu):
     assert linalg.get_compute_type(np.float32) == plain and not arrays.allow_tf32()
 
 
+@pytest.mark.parametrize("name", ["zeros", "arange", "to", "step"])
+def test_what_does_not_fit_outside_an_op_is_told_the_same_way(name, gpu, emulated_gpu):
+    p = tg.nn.Parameter(tg.zeros(10**5, device="cuda"))
+    p.grad, here = tg.ones_like(p), tg.ones(10**6)
+    optimizer = tg.optim.AdamW([p])
+    calls = {
+        "zeros": lambda: tg.zeros(10**6, device="cuda"),
+        "arange": lambda: tg.arange(10**6, device="cuda"),
+        "to": lambda: here.to("cuda"),
+        "step": optimizer.step,
+    }
+    tg.cuda.empty_cache()
+    message = (
+        r"\[\w+\] .* must fit into memory, got: Out of memory allocating [\d,]+ bytes.*smaller"
+    )
+    with emulated_gpu.memory(2**20), pytest.raises(tg.cuda.OutOfMemoryError, match=message):
+        calls[name]()
+
+
 def test_what_does_not_fit_is_caught_by_pytorchs_name(gpu, emulated_gpu):
     x = tg.ones(2**18, device="cuda")
     tg.cuda.empty_cache()

@@ -11,7 +11,7 @@ import numpy
 
 from .devices import device_of
 from .dtypes import dtype_of
-from .libraries import LIBRARIES, Array, OutOfMemoryError, library
+from .libraries import LIBRARIES, ON_CUDA, Array, OutOfMemoryError, cupy, library
 
 
 def plain(name: str, x: Any) -> Any:
@@ -88,8 +88,28 @@ def upstream_gradient(value: Array, g: Any) -> Any:
 def out_of_memory(name: str, error: Exception) -> OutOfMemoryError:
     """Says what did not fit, and what to lower; CuPy and NumPy say how much it was."""
     if isinstance(error, OutOfMemoryError):
-        return error
+        if not str(error).startswith("[memory]") or error.__cause__ is None:
+            return error  # which has a name already
+        error = error.__cause__  # type: ignore[assignment]
     return OutOfMemoryError(
         f"[{name}] what it makes must fit into memory, got: {error}; try a smaller batch, a "
         "shorter context or bfloat16, or free what is no longer needed"
     )
+
+
+def _tell_of_memory() -> None:
+    """What asks CuPy for memory outside an op, such as `zeros` and an optimizer, gets this error,
+    too. In a recorded step, which has memory of its own, the ops tell."""
+    cuda = cupy().cuda
+    plain_way, full = cuda.get_allocator(), cuda.memory.OutOfMemoryError
+
+    def allocate(size: int) -> Any:
+        try:
+            return plain_way(size)
+        except full as error:
+            raise out_of_memory("memory", error) from error
+
+    cuda.set_allocator(allocate)
+
+
+ON_CUDA.append(_tell_of_memory)

@@ -108,7 +108,10 @@ def workspace(device: int, stream: Any) -> int:
     and is no part of a pool, which may belong to a recorded step."""
     key = device, stream.ptr
     if key not in workspaces:
-        workspaces[key] = cupy.cuda.Memory(WORKSPACE)
+        try:
+            workspaces[key] = cupy.cuda.Memory(WORKSPACE)
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise MemoryError(f"no {WORKSPACE:,} bytes to work in ({error})") from error
         weakref.finalize(stream, workspaces.pop, key, None)
     return workspaces[key].ptr
 
