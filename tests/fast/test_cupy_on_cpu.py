@@ -122,7 +122,7 @@ def test_memory_is_counted_and_watched(cupy, kernel, device):
         del x
         assert device.counts()["overruns"] == before["overruns"] + 1
     with device.memory(device.counts()["bytes"] + 10_000):
-        with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+        with pytest.raises(MemoryError):
             cupy.zeros(1 << 20)
 
 
