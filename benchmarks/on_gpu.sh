@@ -5,6 +5,9 @@
 #     OUT=results bash benchmarks/on_gpu.sh               # on a machine with a GPU
 #     REHEARSE=1 OUT=/tmp/r bash benchmarks/on_gpu.sh     # without one: CuPy on the CPU, small
 #     PHASES="1 2" bash benchmarks/on_gpu.sh              # these phases alone
+#
+# The report takes them from benchmarks/results: rows.jsonl as cpu_vs_gpu.jsonl, curve.json as
+# baby-gpt-curve.json, summary.txt as on_gpu.txt.
 cd "$(dirname "$0")/.." || exit 1
 OUT=${OUT:-benchmarks/results}
 mkdir -p "$OUT"
@@ -16,11 +19,11 @@ SUMMARY="$OUT/summary.txt"
 : > "$SUMMARY"
 BENCH="$PYTHON benchmarks/cpu_vs_gpu.py --devices cuda --append --out $OUT/rows.jsonl"
 TESTS=(tests/fast/test_cuda*.py)
-WORKERS=12 QUICK="" FULL="--full" TEXT=shakespeare
+WORKERS=12 QUICK="" FULL="--full" TEXT=shakespeare WRITER="gpt2 --repeats 3"
 if [ -n "$REHEARSE" ]; then
     export TINYGRAD_LM_CUPY_ON_CPU=1 REHEARSE_WITH=cupy_on_cpu
     TESTS=(tests/fast/test_cuda_kernels.py -k gelu)
-    WORKERS=1 QUICK="--quick" FULL="" TEXT=builtin # needs no download
+    WORKERS=1 QUICK="--quick" FULL="" TEXT=builtin WRITER="gpt-cpu --tokens 2 --repeats 1" # needs no download
 fi
 
 # phase NUMBER NAME LIMIT COMMAND...: runs the command for at most LIMIT seconds, all of its output
@@ -54,6 +57,7 @@ phase 2 log 60 $BENCH --only mlp $QUICK --budget 40
 phase 2 log 80 $BENCH --only baby $QUICK --budget 60
 phase 3 log 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 --data $TEXT \
     --seconds 65 --curve "$OUT/curve.json" $QUICK
+phase 3 generate 40 $PYTHON benchmarks/generate.py --device cuda --dtype bfloat16 --work $WRITER
 if [ -z "$REHEARSE" ]; then
     for tool in memcheck racecheck; do
         phase 4 sanitizer 40 compute-sanitizer --tool $tool --error-exitcode 9 \
@@ -65,3 +69,4 @@ fi
 phase 5 log 120 $BENCH $QUICK --devices cuda cpu --budget 100 --only mlp gpt-cpu matmul attention \
     rnn moons gpt2-short generation transfer op
 echo "all: $SECONDS s" | tee -a "$SUMMARY"
+[ -f "$OUT/generate.log" ] && cat "$OUT/generate.log" >> "$SUMMARY"

@@ -6,6 +6,7 @@ from the results of the other scripts; it measures nothing. What has no result s
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -259,6 +260,7 @@ def _where_pytorch_wins() -> str:
 # ---------------------------------------------------------------- a GPU
 
 ROWS, CURVE = "cpu_vs_gpu.jsonl", "baby-gpt-curve"
+CARD = "on_gpu.txt"  # what `on_gpu.sh` said of itself
 SHOWN = (("gpt2", 64), ("baby", 64), ("mlp", 32))  # works and sizes of the project's README
 
 
@@ -312,6 +314,7 @@ def gpu_section(records: dict[str, dict]) -> str:
             110,
         )
         text += f"\n\n{_curves(found)}\n"
+    text += _on_the_card()
     return (
         text
         + f"""
@@ -321,6 +324,30 @@ From which size on a GPU is faster than the CPU beside it, work by work, and all
 ({_card(heads)}; {versions}; `bash benchmarks/on_gpu.sh`)
 """
     )
+
+
+def _on_the_card() -> str:
+    """From the script's own account: its tests, what the sanitizer found, text token by token."""
+    path = harness.RESULTS / CARD
+    if not path.exists():
+        return ""
+    account, said = path.read_text("utf-8"), []
+    tests = re.search(r"(\d+) passed, (\d+) skipped", account)
+    if tests:
+        passed, skipped = map(int, tests.groups())
+        said.append(
+            f"Tests of CUDA on that card: {passed:,} passed, {skipped} look into an emulated"
+        )
+        said.append("GPU and skip on a real one.")
+    for tool, pattern in {"memcheck": r"(\d+ errors)", "racecheck": r"(\d+ hazards)"}.items():
+        if found := re.search(r"=========.*SUMMARY: " + pattern, account):
+            said.append(f"compute-sanitizer's {tool}: {found[1]}.")
+    rows = re.findall(r"^\| (tinygrad_lm|torch) \| ([\d.]+) ", account, re.M)
+    if len(rows) == 2:
+        ours, theirs = (ms for _, ms in rows)
+        said.append(f"GPT-2 124M writes a token in {ours} ms, PyTorch's in {theirs} ms: there the")
+        said.append("host is what takes the time.")
+    return "\n" + textwrap.fill(" ".join(said), 110, break_on_hyphens=False) + "\n"
 
 
 def _card(heads: list[dict[str, Any]]) -> str:
@@ -346,7 +373,9 @@ def comparison_section(records: dict[str, dict]) -> str:
         drawn = f"![time against size](results/{path.stem}.png)\n\n"
     except ImportError as error:
         drawn = f"{error}\n\n"
-    return drawn + crossover.report(path)
+    account = harness.RESULTS / CARD
+    said = f"\n```text\n{account.read_text('utf-8')}```\n" if account.exists() else ""
+    return drawn + crossover.report(path) + said
 
 
 def measured() -> dict[str, dict]:

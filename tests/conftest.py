@@ -88,6 +88,15 @@ def fresh_state(request):
 
 
 @pytest.fixture(scope="session")
+def gpu():
+    """CuPy, where it finds a GPU, be it an emulated one."""
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.skip("CuPy finds no GPU")
+    return importlib.import_module("tinygrad_lm.engine.arrays").cupy()
+
+
+@pytest.fixture(scope="session")
 def emulated_gpu():
     """The emulated GPU: it counts launches, copies and waits, and can be made small or run
     backwards. A real one does none of that."""

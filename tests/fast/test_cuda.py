@@ -13,15 +13,7 @@ from tinygrad_lm.engine import arrays
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
 
 @pytest.mark.parametrize("name", [name for name in OPS if name != "copy_to"])

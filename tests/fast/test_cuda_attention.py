@@ -10,15 +10,7 @@ from tinygrad_lm.engine.arrays import reference_only
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.ops import fused
 
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
 
 def real(gpu, kind, *shape, seed):

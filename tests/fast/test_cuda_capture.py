@@ -12,26 +12,7 @@ from tinygrad_lm.engine import arrays
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn.functional import cross_entropy
 
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    stream = cupy.cuda.Stream(non_blocking=True)
-    try:
-        stream.begin_capture()
-        stream.end_capture()
-    except RuntimeError:
-        pytest.skip("streams cannot be captured here")
-    cupy = arrays.cupy()
-    from tinygrad_lm.engine.kernels.cuda import cublaslt
-
-    if cublaslt.library() is None:
-        pytest.skip("there is no cublasLt, and CuPy's own products cannot be recorded")
-    return cupy
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
 
 class Training:

@@ -9,15 +9,7 @@ import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
 from tinygrad_lm.engine.core.tensor import wrap
 
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
 
 @pytest.fixture

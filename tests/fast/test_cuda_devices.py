@@ -10,18 +10,9 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine import arrays
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 TESTS = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
 
 
 @pytest.fixture

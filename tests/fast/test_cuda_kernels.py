@@ -18,17 +18,9 @@ from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.ops.index import add_rows
 
-pytestmark = pytest.mark.cuda
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 FOLDER = Path(tinygrad_lm.__file__).parent / "engine/kernels/cuda"
 KINDS = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 2e-3}  # and the error relative to the norm
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
 
 
 def real(*shape, seed=0):

@@ -17,15 +17,7 @@ from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
 
 def counted(emulated_gpu, action):

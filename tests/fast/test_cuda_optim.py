@@ -13,15 +13,7 @@ from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.optim import SGD, Adam, AdamW, RMSprop
 from tinygrad_lm.training import NotFinite, TrainConfig, Trainer, split_tokens
 
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
 
 @pytest.fixture

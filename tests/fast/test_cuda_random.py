@@ -6,20 +6,11 @@ import pytest
 
 import tinygrad_lm as tg
 from tinygrad_lm import nn
-from tinygrad_lm.engine import arrays
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.training.config import TrainConfig
 from tinygrad_lm.training.trainer import Trainer, split_tokens
 
-pytestmark = pytest.mark.cuda
-
-
-@pytest.fixture(autouse=True, scope="module")
-def gpu():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("CuPy finds no GPU")
-    return arrays.cupy()
+pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
 
 # ---------------------------------------------------------------- draws

@@ -170,9 +170,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if not ids.size:
             raise RuntimeError("[one_hot] num_classes must be given for an empty tensor")
         num_classes = int(ids.max()) + 1
-    if noted(ids, "one_hot", "ids", 0, num_classes):
-        pass
-    elif ids.size and (int(ids.min()) < 0 or int(ids.max()) >= num_classes):
+    told_later = noted(ids, "one_hot", "ids", 0, num_classes)
+    if not told_later and ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < num_classes:
         raise RuntimeError(
             f"[one_hot] ids must be in 0 ... {num_classes - 1}, "
             f"got {int(ids.min())} ... {int(ids.max())}"

@@ -14,7 +14,6 @@ NAMES: tuple[str, ...] = (
     "cudnn_attention",
     "erf",
     "ids",
-    "index",
     "layer_norm",
     "linear",
     "philox",

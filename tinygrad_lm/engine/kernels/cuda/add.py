@@ -5,7 +5,7 @@ import cupy
 
 from ...arrays import kernel
 from ...ops import elementwise
-from .source import FLOATS, Source, blocks, c_name, like, packed, takes
+from .source import FLOATS, Source, blocks, c_name, is_packed, like, takes
 
 SOURCE = Source("add", T=FLOATS)
 
@@ -15,7 +15,7 @@ def add(x, y):
     """x + y of one shape and dtype."""
     if not (type(x) is type(y) is cupy.ndarray and takes(x, y) and x.shape == y.shape and x.size):
         return NotImplemented
-    if packed(x) is not x or packed(y) is not y:
+    if not (is_packed(x) and is_packed(y)):
         return NotImplemented
     out = like(x)
     way = SOURCE.kernel("add", T=c_name(x))

@@ -9,7 +9,7 @@ from ...arrays import kernel
 from ...core.graph import Sparse
 from ...ops import fused
 from .columns import add_parts
-from .source import FLOATS, Source, blocks, c_name, like, packed, takes
+from .source import FLOATS, Source, blocks, c_name, is_packed, like, packed, takes
 
 SOURCE = Source("layer_norm", T=FLOATS, ROW=(32, 256), K=(1, 2, 3, 4), EVEN=("false", "true"))
 BLOCKS = 264  # of the backward kernel: two for each processor of the largest GPUs
@@ -94,7 +94,7 @@ class Slope(Sparse):
         self.slopes, self.i = slopes, i
 
     def add_to(self, total):
-        if self.i == 0 and self.slopes.launch is not None and packed(total) is total:
+        if self.i == 0 and self.slopes.launch is not None and is_packed(total):
             self.slopes.run(total)
             self.slopes.made.pop(0)  # it is the caller's
         else:

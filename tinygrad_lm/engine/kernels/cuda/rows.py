@@ -5,10 +5,10 @@ import math
 
 import cupy
 
-from ...arrays import kernel
+from ...arrays import in_float32, kernel, rounded
 from ...ops import fused, index
 from ...sparse import SparseGrad
-from .source import FLOATS, Source, blocks, c_name, packed, takes
+from .source import FLOATS, Source, blocks, c_name, is_packed, packed, takes
 
 SOURCE = Source("rows", T=FLOATS, KEY=("unsigned short", "unsigned"))
 CHUNK = 32  # as in rows.cu
@@ -41,9 +41,29 @@ def embedding(weight, *, ids):
 
 
 @kernel(index.add_rows, cupy.ndarray)
+def add_any_rows(total, ids, g):
+    """total[ids[i]] += g[i] for every dtype, by CuPy. Sorted, equal ids are neighbours: each row
+    adds up those of its id among the 1, 2, 4, ... rows before it, until log2(N) rounds later the
+    last of each id has the sum of all."""
+    if not g.size:
+        return
+    order, columns = cupy.argsort(ids, kind="stable"), (1,) * (g.ndim - 1)
+    ids, sums, step = ids[order].astype("int64"), in_float32(g[order]), 1
+    nothing = sums.dtype.type(0)
+    while step < len(ids):
+        same = (ids[step:] == ids[:-step]).reshape(-1, *columns)
+        sums[step:] += cupy.where(same, sums[:-step], nothing)
+        step *= 2
+    every = cupy.arange(len(total))
+    last = cupy.maximum(cupy.searchsorted(ids, every, side="right") - 1, 0)
+    found = (ids[last] == every).reshape(-1, *columns)
+    total += rounded(cupy.where(found, sums[last], nothing), total.dtype)
+
+
+@kernel(index.add_rows, cupy.ndarray)  # the later one is tried first
 def add_rows(total, ids, g):
-    """total[ids[i]] += g[i], summed in float32."""
-    if not takes(total, g) or not g.size or packed(total) is not total:
+    """The same for the kernels' floats, in three launches, summed in float32."""
+    if not takes(total, g) or not g.size or not is_packed(total):
         return NotImplemented
     n, rows, width = len(ids), len(total), math.prod(g.shape[1:])
     name, key = ("unsigned short", "H") if rows <= 1 << 16 else ("unsigned", "I")

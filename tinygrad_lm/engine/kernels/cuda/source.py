@@ -73,11 +73,14 @@ def like(x: Any) -> Any:
     return cupy.ndarray(x.shape, x.dtype)
 
 
+def is_packed(x: Any) -> bool:
+    """Whether x has no gaps, and an address that 16-byte accesses may start at."""
+    return x.flags.c_contiguous and x.data.ptr % 16 == 0
+
+
 def packed(x: Any) -> Any:
-    """x without gaps, from an address that 16-byte accesses may start at; x itself if it is so."""
-    if not x.flags.c_contiguous:  # of no axes it would make one
-        x = cupy.ascontiguousarray(x)
-    return x if x.data.ptr % 16 == 0 else x.copy()
+    """x so that `is_packed` holds: itself or a copy."""
+    return x if is_packed(x) else x.copy(order="C")
 
 
 def blocks(work: int, each: int) -> int:
