@@ -78,20 +78,24 @@ def test_an_array_of_another_size_or_kind_of_memory_is_refused(name):
         call(*arguments[:-1])
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize(
     "shape", [(32, 200), (1, 7), (2000, 3, 17), (5, 40, 3000), (9999, 1), (3, 0), (0, 4)]
 )
-def test_a_broadcast_gradient_is_summed_as_numpy_sums_it(shape, threads, monkeypatch):
-    """Row after row, and one column in pairs: to the bit, also where g has gaps."""
+def test_a_broadcast_gradient_has_the_same_bits_for_any_threads(shape, threads, monkeypatch):
+    """Also where g has gaps; and they are those of the sum, but for the rounding of a few steps."""
     tanh = OPS["tanh"].kernels[np.ndarray][0]  # of the same module
-    monkeypatch.setattr(f"{tanh.__module__}.get_num_threads", lambda: threads)
     dense = real(*shape)
+    flat = dense.reshape(math.prod(shape[:-1]), shape[-1]).astype("f8")
     for g in (dense, np.repeat(dense, 2, axis=-1)[..., ::2]):
-        leaf = wrap(np.zeros(shape[-1], "f4")).requires_grad_()
-        (leaf + wrap(np.zeros(shape, "f4"))).backward(wrap(g))
-        flat = dense.reshape(math.prod(shape[:-1]), shape[-1])
-        assert leaf.grad.array.tobytes() == flat.sum(0, dtype="f4").tobytes()
+        bits = set()
+        for count in (1, threads):
+            monkeypatch.setattr(f"{tanh.__module__}.get_num_threads", lambda count=count: count)
+            leaf = wrap(np.zeros(shape[-1], "f4")).requires_grad_()
+            (leaf + wrap(np.zeros(shape, "f4"))).backward(wrap(g))
+            bits.add(leaf.grad.array.tobytes())
+        assert len(bits) == 1
+        assert (abs(leaf.grad.array - flat.sum(0)) <= 1e-6 * abs(flat).sum(0)).all()
 
 
 @pytest.mark.parametrize("lies", [lambda x: x, np.transpose])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 INF, NAN = math.inf, math.nan
+SIN = math.sqrt(0.5)
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,9 @@ def known(inputs, value, *gradients, **settings):
 
 # At kinks, ties and limits the gradients are PyTorch's.
 UNARY_KNOWN = {
-    "relu": (known([[0.0, -1.0, 2.0]], [0, 0, 2], [0, 0, 1]), known([[NAN]], [NAN])),
-    "abs": (known([[0.0, -0.5, 0.5]], [0, 0.5, 0.5], [0, -1, 1]),),
-    "sign": (known([[0.0, -5.0, 5.0]], [0, -1, 1], [0, 0, 0]),),
+    "relu": (known([[0.0, -1.0, 2.0]], [0, 0, 2], [0, 0, 1]), known([[NAN]], [NAN], [1])),
+    "abs": (known([[0.0, -0.5, 0.5, NAN]], [0, 0.5, 0.5, NAN], [0, -1, 1, 0]),),
+    "sign": (known([[0.0, -5.0, 5.0, NAN]], [0, -1, 1, 0], [0, 0, 0, 0]),),
     "sigmoid": (known([[1000.0, -1000.0, 0.0]], [1, 0, 0.5], [0, 0, 0.25]),),
     "tanh": (known([[1000.0, -1000.0, 0.0]], [1, -1, 0], [0, 0, 1]),),
     "silu": (known([[1000.0, -1000.0, 0.0]], [1000, 0, 0], [1, 0, 0.5]),),
@@ -321,11 +322,17 @@ SPECS |= {
     ),
     "maximum": split_apart(
         lambda x, y: np.where(x > y, x, y),
-        known=(known(([1.0, 3.0, 1.0], [1.0, 2.0, 2.0]), [1, 3, 2], TIE, [0.5, 0, 1]),),
+        known=(
+            known(([1.0, 3.0, 1.0], [1.0, 2.0, 2.0]), [1, 3, 2], TIE, [0.5, 0, 1]),
+            known(([NAN, 1.0, NAN], [1.0, NAN, NAN]), [NAN, NAN, NAN], [1, 1, 1], [1, 1, 1]),
+        ),
     ),
     "minimum": split_apart(
         lambda x, y: np.where(x < y, x, y),
-        known=(known(([1.0, 1.0, 3.0], [1.0, 2.0, 2.0]), [1, 1, 2], TIE, [0.5, 0, 1]),),
+        known=(
+            known(([1.0, 1.0, 3.0], [1.0, 2.0, 2.0]), [1, 1, 2], TIE, [0.5, 0, 1]),
+            known(([NAN, 1.0, NAN], [1.0, NAN, NAN]), [NAN, NAN, NAN], [1, 1, 1], [1, 1, 1]),
+        ),
     ),
 }
 
@@ -521,6 +528,17 @@ SPECS |= {
             known([[2.0]], 0, [0], correction=0),
         ),
     ),
+    "std": Spec(
+        var_case,
+        lambda x, **settings: np.sqrt(var_value(x, **settings)),
+        (text(), AXIS),
+        known=(
+            known([[2.0, 2.0, 2.0]], 0, [0, 0, 0]),
+            known([np.float64([[1, 1], [1, 3]])], [0, 2**0.5], [[0, 0], [-SIN, SIN]], axis=1),
+            known([[2.0]], NAN, [NAN]),
+            known([[2.0]], 0, [0], correction=0),
+        ),
+    ),
     "prod": reduction(
         lambda x, axis=None, keepdims=False: np.multiply.reduce(x, axis=axis, keepdims=keepdims),
         "apart",
@@ -538,7 +556,8 @@ SPECS |= {
         (text(), AXIS),
         known=(
             known([[1.0, 3.0, 3.0, 3.0]], 3, [0, THIRD, THIRD, THIRD]),
-            known([[1.0, NAN]], NAN),
+            known([[1.0, NAN]], NAN, [0, 1]),
+            known([[NAN, 1.0, NAN]], NAN, [0.5, 0, 0.5]),
         ),
         empty=False,
     ),
@@ -546,7 +565,10 @@ SPECS |= {
         spread_out,
         lambda x, axis=None, keepdims=False: np.minimum.reduce(x, axis=axis, keepdims=keepdims),
         (text(), AXIS),
-        known=(known([[3.0, 1.0, 1.0]], 1, [0, 0.5, 0.5]),),
+        known=(
+            known([[3.0, 1.0, 1.0]], 1, [0, 0.5, 0.5]),
+            known([[NAN, -1.0, NAN]], NAN, [0.5, 0, 0.5]),
+        ),
         empty=False,
     ),
     "logsumexp": Spec(
@@ -573,6 +595,8 @@ SPECS |= {
             known([[3.0, 4.0]], 5, [0.6, 0.8]),
             known([[1.0, 0.75]], 1.25, [0.8, 0.6]),
             known([[2.0, -2.0]], 2, [0.5, -0.5], ord=INF),
+            known([[2.0, NAN]], NAN, [0, 0], ord=INF),
+            known([[2.0, NAN]], NAN, [1, 0], ord=1.0),
         ),
         empty=False,
     ),
@@ -1048,7 +1072,7 @@ EINSUMS = {
 def einsum_case(pick):
     equation = pick.of(*EINSUMS)
     size = {c: pick.of(*pick.sizes) for c in "bijk"}
-    arrays = [pick.real(*(size[c] for c in term)) for term in EINSUMS[equation]]
+    arrays = [pick.real(*(pick.of(size[c], 1) for c in term)) for term in EINSUMS[equation]]
     return Case(tuple(arrays), {"equation": equation})
 
 

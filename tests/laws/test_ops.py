@@ -164,6 +164,53 @@ def test_float32_stays_float32(name, case):
         assert_close(got / leaf.array.dtype.type(size), known / size, "float32", "gradient")
 
 
+def repeated(array):
+    """The first of the floats along an axis as often as there were some, in the memory of one."""
+    return np.broadcast_to(array[:1], array.shape) if array.dtype == np.float64 else array
+
+
+@law([name for name in NAMES if name != "view"])
+def test_expanded_inputs_are_as_good_as_copies(name, case):
+    def of(layout):
+        out, leaves = run(OPS[name], case, lambda a: layout(a) if a.ndim and a.size else a)
+        return out, pull(out, leaves, upstream(out)) if SPECS[name].differentiable else []
+
+    out, gradients = of(lambda a: repeated(a).copy())
+    got, found = of(repeated)
+    assert_close(got.array, out.array)
+    for one, known in zip(found, gradients):
+        assert_close(one, known, what="gradient")
+
+
+@law([name for name in NAMES if name not in ("view", "astype")])
+def test_16_bit_floats_are_computed_in_float32(name, case):
+    """Value and gradients are those of float32, rounded: once, but for what an op keeps."""
+    for kind in (tg.float16, tg.bfloat16):
+        check_rounding(name, case, kind)
+
+
+def check_rounding(name, case, kind):
+    def narrow(array):
+        return array.astype(kind.np) if array.dtype == np.float64 else array
+
+    def wide(array):
+        return narrow(array).astype("f4") if array.dtype == np.float64 else array
+
+    want, leaves = run(OPS[name], case, wide)
+    out, narrow_leaves = run(OPS[name], case, narrow)
+    assert out.array.dtype == (kind.np if want.array.dtype == np.float32 else want.array.dtype)
+    pairs = [(out.array, want.array)]
+    if SPECS[name].differentiable:
+        g = narrow(upstream(want).astype("f8"))
+        pairs += zip(pull(out, narrow_leaves, g), pull(want, leaves, g.astype("f4")))
+    step = {tg.float16: 2.0**-10, tg.bfloat16: 2.0**-7}[kind]
+    # A gradient that is the sum of products, over an axis that was stretched, sums rounded ones.
+    atol = 4 * step if name in ("mul", "matmul") else 1e-6
+    for got, known in pairs:
+        known = known.astype(got.dtype).astype("f8")
+        np.testing.assert_allclose(got.astype("f8"), known, step, atol)
+
+
 KNOWN = [(name, i) for name in SPECS for i in range(len(SPECS[name].known))]
 
 

@@ -18,19 +18,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "tinygrad_lm"
 
-# The page: all of the engine's core. An afternoon: the page, the two files of ops to start with,
+# The page: all of the engine's core; more than 500 since 16-bit floats are computed in float32, and
+# threads may share a leaf. An afternoon: the page, the two files of ops to start with,
 # the model and its training.
 CORE = "engine/core/"
-CORE_LINES = 500
-AFTERNOON_LINES = 1550
+CORE_LINES = 515
+AFTERNOON_LINES = 1580
 AFTERNOON = re.compile(
     r"engine/core/.*|engine/ops/(elementwise|fused)\.py|models/gpt\.py|training/trainer\.py"
 )
 # Of C: nobody needs them to understand an op, so they must not grow. The product of matrices is a
 # seventh of the kernels: two thirds of a step of a GPT are spent in it, a sixth of a small MLP's.
+# Ten lines more than 1500: sums of rows are added in a cascade, as exact as PyTorch's.
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
 # Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
-COMPILED_LINES = {"_fast.c and its loops": 1500, "recorder.c": 675, "CUDA": 1600}
+COMPILED_LINES = {"_fast.c and its loops": 1510, "recorder.c": 675, "CUDA": 1600}
 FILE_LINES = 400
 FUNCTION_LINES = {CORE: 30, "": 59}
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).
@@ -489,7 +491,7 @@ BROKEN = [
     (law_rooms_refuse, {E + "inplace.py": "from .kernels.c.recorder import recorder"}, "its door"),
     (law_rooms_refuse, {E + "inplace.py": "load('_recorder')"}, "its door"),
     (law_extras_wait, {E + "a.py": "try:\n    import cupy\nexcept: pass"}, "cupy at its top"),
-    (law_lengths, {C + "a.py": "\n" * 300, C + "b.py": "\n" * 201}, "core has 501"),
+    (law_lengths, {C + "a.py": "\n" * 300, C + "b.py": "\n" * 216}, "core has 516"),
     (law_lengths, {C + "a.py": "def f():\n" + "  1\n" * 30}, "f has 31"),
     (law_lengths, {E + "ops/fused.py": "\n" * (AFTERNOON_LINES + 1)}, "an afternoon"),
     (law_lengths, {E + "a.py": "\n" * 401}, "at most 400"),

@@ -34,6 +34,7 @@ from .dtypes import (
     get_default_dtype,
     int32,
     int64,
+    narrow,
     promote,
     promote_types,
     result_type,
@@ -66,4 +67,5 @@ from .libraries import (
 )
 from .precision import allow_tf32, set_allow_tf32, set_tuned_products, tuned_products
 from .replay import before_each_replay, is_recording_step, recording_step
+from .sums import running_sums, sum_runs, summed
 from .versions import check_unwritten, clock, kept_arrays, mark_written, writes

@@ -9,6 +9,7 @@ from typing import Any
 from .devices import device_of, to_device
 from .dispatch import with_kernels
 from .libraries import LIBRARIES, Array, as_array
+from .sums import summed
 
 
 def fit(g: Any, like: Any) -> Any:
@@ -31,7 +32,7 @@ def sum_to(g: Any, shape: tuple) -> Any:
         return sum_rows(g, lead)
     stretched = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
     try:
-        return g.sum(axis=(*range(lead), *stretched), keepdims=True).reshape(shape)
+        return summed(g, (*range(lead), *stretched), keepdims=True).reshape(shape)
     except (ValueError, RuntimeError) as error:
         shapes = f"{tuple(shape)}, got {tuple(g.shape)}"
         raise RuntimeError(f"[backward] a pullback must keep its input's shape {shapes}") from error
@@ -40,4 +41,4 @@ def sum_to(g: Any, shape: tuple) -> Any:
 @with_kernels
 def sum_rows(g: Array, lead: int) -> Array:
     """The sum of g over its first `lead` axes."""
-    return g.sum(axis=0 if lead == 1 else tuple(range(lead)))
+    return summed(g, tuple(range(lead)))

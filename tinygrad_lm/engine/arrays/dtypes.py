@@ -3,6 +3,7 @@ NumPy's."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy
@@ -121,6 +122,14 @@ def result_type(*operands: Any) -> dtype:
     if result is None:
         raise TypeError("[result_type] needs a Tensor, an array or a number, got nothing")
     return result
+
+
+def narrow(operands: Iterable) -> bool:
+    """Whether there are 16-bit floats among arrays, Tensors and numbers."""
+    for x in operands:
+        if getattr(x, "dtype", float32).itemsize == 2:
+            return True
+    return False
 
 
 def join_devices(arrays: list) -> None:

@@ -12,7 +12,7 @@ from inspect import signature
 from typing import Any, ParamSpec, overload
 
 from ..arrays.dispatch import is_ours, keep_wanted, kernels_on
-from ..arrays.dtypes import promote
+from ..arrays.dtypes import narrow, promote, result_type
 from ..arrays.inputs import explained, plain
 from ..arrays.libraries import LIBRARIES, as_array
 from ..arrays.process import can_enter, quietly
@@ -26,15 +26,16 @@ P = ParamSpec("P")  # what an op takes, for type checkers
 
 class Op:
     """A callable over Tensors, arrays and numbers: arrays by position, the rest by keyword. `arity`
-    counts the arrays; `ours`: it calls no user's function; `cast`, `view`: see `primitive`."""
+    counts the arrays; `ours`: it calls no user's function; `cast`, `view`: see `primitive`; `wide`:
+    16-bit floats are computed in float32."""
 
-    __slots__ = "name function cast view fused kernels arity ours __dict__ __weakref__".split()
+    __slots__ = "name function cast view fused kernels arity ours wide __dict__ __weakref__".split()
 
     def __init__(self, function: Callable, cast: str | None, view: bool, fused: bool):
         self.name = function.__name__.strip("_")
         self.function, self.cast, self.view, self.fused = function, cast, view, fused
         self.kernels: dict[type, list[Callable]] = {}  # array type -> functions, tried in turn
-        self.ours = is_ours(function)
+        self.ours, self.wide = is_ours(function), fused or cast in ("wide", "float")
         parameters = signature(function).parameters.values()
         self.arity = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self.__doc__, self.__name__ = function.__doc__, self.name
@@ -69,8 +70,8 @@ class Op:
 
     def ways(self, inputs: tuple) -> tuple:
         """What can compute this: kernels for the first Tensor's array type, then the op's own
-        function, unless that is a composition, which records nodes of its own: `compose`."""
-        own = () if self.fused else (self.function,)
+        function, unless that is to be recorded in several steps: `compose`."""
+        own = () if self.fused or (self.wide and narrow(inputs)) else (self.function,)
         if self.kernels and kernels_on() and mode.create_graph is None:
             for x in inputs:
                 if isinstance(x, Tensor):
@@ -124,10 +125,19 @@ class Op:
         return result
 
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
-        """A fused op by its composition, on Tensors; its last node is named after the op."""
+        """On Tensors: a fused op by its composition, and 16-bit floats in float32, so that value
+        and gradients are rounded once. The last node is named after the op."""
         given: list[Any] = [x if isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
         given = [wrap(x) if type(x) in LIBRARIES else x for x in given]
-        out = self.function(*given, **settings)
+        kind = result_type(*[getattr(x, "array", x) for x in given]) if narrow(given) else None
+        before, mode.autocast = mode.autocast, None  # it has seen the op itself
+        try:
+            wide = [x.float() if narrow([x]) else x for x in given] if kind else given
+            out = (self.function if self.fused else self.call)(*wide, **settings)
+            if kind is not None and kind.itemsize == 2:
+                out = out.to(kind)
+        finally:
+            mode.autocast = before
         if out.node is not None and all(out.node is not getattr(x, "node", None) for x in given):
             out.node.name = self.name
         return out
@@ -155,8 +165,9 @@ def primitive(
     `pullbacks` is a tuple with one function g -> dx per array input (None where there is no
     gradient), or one function g -> (dx, dy, ...) for all, or None if no input has a gradient. dx
     may have the broadcast shape of g; the walk sums it. Metadata comes by keyword. `cast="same"`
-    promotes mixed dtypes as PyTorch does, `cast="float"` also lifts integers to the default float,
-    `view=True`: the value may share memory with the first input. `gradcheck(cube, [x])` checks."""
+    promotes mixed dtypes as PyTorch does, "wide" also computes 16-bit floats in float32, "float"
+    also lifts integers to the default float. `view=True`: the value may share memory with the first
+    input. `gradcheck(cube, [x])` checks."""
     if function is None:
         return lambda f: enter(Op(f, cast, view, fused=False))
     return enter(Op(function, cast, view, fused=False))

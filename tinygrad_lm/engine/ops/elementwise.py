@@ -41,7 +41,7 @@ def div(x, y):
     return x / y, (lambda g: g / y, lambda g: -g * x / (y * y))
 
 
-@primitive(cast="same")
+@primitive(cast="wide")
 def pow(x, y):
     """x ** y. The gradient of the exponent is 0 where x = 0 and y >= 0, as PyTorch has it."""
     # dx = g y x^(y - 1), dy = g x^y log(x)
@@ -60,7 +60,7 @@ def pow(x, y):
     return out, (dx, dy)
 
 
-@primitive(cast="same")
+@primitive(cast="wide")
 def remainder(x, y):
     """x - y * floor(x / y): the sign is y's, as Python's % has it."""
     lib = library_of(x, y)
@@ -91,7 +91,13 @@ def reciprocal(x):
 @primitive
 def abs(x):
     lib = library(x)
-    return lib.abs(x), (lambda g: g * lib.sign(x),)
+    return lib.abs(x), (lambda g: g * sign_of(x),)
+
+
+def sign_of(x):
+    """-1, 0 or 1; of NaN 0, as PyTorch has it."""
+    lib = library(x)
+    return lib.where(x == x, lib.sign(x), 0).astype(x.dtype)
 
 
 # ---------------------------------------------------------------- exponentials and logarithms
@@ -171,17 +177,17 @@ def sigmoid(x):
 
 @primitive
 def relu(x):
-    return library(x).maximum(x, 0), (lambda g: g * (x > 0),)
+    return library(x).maximum(x, 0), (lambda g: g * ~(x <= 0),)  # of NaN the slope is 1
 
 
-@primitive
+@primitive(cast="wide")
 def leaky_relu(x, *, negative_slope=0.01):
     lib = library(x)
     slope = lib.where(x > 0, 1.0, negative_slope).astype(x.dtype)
     return x * slope, (lambda g: g * slope,)
 
 
-@primitive
+@primitive(cast="wide")
 def softplus(x, *, beta=1.0, threshold=20.0):
     """log(1 + e^(beta x)) / beta; x itself where beta x is above the threshold."""
     lib = library(x)
@@ -189,7 +195,7 @@ def softplus(x, *, beta=1.0, threshold=20.0):
     z = beta * x
     out = lib.where(z > threshold, x, lib.log1p(lib.exp(lib.minimum(z, threshold))) / beta)
     steep = lib.where(z > threshold, 1.0, 1 / (1 + lib.exp(-z))).astype(x.dtype)
-    return rounded(out, x.dtype), (lambda g: g * steep,)
+    return out, (lambda g: g * steep,)
 
 
 @primitive(cast="float")
@@ -205,7 +211,7 @@ def erf(x):
 
 
 def _share_tie(lib, chosen, tied):
-    """1 where an input was chosen, 1/2 where both were, 0 elsewhere."""
+    """1 where an input was chosen, and where there is a NaN; 1/2 where both were; 0 elsewhere."""
     return lib.where(tied, 0.5, chosen * 1.0)
 
 
@@ -213,8 +219,8 @@ def _share_tie(lib, chosen, tied):
 def maximum(x, y):
     lib = library(x)
     return lib.maximum(x, y), (
-        lambda g: g * _share_tie(lib, x > y, x == y),
-        lambda g: g * _share_tie(lib, y > x, x == y),
+        lambda g: g * _share_tie(lib, ~(x < y), x == y),
+        lambda g: g * _share_tie(lib, ~(y < x), x == y),
     )
 
 
@@ -222,8 +228,8 @@ def maximum(x, y):
 def minimum(x, y):
     lib = library(x)
     return lib.minimum(x, y), (
-        lambda g: g * _share_tie(lib, x < y, x == y),
-        lambda g: g * _share_tie(lib, y < x, x == y),
+        lambda g: g * _share_tie(lib, ~(x > y), x == y),
+        lambda g: g * _share_tie(lib, ~(y > x), x == y),
     )
 
 
@@ -268,7 +274,7 @@ def masked_fill(x, *, mask, value):
 def sign(x):
     """-1, 0 or 1."""
     lib = library(x)
-    return lib.sign(x), (lambda g: lib.zeros_like(g),)
+    return sign_of(x), (lambda g: lib.zeros_like(g),)
 
 
 @primitive

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 
-from ..core.op import fused
+from ..arrays import in_float32
+from ..core.op import OPS, fused
 from .elementwise import softplus
 
 # Shapes: B batch, T time (S that of the keys), C channels (O of a layer's output), H heads, D head
@@ -31,6 +32,9 @@ def embedding(weight, *, ids):
     """Rows of weight (V, C) at integer ids of any shape."""
     # dweight[v] = the sum of g where ids is v
     return weight[ids]
+
+
+OPS["embedding"].wide = False  # rows are copied as they are
 
 
 @fused
@@ -178,7 +182,7 @@ def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
         scale = (centred.square().mean(over, keepdim=True) + eps).rsqrt()
     else:
         centred = x - mean.reshape(along)
-        scale = (var.reshape(along) + eps) ** -0.5
+        scale = (in_float32(var).reshape(along) + eps) ** -0.5
     out = centred * scale
     if weight is not None:
         out = out * weight.reshape(along)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import LIBRARIES, check_bounds, library, with_kernels
+from ..arrays import LIBRARIES, check_bounds, library, rounded, widened, with_kernels
 from ..core.op import primitive
 from ..sparse import SparseGrad
 
@@ -21,9 +21,10 @@ def is_basic(key):
 
 def sum_by_id(g, ids, rows):
     """out[r] = the sum of g[i] where ids[i] == r: g (N, ...), ids (N,) in 0 ... rows - 1."""
-    out = library(g).zeros((rows, *g.shape[1:]), g.dtype)
-    add_rows(out, ids, g)
-    return out
+    wide = widened(g)
+    out = library(g).zeros((rows, *g.shape[1:]), wide.dtype)
+    add_rows(out, ids, wide)
+    return rounded(out, g.dtype)
 
 
 @with_kernels
@@ -48,10 +49,10 @@ def add_at(total, key, g):
     arrays = [k for k in key if type(k) in LIBRARIES and k.dtype != bool]
     if not arrays:  # nothing repeats
         total[key] += g
-    elif not total.flags.c_contiguous:
-        whole = library(total).zeros(total.shape, total.dtype)
-        add_at(whole, key, g)
-        total += whole
+    elif not total.flags.c_contiguous or widened(total[:0]).dtype != total.dtype:
+        whole = library(total).zeros(total.shape, widened(total[:0]).dtype)
+        add_at(whole, key, widened(g))
+        total += rounded(whole, total.dtype)
     else:
         lead = axes_of_key(key, total.ndim)
         places, width = total.shape[:lead], math.prod(total.shape[lead:])
@@ -140,7 +141,7 @@ def take(x, *, indices, axis):
     return lib.take(x, indices, axis=axis), (dx,)
 
 
-@primitive
+@primitive(cast="wide")
 def scatter_add(x, source, *, indices, axis):
     """x plus source added at positions along an axis; the mirror of take_along_axis."""
     lib = library(x)

@@ -51,7 +51,7 @@ def matmul(x, y):
     )
 
 
-@primitive
+@primitive(cast="wide")
 def einsum(*xs, equation):
     """Einstein summation with explicit output, e.g. "bij,bjk->bik"."""
     # An operand's gradient is an einsum too, the operand swapped for the output: in the example
@@ -70,17 +70,17 @@ def einsum(*xs, equation):
         def dx(g):
             known = set(output).union(*letters)
             kept = "".join(c for c in terms[i] if c in known)
-            found = lib.einsum(
-                f"{','.join([output, *letters])}->{kept}", in_float32(g), *map(in_float32, others)
-            )
-            sizes = [n if c in known else 1 for c, n in zip(terms[i], shape, strict=True)]
-            found = rounded(found.reshape(sizes), g.dtype)
-            return lib.broadcast_to(found, shape)  # letters summed away on their own
+            found = lib.einsum(f"{','.join([output, *letters])}->{kept}", g, *others)
+            sizes = dict(zip(kept, found.shape))
+            found = found.reshape([sizes.get(c, 1) for c in terms[i]])
+            # A letter that was summed away on its own, or has size 1 elsewhere, is stretched here;
+            # one that has size 1 in this operand is summed by the walk.
+            full = [n if m == 1 else m for m, n in zip(found.shape, shape)]
+            return lib.broadcast_to(found, full)
 
         return dx
 
     for term in terms:
         if len(set(term)) != len(term):
             raise RuntimeError(f"[einsum] a letter must be used once per operand, got {term!r}")
-    out = lib.einsum(equation, *map(in_float32, xs))
-    return rounded(out, xs[0].dtype), tuple(pullback(i) for i in range(len(xs)))
+    return lib.einsum(equation, *xs), tuple(pullback(i) for i in range(len(xs)))

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import broadcast_to, check_bounds, in_float32, library, rounded
+from ..arrays import broadcast_to, check_bounds, in_float32, library, running_sums, summed
 from ..core.op import primitive
+from .elementwise import sign_of
 from .index import placed_along
 
 
@@ -36,35 +37,57 @@ class _Like:
         self.shape, self.ndim = x.shape, x.ndim
 
 
-@primitive
+@primitive(cast="wide")
 def sum(x, *, axis=None, keepdims=False):
     like = _Like(x)
     if x.dtype.kind in "bui":  # booleans are counted, small integers do not overflow
         return x.sum(axis=axis, keepdims=keepdims, dtype="int64"), None
-    out = x.sum(axis=axis, keepdims=keepdims)
-    return out, (lambda g: _spread(g, like, axis, keepdims),)
+    return summed(x, axis, keepdims), (lambda g: _spread(g, like, axis, keepdims),)
 
 
-@primitive
+@primitive(cast="wide")
 def mean(x, *, axis=None, keepdims=False):
-    like, total = _Like(x), x.sum(axis=axis, keepdims=keepdims)
+    like, total = _Like(x), summed(x, axis, keepdims)
     n = count(x, axis)
     return total / (n or math.nan), (lambda g: _spread(g / n, like, axis, keepdims),)
 
 
-@primitive
+def _variance(x, axis, correction):
+    """The sum of squared distances from the mean over (n - correction), in axes of size 1; the
+    distances; and n - correction."""
+    total = summed(x, axis, True)
+    n = count(x, axis)
+    free = max(n - correction, 0)
+    centred = x - total / (n or math.nan)
+    return summed(centred * centred, axis, True) / free, centred, free
+
+
+@primitive(cast="wide")
 def var(x, *, axis=None, keepdims=False, correction=1):
     """Sum of squared distances from the mean over (n - correction)."""
     # dx = 2 g (x - mean) / (n - correction): that the mean moves too adds up to 0
-    total = x.sum(axis=axis, keepdims=True)
-    n = count(x, axis)
-    free = max(n - correction, 0)  # dividing by it, not times 1 / it: bfloat16 stays bfloat16
-    centred = x - total / (n or math.nan)
-    out = (centred * centred).sum(axis=axis, keepdims=keepdims) / free
+    full, centred, free = _variance(x, axis, correction)
+    out = full if keepdims else full.reshape(_reduced(full, axis))
     return out, (lambda g: _spread(g, x, axis, keepdims) * (centred * 2 / free),)
 
 
-@primitive
+@primitive(cast="wide")
+def std(x, *, axis=None, keepdims=False, correction=1):
+    """The root of `var`. The gradient where all are equal is 0."""
+    # dx = g (x - mean) / (out (n - correction))
+    lib = library(x)
+    full, centred, free = _variance(x, axis, correction)
+    flat = full == 0
+    root = lib.sqrt(lib.where(flat, 1.0, full))
+
+    def dx(g):
+        return _spread(g, x, axis, keepdims) * (centred / (root * free))
+
+    out = lib.where(flat, 0.0, root)
+    return (out if keepdims else out.reshape(_reduced(out, axis))), (dx,)
+
+
+@primitive(cast="wide")
 def prod(x, *, axis=None, keepdims=False):
     """The product along axes."""
     # dx = g times the product of the others, without dividing by x where it is 0
@@ -85,28 +108,29 @@ def prod(x, *, axis=None, keepdims=False):
 
 @primitive
 def amax(x, *, axis=None, keepdims=False):
-    """The maximum; elements that tie share the gradient evenly."""
+    """The maximum, or NaN if there is one; elements that tie share the gradient evenly."""
     full = library(x).amax(x, axis=axis, keepdims=True)
 
     def dx(g):
-        return _spread(g, x, axis, keepdims) * _shares(x == full, axis).astype(x.dtype)
+        return _spread(g, x, axis, keepdims) * _shares(x, full, axis).astype(x.dtype)
 
     return (full if keepdims else full.reshape(_reduced(full, axis))), (dx,)
 
 
 @primitive
 def amin(x, *, axis=None, keepdims=False):
-    """The minimum; elements that tie share the gradient evenly."""
+    """The minimum, or NaN if there is one; elements that tie share the gradient evenly."""
     full = library(x).amin(x, axis=axis, keepdims=True)
 
     def dx(g):
-        return _spread(g, x, axis, keepdims) * _shares(x == full, axis).astype(x.dtype)
+        return _spread(g, x, axis, keepdims) * _shares(x, full, axis).astype(x.dtype)
 
     return (full if keepdims else full.reshape(_reduced(full, axis))), (dx,)
 
 
-def _shares(ties, axis):
-    """1 / n where n elements tie along the axis, 0 elsewhere."""
+def _shares(x, full, axis):
+    """1 / n where n elements are the extreme one, or NaN, along the axis; 0 elsewhere."""
+    ties = (x == full) | (x != x)
     return ties / ties.sum(axis=axis, keepdims=True)
 
 
@@ -116,8 +140,8 @@ def logsumexp(x, *, axis, keepdims=False):
     # dx = g softmax(x) = g e^(x - out)
     lib = library(x)
     top = lib.amax(x, axis=axis, keepdims=True)
-    top = rounded(lib.where(lib.isfinite(top), top, 0), x.dtype)
-    out = lib.log(lib.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    top = lib.where(lib.isfinite(top), top, 0)
+    out = lib.log(summed(lib.exp(x - top), axis, True)) + top
 
     def dx(g):
         return _spread(g, x, axis, keepdims) * lib.exp(x - out)
@@ -125,38 +149,36 @@ def logsumexp(x, *, axis, keepdims=False):
     return (out if keepdims else out.reshape(_reduced(out, axis))), (dx,)
 
 
-@primitive
+@primitive(cast="wide")
 def cumsum(x, *, axis):
     """Running sums along an axis."""
     # dx[i] = the sum of g[j] over j >= i: a running sum from the other end
     lib = library(x)
     if x.dtype.kind in "bui":
         return x.cumsum(axis=axis, dtype="int64"), None
-    return rounded(lib.cumsum(in_float32(x), axis=axis), x.dtype), (
-        lambda g: lib.flip(lib.cumsum(in_float32(lib.flip(g, axis)), axis=axis), axis),
-    )
+    return running_sums(x, axis), (lambda g: lib.flip(running_sums(lib.flip(g, axis), axis), axis),)
 
 
-@primitive
+@primitive(cast="wide")
 def norm(x, *, ord=2.0, axis=None, keepdims=False):
     """(sum of |x|^ord)^(1/ord); ord may be inf. The gradient at 0 is 0."""
     # dx = g sign(x) (|x| / out)^(ord - 1); for inf the largest share it, as in `amax`
     lib = library(x)
+    size = lib.abs(x)
     if ord == math.inf:
-        size = lib.abs(x)
         full = lib.amax(size, axis=axis, keepdims=True)
 
         def dx(g):
-            shares = _shares(size == full, axis)
-            return _spread(g, x, axis, keepdims) * (lib.sign(x) * shares)
+            shares = _shares(size, full, axis)
+            return _spread(g, x, axis, keepdims) * (sign_of(x) * shares)
 
     else:
-        full = (lib.abs(x) ** ord).sum(axis=axis, keepdims=True) ** (1 / ord)
+        full = summed(size**ord, axis, True) ** (1 / ord)
 
         def dx(g):
             ratio = lib.where(x == 0, 1.0, lib.abs(x) / full)
             slope = ratio ** (ord - 1)
-            return _spread(g, x, axis, keepdims) * (lib.sign(x) * slope)
+            return _spread(g, x, axis, keepdims) * (sign_of(x) * slope)
 
     out = full if keepdims else full.reshape(_reduced(full, axis))
     return out.astype(x.dtype), (dx,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 
-from ..arrays import address, device_of, library, rounded, to_device
+from ..arrays import address, device_of, library, rounded, summed, to_device
 from ..core.op import primitive
 
 
@@ -110,8 +110,7 @@ def tile(x, *, counts):
     apart = [n for pair in zip(counts, shape, strict=True) for n in pair]
 
     def dx(g):
-        summed = g.reshape(apart).sum(axis=tuple(range(0, len(apart), 2)))
-        return summed.reshape(shape)
+        return summed(g.reshape(apart), tuple(range(0, len(apart), 2))).reshape(shape)
 
     return library(x).tile(x, counts), (dx,)
 
@@ -121,7 +120,7 @@ def repeat(x, *, count, axis):
     """Each element repeated in place along an axis (PyTorch's `repeat_interleave`)."""
     axis = axis + x.ndim if axis < 0 else axis
     apart = [*x.shape[: axis + 1], count, *x.shape[axis + 1 :]]
-    return library(x).repeat(x, count, axis), (lambda g: g.reshape(apart).sum(axis=axis + 1),)
+    return library(x).repeat(x, count, axis), (lambda g: summed(g.reshape(apart), axis + 1),)
 
 
 @primitive

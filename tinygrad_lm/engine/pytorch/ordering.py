@@ -7,6 +7,7 @@ from typing import Any
 
 from ..arrays import library
 from ..core.tensor import Tensor, wrap
+from ..ops import elementwise
 from ..ops import reduce as ops
 from .common import ReturnType, axis_of, check_some, numpy_names, raw
 from .names import named, one_op
@@ -14,15 +15,24 @@ from .shapes import squeeze
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    return ops.argsort(input, axis=axis_of(input, dim, "argsort"), descending=descending)
+    axis = axis_of(input, dim, "argsort")
+    if not input.ndim:
+        return wrap(library(input.array).zeros((), "int64"))
+    return ops.argsort(input, axis=axis, descending=descending)
+
+
+def _picked(input: Tensor, indices: Any, axis: int) -> Tensor:
+    """The elements at positions along an axis; of no axes, the one there is."""
+    if not input.ndim:
+        return elementwise.clone(input)
+    return ops.take_along_axis(input, indices=indices, axis=axis)
 
 
 @one_op
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ReturnType:
-    """(values, indices) in order; equal elements keep theirs."""
+    """(values, indices) in order; equal elements keep theirs, NaN is the largest."""
     indices = argsort(input, dim, descending)
-    axis = axis_of(input, dim, "sort")
-    values = ops.take_along_axis(input, indices=indices.array, axis=axis)
+    values = _picked(input, indices.array, axis_of(input, dim, "sort"))
     return ReturnType.of("sort", values=values, indices=indices)
 
 
@@ -32,32 +42,38 @@ def topk(
 ) -> ReturnType:
     """(values, indices) of the k largest (smallest) along dim."""
     axis = axis_of(input, dim, "topk")
-    if not 0 <= k <= input.array.shape[axis]:
-        raise RuntimeError(
-            f"[topk] k must be in 0 ... {input.array.shape[axis]}, the size of dim {dim}, got {k}"
-        )
+    size = input.array.shape[axis] if input.ndim else 1
+    if not 0 <= k <= size:
+        raise RuntimeError(f"[topk] k must be in 0 ... {size}, the size of dim {dim}, got {k}")
     order = argsort(input, dim, descending=largest).array
-    indices = order[(*(slice(None),) * axis, slice(0, k))].copy()
-    values = ops.take_along_axis(input, indices=indices, axis=axis)
-    return ReturnType.of("topk", values=values, indices=wrap(indices))
+    if input.ndim:
+        order = order[(*(slice(None),) * axis, slice(0, k))].copy()
+    return ReturnType.of("topk", values=_picked(input, order, axis), indices=wrap(order))
 
 
 @numpy_names
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element, the lower of two; with dim, (values, indices) along it."""
+    """The middle element, the lower of two, or NaN if there is one; with dim, (values, indices)
+    along it. Of all elements, those that equal the median share the gradient."""
     if dim is None:
         check_some(input, "median")
         flat = input.reshape(-1)
-        return named(median(flat, 0)[0], "MedianBackward0")
+        middle = median(flat.detach(), 0)[0].array
+        equal = (flat.array == middle) | (flat.array != flat.array)
+        return named(ops.amax(flat[wrap(equal)]), "MedianBackward0")
     axis = axis_of(input, dim, "median")
-    if not input.ndim:
-        return ReturnType.of("median", values=input, indices=wrap(input.array.astype("int64") * 0))
     order = argsort(input, dim).array
-    middle = (order.shape[axis] - 1) // 2
-    indices = order[(*(slice(None),) * axis, slice(middle, middle + 1))].copy()
-    values = ops.take_along_axis(input, indices=indices, axis=axis)
-    found = wrap(indices)
-    if not keepdim:
+    if input.ndim:
+        x, lib = input.array, library(order)
+        middle = (order.shape[axis] - 1) // 2
+        missing = x != x
+        order = lib.where(
+            missing.any(axis=axis, keepdims=True),
+            missing.argmax(axis=axis, keepdims=True),
+            order[(*(slice(None),) * axis, slice(middle, middle + 1))],
+        )
+    values, found = _picked(input, order, axis), wrap(order)
+    if input.ndim and not keepdim:
         values, found = squeeze(values, axis), squeeze(found, axis)
     return ReturnType.of("median", values=named(values, "MedianBackward1"), indices=found)
 

@@ -44,8 +44,8 @@ def prod(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype
     return _along(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
 
 
-@numpy_names
-def var(
+def _spread(
+    op: Any,
     input: Tensor,
     dim: Dims = None,
     unbiased: bool | None = None,
@@ -53,38 +53,45 @@ def var(
     *,
     correction: float | None = None,
 ) -> Tensor:
-    """Variance over dim; divides by n - 1 unless unbiased=False or correction says otherwise."""
+    """`var` or `std` of the ops. PyTorch also takes `unbiased` as the only argument."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
         correction = 0 if unbiased is False else 1
-    _check_floating(input, "var")
-    axes = axes_of(input, dim, "var")
-    return ops.var(input, axis=axes, keepdims=keepdim, correction=correction)
+    _check_floating(input, op.name)
+    axes = axes_of(input, dim, op.name)
+    return op(input, axis=axes, keepdims=keepdim, correction=correction)
 
 
-@one_op
+@numpy_names
+def var(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Variance over dim: var(dim=None, unbiased=None, keepdim=False, *, correction=None) divides by
+    n - 1 unless unbiased=False or correction says otherwise."""
+    return _spread(ops.var, input, *args, **kwargs)
+
+
 @numpy_names
 def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The root of `var`, with the same arguments."""
-    return elementwise.sqrt(var(input, *args, **kwargs))
+    return _spread(ops.std, input, *args, **kwargs)
+
+
+def _with_mean(spread: Tensor, input: Tensor, args: tuple, kwargs: dict) -> tuple[Tensor, Tensor]:
+    dim = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
+    kept = spread.ndim == input.ndim
+    return spread, mean(input, None if isinstance(dim, bool) else dim, keepdim=kept)
 
 
 @one_op
 def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """(variance, mean), with the arguments of `var`."""
-    spread = var(input, *args, **kwargs)
-    dim = args[0] if args else kwargs.get("dim", kwargs.get("axis"))
-    kept = spread.ndim == input.ndim
-    average = mean(input, None if isinstance(dim, bool) else dim, keepdim=kept)
-    return spread, average
+    return _with_mean(var(input, *args, **kwargs), input, args, kwargs)
 
 
 @one_op
 def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """(standard deviation, mean), with the arguments of `var`."""
-    spread, average = var_mean(input, *args, **kwargs)
-    return elementwise.sqrt(spread), average
+    return _with_mean(std(input, *args, **kwargs), input, args, kwargs)
 
 
 @numpy_names

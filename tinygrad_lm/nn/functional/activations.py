@@ -52,5 +52,6 @@ def logsigmoid(input: Tensor) -> Tensor:
 @one_op
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """x above 0, alpha (e^x - 1) below (Clevert et al., 2015, arXiv 1511.07289)."""
-    out = elementwise.relu(input) + alpha * elementwise.clamp(input, max=0.0).expm1()
-    return out
+    above = ~(input <= 0).array  # NaN too: its slope is 1
+    low = elementwise.masked_fill(input, mask=above, value=0.0).expm1()
+    return elementwise.where(input, alpha * low, condition=above)

@@ -73,10 +73,11 @@ def rms_norm(
     eps: float | None = None,
 ) -> Tensor:
     """Input over its root mean square over the last axes (Zhang and Sennrich, arXiv 1910.07467).
-    eps defaults to the machine epsilon of the dtype."""
+    eps defaults to the machine epsilon of the dtype, of 16-bit floats to float32's."""
     axes = _last_axes("rms_norm", input, normalized_shape)
     if eps is None:
-        eps = float(numpy.finfo(input.array.dtype).eps)
+        kind = input.array.dtype if input.dtype.itemsize > 2 else numpy.float32
+        eps = float(numpy.finfo(kind).eps)
     return fused.rms_norm(input, weight, axes=axes, eps=eps)
 
 

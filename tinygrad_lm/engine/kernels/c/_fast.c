@@ -144,8 +144,9 @@ static PyObject *norm_slopes(ARGUMENTS) {
     }
     if (READY) {
         run(norm_backward, &w, rows, ROWS, threads_for(rows * n, threads));
-        if (dweight) add_up(dweight, w.dweight, ranges, n);
-        if (dbias) add_up(dbias, w.dbias, ranges, n);
+        Rows sums = {.n = ranges, .columns = n};
+        if ((sums.out = dweight)) sums.x = w.dweight, run(add_columns, &sums, n, COLUMNS, 1);
+        if ((sums.out = dbias)) sums.x = w.dbias, run(add_columns, &sums, n, COLUMNS, 1);
     }
     free(parts);
     return end(&a);
@@ -184,13 +185,13 @@ static PyObject *tanh_slopes(ARGUMENTS) {
     return end(&a);
 }
 
-/* sum_rows(rows, n, threads, x, out): out (n,) = the sum of x's rows, in order */
+/* sum_rows(rows, n, threads, x, out): out (n,) = the sum of x's rows */
 static PyObject *sum_rows(ARGUMENTS) {
     EXPECT(5);
     long rows = INT, n = INT, threads = INT;
     Rows w = {.n = rows, .columns = n};
     w.x = IN(rows * n), w.out = OUT(n);
-    if (READY) run(add_columns, &w, n, 256, threads_for(rows * n, threads));
+    if (READY) run(add_columns, &w, n, COLUMNS, threads_for(rows * n, threads));
     return end(&a);
 }
 

@@ -10,6 +10,7 @@ from ...ops import linear as ops
 from . import fast
 
 LARGE = 1 << 22  # from so many multiplications on, adding up while reading pays
+LONG = 1 << 15  # so many rows it adds up exactly; the sums of blocks are added one after another
 
 
 def product(a, b, bias=None, sums=None):
@@ -55,7 +56,7 @@ def linear(x, weight, bias=None):
     shape, rows = x.shape, x.reshape(-1, x.shape[-1])
     out = product(rows, weight.T, bias)
     outputs = out.shape
-    large = bias is not None and x.size * len(weight) >= LARGE
+    large = bias is not None and x.size * len(weight) >= LARGE and len(rows) <= LONG
 
     def make(wanted):
         kept_rows = rows if wanted[1] else None

@@ -44,7 +44,7 @@ GIVEN: dict[str, Any] = {
     # what they work with
     "ndarray": numpy.ndarray,
     "LIBRARIES": LIBRARIES,
-    "FLOATING": tuple(map(numpy.dtype, "fde")),
+    "FLOATING": tuple(map(numpy.dtype, "fd")),
     "WARNINGS": process.WARNINGS,
     "IGNORE": process.IGNORE,
     "mode": mode,

@@ -85,13 +85,6 @@ static void norm_backward(void *job, long from, long to) {
     }
 }
 
-/* total[n] = the sum of `count` rows of `parts`, in order. */
-static void add_up(float *total, const float *parts, long count, long n) {
-    memset(total, 0, 4 * n);
-    for (long r = 0; r < count; r++)
-        for (long i = 0; i < n; i++) total[i] += parts[r * n + i];
-}
-
 /* ------------------------------------------------------------------ GELU */
 
 typedef struct {
@@ -202,17 +195,30 @@ ROUNDED static void tanh_backward(void *job, long from, long to) { /* dx = g (1 
     }
 }
 
-static void add_columns(void *job, long from, long to) { /* out = the sum of n rows, in order */
+#define COLUMNS 256 /* columns that are summed together */
+#define RUN 32
+#define LEVELS 5
+
+/* out = the sum of n rows: of runs of 32 rows, of 32 such sums, and so on, so that few numbers are
+   added one after another. */
+static void add_columns(void *job, long from, long to) {
     Rows *w = job;
-    const float *x = w->x + from;
-    float *restrict out = w->out + from;
-    long r = 0, n = to - from, next = w->columns;
-    memset(out, 0, 4 * n);
-    for (; r + 4 <= w->n; r += 4, x += 4 * next)
-        for (long i = 0; i < n; i++)
-            out[i] = out[i] + x[i] + x[i + next] + x[i + 2 * next] + x[i + 3 * next];
-    for (; r < w->n; r++, x += next)
-        for (long i = 0; i < n; i++) out[i] += x[i];
+    float sums[LEVELS][COLUMNS] = {{0}}, *restrict first = sums[0];
+    long n = to - from, next = w->columns;
+    for (long r = 0; r < w->n;) {
+        const float *restrict x = w->x + from + r * next;
+        long end = r + RUN < w->n ? r + RUN : w->n, count = r + RUN;
+        for (; r + 4 <= end; r += 4, x += 4 * next)
+            for (long i = 0; i < n; i++)
+                first[i] += (x[i] + x[i + next]) + (x[i + 2 * next] + x[i + 3 * next]);
+        for (; r < end; r++, x += next)
+            for (long i = 0; i < n; i++) first[i] += x[i];
+        for (int k = 0; k + 1 < LEVELS && (count % RUN == 0 || r == w->n); k++, count /= RUN) {
+            for (long i = 0; i < n; i++) sums[k + 1][i] += sums[k][i];
+            memset(sums[k], 0, 4 * n);
+        }
+    }
+    memcpy(w->out + from, sums[LEVELS - 1], 4 * n);
 }
 
 typedef struct {

@@ -137,20 +137,32 @@ def add_rows(total, ids, g):
 
 
 CACHED = 1 << 23  # numbers: more than the caches hold are summed as fast by NumPy
+WIDE = 128  # columns from which on the loop is fast; narrower rows are put side by side
 
 
 @kernel(arrays.sum_rows, numpy.ndarray)
 def sum_rows(g, lead):
-    """The sum of g over its first `lead` axes, in order. One column is left to NumPy, which sums it
-    in pairs and so rounds less."""
-    columns = g.shape[lead:]
+    """The sum of g over its first `lead` axes. One column is left to NumPy, which sums it in
+    pairs."""
+    shape = g.shape[lead:]
     if g.dtype.char != "f" or not g.flags.c_contiguous or not 0 < g.size <= CACHED:
         return NotImplemented
-    if math.prod(columns) == 1:
+    columns = math.prod(shape)
+    rows = g.size // columns
+    if columns == 1:
         return NotImplemented
-    out = numpy.empty(columns, g.dtype)
-    fast.sum_rows(g.size // out.size, out.size, get_num_threads(), g, out)
-    return out
+    side = max(1, min(WIDE // columns, rows // WIDE))
+    if rows % side:
+        return NotImplemented
+    out = numpy.empty(columns * side, g.dtype)
+    fast.sum_rows(rows // side, len(out), get_num_threads(), g, out)
+    return (out if side == 1 else out.reshape(side, -1).sum(axis=0)).reshape(shape)
+
+
+@kernel(arrays.sum_runs, numpy.ndarray)
+def sum_runs(x):
+    """x (1, R, B) -> (1, B)."""
+    return NotImplemented if len(x) > 1 else sum_rows(x, 2)
 
 
 @kernel(fused.cross_entropy, numpy.ndarray)

@@ -1,9 +1,8 @@
-"""Batch norm of (N, C): sums over the batch are products with a vector of ones. Other shapes are
-left to the composition."""
+"""Batch norm of (N, C) in few passes. Other shapes are left to the composition."""
 
 import numpy
 
-from ...arrays import kernel
+from ...arrays import kernel, summed
 from ...ops import fused
 from .blocks import floating
 
@@ -15,9 +14,9 @@ def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
         return NotImplemented
     if any(p is not None and p.shape != x.shape[1:] for p in (weight, bias)):
         return NotImplemented
-    average = numpy.full(len(x), 1 / len(x), x.dtype)
-    normal = x - average @ x
-    scale = 1 / numpy.sqrt(average @ (normal * normal) + eps)
+    n = len(x)
+    normal = x - summed(x, 0) / n
+    scale = 1 / numpy.sqrt(summed(normal * normal, 0) / n + eps)
     scale = scale.astype(x.dtype)
     normal *= scale
     out = normal.copy() if weight is None else normal * weight
@@ -26,10 +25,10 @@ def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
 
     def pullback(g):
         # dx = scale weight (g - mean(g) - normal mean(g normal))
-        dbias, dweight = average @ g, average @ (g * normal)
-        dx = g - dbias
-        dx -= normal * dweight
+        dbias, dweight = summed(g, 0), summed(g * normal, 0)
+        dx = g - dbias / n
+        dx -= normal * (dweight / n)
         dx *= scale if weight is None else scale * weight
-        return dx, dweight * len(g), dbias * len(g)
+        return dx, dweight, dbias
 
     return out, pullback

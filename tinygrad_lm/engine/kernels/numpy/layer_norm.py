@@ -5,7 +5,7 @@ import math
 
 import numpy
 
-from ...arrays import kernel
+from ...arrays import kernel, summed
 from ...ops import fused
 from .blocks import floating, in_blocks
 
@@ -49,8 +49,7 @@ def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
         def backward(g, normal, scale, dx):
             # dx = scale (h - mean(h) - normal mean(h normal)) with h = weight g
             product = g * normal
-            ones = numpy.ones(len(g), g.dtype)
-            dweight, dbias = ones @ product, ones @ g
+            dweight, dbias = summed(product, 0), summed(g, 0)
             along = product @ slope
             numpy.multiply(normal, along[:, None], out=product)
             product += (g @ slope)[:, None]

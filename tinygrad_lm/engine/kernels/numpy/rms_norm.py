@@ -5,7 +5,7 @@ import math
 
 import numpy
 
-from ...arrays import kernel
+from ...arrays import kernel, summed
 from ...ops import fused
 from .blocks import floating, in_blocks
 
@@ -36,7 +36,7 @@ def rms_norm(x, weight=None, *, axes=1, eps=1e-6):
         def backward(g, x, scale, dx):
             # dx = scale (h - normal mean(h normal)) with h = weight g, normal = scale x
             product = g * x
-            dweight = numpy.ones(len(g), g.dtype) @ (product * scale) if weight is not None else 0
+            dweight = summed(product * scale, 0) if weight is not None else 0
             along = (product @ vector)[:, None] / n * scale * scale
             numpy.multiply(x, along, out=product)
             numpy.multiply(g, vector, out=dx)
