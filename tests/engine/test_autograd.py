@@ -5,6 +5,8 @@ import contextlib
 import copy
 import gc
 import pickle
+import sys
+import threading
 import tracemalloc
 import weakref
 
@@ -311,6 +313,52 @@ def test_a_hook_on_a_leaf_runs_once_on_the_sum():
     x.register_hook(lambda g: seen.append(g.item()))
     (x + x * 2 + x * 3).backward()
     assert seen == [6.0]
+
+
+@pytest.mark.parametrize(
+    ("write", "kept", "slope"),
+    [
+        (lambda y: y.mul_(3), [1, 2], [6, 12]),
+        (lambda y: y.__setitem__(0, 5.0), [1, 2], [0, 4]),
+        (lambda y: y.add_(1).mul_(3), [1, 2], [6, 12]),
+        (lambda y: y[1:].mul_(3), [1, 2], [2, 12]),
+        (lambda y: y.view(2, 1).mul_(3), [1, 2], [6, 12]),
+        (lambda y: y.zero_(), [1, 2], [0, 0]),
+    ],
+)
+def test_retain_grad_keeps_what_arrives_at_the_written_value(write, kept, slope):
+    """As in PyTorch: `.grad` is about the value that a tensor has now, a hook about the one then."""
+    x = tg.ones(2, requires_grad=True)
+    y, before = x * 2, []
+    y.retain_grad()
+    y.register_hook(lambda g: before.append(g.tolist()))
+    write(y)
+    (y * tg.tensor([1.0, 2.0])).sum().backward()
+    assert y.grad.tolist() == kept and x.grad.tolist() == slope
+    assert before == [[g / 2 for g in slope]]
+
+
+def test_threads_that_share_a_leaf_lose_no_gradient():
+    """Arrays so large that NumPy lets go of the lock while it adds; from None and from zeros."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for start in (None, tg.zeros(50_000), None, tg.zeros(50_000)):
+            w = tg.ones(50_000, requires_grad=True)
+            w.grad = start
+
+            def passes(w=w):
+                for _ in range(20):
+                    (w * 1.0).sum().backward()
+
+            threads = [threading.Thread(target=passes) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert w.grad.min() == w.grad.max() == 160
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_retain_grad_keeps_the_gradient_of_an_intermediate():

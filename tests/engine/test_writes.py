@@ -258,3 +258,61 @@ def test_overlapping_memory_is_read_before_it_is_written():
 )
 def test_strides_where_a_size_is_one(make, stride):
     assert make().stride() == stride
+
+
+# ---------------------------------------------------------------- memory that was replaced
+
+
+def replaced(whose, size):
+    """x, its copy `base` and a view of that, after the memory of one of them became another."""
+    x = tg.ones(8, requires_grad=True)
+    base = x * 1
+    view = base[2:]
+    tensor = {"base": base, "view": view}[whose]
+    tensor.data = tg.zeros(size)
+    return x, base, view
+
+
+@pytest.mark.parametrize("size", [1, 2, 6, 8, 100_000])
+@pytest.mark.parametrize("whose", ["base", "view"])
+def test_a_view_whose_memory_or_base_was_replaced_is_a_tensor_of_its_own(whose, size):
+    """A write to one is none to the other, and a gradient is either right or refused."""
+    x, base, view = replaced(whose, size)
+    kept = base.detach().clone()
+    view.mul_(2)
+    assert base.tolist() == kept.tolist()
+    if whose == "view":
+        base.sum().backward()
+        assert x.grad.tolist() == [1] * 8
+    elif size == 8:
+        base.sum().backward()
+        assert x.grad.tolist() == [1] * 8
+
+    x, base, view = replaced(whose, size)
+    kept = view.detach().clone()
+    base.mul_(2)
+    assert view.tolist() == kept.tolist()
+    if whose == "base" or size == 6:
+        (view * 1).sum().backward()
+        assert x.grad.tolist() == [0, 0] + [1] * 6
+
+
+@pytest.mark.parametrize("cut", [slice(4, None), slice(0, 3), slice(3, 5)])
+def test_a_view_that_is_no_part_of_its_base_any_more_is_refused(cut):
+    """The same memory, but the base has become a piece of it."""
+    base = tg.ones(8, requires_grad=True) * 1
+    view = base[2:]
+    base.data = base.data[cut]
+    view.mul_(2)
+    with pytest.raises(RuntimeError, match="a view must lie within its base"):
+        base.backward(tg.ones(base.shape))
+
+
+def test_a_leaf_whose_memory_was_replaced_does_not_forbid_writes_to_its_former_views():
+    w = tg.ones(4, requires_grad=True)
+    view = w[1:]
+    with pytest.raises(RuntimeError, match="a view of a leaf"):
+        view.mul_(2)
+    w.data = tg.zeros(4)
+    view.mul_(2)
+    assert view.tolist() == [2, 2, 2] and w.tolist() == [0] * 4

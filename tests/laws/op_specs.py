@@ -53,7 +53,6 @@ class Spec:
     wrong: tuple[Wrong, ...] = ()
     known: tuple[Known, ...] = ()
     differentiable: bool = True
-    second: bool = True  # has second derivatives inside `higher_order`
     empty: bool = True  # defined for inputs without elements
     eps: float | None = None  # a larger step where the op is linear in each input
 
@@ -250,7 +249,6 @@ SPECS |= {
         "real",
         [{"device": "cpu"}],
         lambda x, device: x,
-        second=False,
         wrong=(
             text(device="cpu"),
             Wrong((X23,), {"device": "moon"}, RuntimeError, "must be 'cpu', 'cuda'"),
@@ -723,7 +721,8 @@ def tile_value(x, counts):
 
 def pad_case(pick):
     shape = pick.shape(1)
-    widths = [(pick.of(0, 1, 2), pick.of(0, 1, -1)) for _ in shape]
+    befores = [pick.of(0, 1, 2) for _ in shape]
+    widths = [(a, pick.of(0, 1, -1) if n + a else 0) for n, a in zip(shape, befores)]
     return Case((pick.real(*shape),), {"widths": widths, "value": pick.of(0.0, 1.5)})
 
 
@@ -755,6 +754,21 @@ def diagonal_case(pick):
     axis1, axis2 = pick.of((0, 1), (1, 0), (-2, -1), (0, -1))
     offset = pick.of(-1, 0, 1) if min(shape[axis1], shape[axis2]) > 1 else 0
     return Case((pick.real(*shape),), {"offset": offset, "axis1": axis1, "axis2": axis2})
+
+
+def on_diagonal_case(pick):
+    case = diagonal_case(pick)
+    x, where = case.inputs[0], tuple(case.settings.values())
+    return Case((pick.real(*x.diagonal(*where).shape),), {"shape": x.shape, "where": where})
+
+
+def on_diagonal_value(g, shape, where):
+    out = np.zeros(shape)
+    for i in range(math.prod(shape)):  # one at a time: where the diagonal of a one is, there is g
+        one = np.zeros(shape)
+        one.flat[i] = 1
+        out.flat[i] = (one.diagonal(*where) * g).sum()
+    return out
 
 
 def diagonal_value(x, offset=0, axis1=0, axis2=1):
@@ -809,7 +823,6 @@ SPECS |= {
             *misshapen(shape=(4, 4)),
             Wrong((X23.T,), {"shape": (6,)}, RuntimeError, "must be possible without copying"),
         ),
-        second=False,
     ),
     "transpose": Spec(
         transpose_case,
@@ -860,21 +873,28 @@ SPECS |= {
     "pad": Spec(
         pad_case,
         pad_value,
-        misshapen("one pair per axis", widths=[(1, 1)]),
+        (
+            *misshapen("one pair per axis", widths=[(1, 1)]),
+            *misshapen("must not cut off more", widths=[(0, -3), (0, 0)]),
+        ),
         known=(
             known([[1.0, 2.0, 3.0]], [2], [0, 1, 0], widths=[(-1, -1)]),
             known([[1.0, 2.0]], [2, 0], [0, 1], widths=[(-1, 1)]),
         ),
-        second=False,
     ),
     "tril": Spec(triangle_case, triangle(lambda d, k: d <= k), (text(),), known=(LOWER,)),
     "triu": Spec(triangle_case, triangle(lambda d, k: d >= k), (text(),), known=(UPPER,)),
+    "on_diagonal": Spec(
+        on_diagonal_case,
+        on_diagonal_value,
+        (text(shape=(2, 2), where=(0, 0, 1)),),
+        known=(known([[1.0, 4.0]], [[1, 0], [0, 4]], [1, 1], shape=(2, 2), where=(0, 0, 1)),),
+    ),
     "diagonal": Spec(
         diagonal_case,
         diagonal_value,
         (text(), Wrong((X23,), {"axis1": 0, "axis2": 0}, RuntimeError, "cannot be the same")),
         known=(known([SQUARE], [1, 4], np.eye(2)),),
-        second=False,
     ),
 }
 
@@ -1002,7 +1022,6 @@ SPECS |= {
             text(indices=FAR[0], axis=0),
             Wrong((X23,), {"indices": FAR[0], "axis": 0}, IndexError, "must be in 0 ... 1, got 7"),
         ),
-        second=False,
     ),
     "gather": Spec(
         gather_case,
@@ -1037,7 +1056,6 @@ SPECS |= {
                 axis=0,
             ),
         ),
-        second=False,
     ),
 }
 

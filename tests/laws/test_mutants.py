@@ -75,7 +75,6 @@ SURVIVORS: dict[str, dict[str, str]] = {
         "1.0 -> 2.0 in lib.where(x == 0, 1.0, lib.abs(x) / full)": "multiplied by sign(0) = 0"
     },
     "transpose": {"0 -> 1 in [0]": "every entry of the list is overwritten"},
-    "pad": {"0 -> 1 in max(b, 0)": "what was padded too much is cut off again"},
 }
 
 # ---------------------------------------------------------------- making mutants

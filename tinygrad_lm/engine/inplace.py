@@ -85,16 +85,22 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
     node = None
     if recorded:
 
-        def outside(g: Array) -> Array:
+        def outside(g: Any) -> Any:
+            if isinstance(g, Tensor):  # a recorded op, for second derivatives
+                kept = library(g.array).ones(g.shape, g.array.dtype)
+                kept[key] = 0
+                return g * wrap(kept)
             g = g.copy()
             g[key] = 0
             return g
 
         parents = tuple(_parent(t) for t in (x, value))
-        node = Node(name, x.array, parents, (outside, lambda g: g[key]))
-        node.pullbacks = tuple(
-            None if p is None else f for p, f in zip(parents, node.pullbacks, strict=True)
+        pullbacks = (outside, lambda g: g[key])
+        again = mode.create_graph is not None and all(
+            p.create_graph for p in parents if isinstance(p, Node)
         )
+        pullbacks = tuple(f if p is not None else None for p, f in zip(parents, pullbacks))
+        node = Node(name, x.array, parents, pullbacks, again)
     _commit(x, node, recorded)
 
 
@@ -105,13 +111,22 @@ def look_into(view: Tensor, other: Tensor) -> None:
         view.seen = view.base.version
 
 
+def _base_of(view: Tensor) -> Tensor | None:
+    """The tensor that a view looks into; none any more if the memory of either was replaced."""
+    base = view.base
+    if base is not None and owner_of(view.array) is not owner_of(base.array):
+        base = view.base = None
+    return base
+
+
 def regain_history(view: Tensor) -> None:
     """Record a view anew from its base, after the base was written through another tensor."""
-    base = view.base
-    assert base is not None
+    base = _base_of(view)
+    if base is None:
+        return
     view.seen = base.version
     view.needs_grad = base.needs_grad
-    view.node = None
+    before, view.node = view.node, None
     if base.needs_grad:
         shape, strides, offset = view.array.shape, view.array.strides, _offset(view, base)
         whole_shape, order = base.array.shape, _order(base)
@@ -122,18 +137,28 @@ def regain_history(view: Tensor) -> None:
             return whole
 
         view.node = Node("AsStridedBackward0", view.array, (_parent(base),), (back,))
+        _keep_retaining(view, before)
+
+
+def _keep_retaining(x: Tensor, before: Node | None) -> None:
+    """What `retain_grad` asked of x goes from its former node to the one it has now."""
+    if before is not None and before.hooks and x.node is not None:
+        kept = [h for h in before.hooks if getattr(h, "retains", None) == id(x)]
+        before.hooks = [h for h in before.hooks if h not in kept]
+        x.node.hooks = [*(x.node.hooks or ()), *kept] or None
 
 
 def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
     mark_written(x.array)
     if not mode.recording:
         return
-    if x.base is None:
+    base, before = _base_of(x), x.node
+    if base is None:
         if recorded:
             x.node, x.needs_grad = node, node is not None
             x.version += 1
+            _keep_retaining(x, before)
         return
-    base = x.base
     if not (recorded or base.needs_grad):
         return
     # The pullbacks keep the base's layout, not its memory, so later writes to it do not matter.
@@ -148,15 +173,24 @@ def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
         return _region(g.copy(order=order), shape, strides, offset)
 
     pullbacks = (outside if base.needs_grad else None, inside if node is not None else None)
+    former = base.node
     base.node = Node("CopySlices", base.array, (_parent(base), node), pullbacks)
     base.needs_grad = True
     base.version += 1
+    _keep_retaining(base, former)
     x.node, x.needs_grad, x.seen = node, node is not None, base.version
+    _keep_retaining(x, before)
 
 
 def _region(whole: Array, shape: tuple, strides: tuple, offset: int) -> Array:
     """The part of a buffer laid out like the base that a view of these strides looks at."""
     lib = library(whole)
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides)) // whole.itemsize
+    if whole.size and 0 not in shape and not 0 <= offset <= last < whole.size:
+        raise RuntimeError(
+            f"[in-place] a view must lie within its base, got one of {shape} in {whole.shape}; "
+            "was the .data of one of them replaced?"
+        )
     flat = lib.lib.stride_tricks.as_strided(whole, (whole.size,), (whole.itemsize,))
     return lib.lib.stride_tricks.as_strided(flat[offset:], shape, strides)
 
@@ -205,7 +239,7 @@ def _copy(x: Tensor) -> Tensor:
 
 def _check_leaf(x: Tensor) -> None:
     if mode.recording:
-        for tensor, what in ((x, "a leaf"), (x.base, "a view of a leaf")):
+        for tensor, what in ((x, "a leaf"), (_base_of(x), "a view of a leaf")):
             if tensor is not None and tensor.requires_grad and tensor.node is None:
                 raise RuntimeError(
                     f"[in-place] {what} Variable that requires grad must not be written in place "

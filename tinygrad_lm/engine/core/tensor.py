@@ -4,6 +4,7 @@ What else a Tensor can do is in `pytorch/`, and is bound to this class from ther
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import Array, Gradient, mark_written, out_of_memory, quietly, upstream_gradient
@@ -15,6 +16,9 @@ if TYPE_CHECKING:  # the methods, for type checkers and editors; at run time `me
     from ..pytorch.methods import Methods
 else:
     Methods = object
+
+
+ACCUMULATING = RLock()
 
 
 class Tensor(Methods):
@@ -61,14 +65,15 @@ class Tensor(Methods):
             leaf.accumulate(g)
 
     def accumulate(self, g: Gradient) -> None:
-        """Add an arriving gradient, which nobody else holds, to `.grad`."""
-        if isinstance(g, Tensor):
-            self._grad = g.clone() if self._grad is None else self._grad + g
-        elif self._grad is None:
-            self._grad = wrap(g)
-        else:
-            self._grad.array += g
-            mark_written(self._grad.array)
+        """Add an arriving gradient, which nobody else holds, to `.grad`; one thread at a time."""
+        with ACCUMULATING:
+            if isinstance(g, Tensor):
+                self._grad = g.clone() if self._grad is None else self._grad + g
+            elif self._grad is None:
+                self._grad = wrap(g)
+            else:
+                self._grad.array += g
+                mark_written(self._grad.array)
 
 
 def wrap(array: Array, tensor: Any = None) -> Any:

@@ -97,7 +97,7 @@ def abs(x):
 def sign_of(x):
     """-1, 0 or 1; of NaN 0, as PyTorch has it."""
     lib = library(x)
-    return lib.where(x == x, lib.sign(x), 0).astype(x.dtype)
+    return rounded(lib.where(x == x, lib.sign(x), 0), x.dtype)
 
 
 # ---------------------------------------------------------------- exponentials and logarithms
@@ -177,7 +177,7 @@ def sigmoid(x):
 
 @primitive
 def relu(x):
-    return library(x).maximum(x, 0), (lambda g: g * ~(x <= 0),)  # of NaN the slope is 1
+    return library(x).maximum(x, 0), (lambda g: library(x).where(x <= 0, 0, g),)
 
 
 @primitive(cast="wide")

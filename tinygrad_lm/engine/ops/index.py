@@ -9,6 +9,7 @@ import math
 from ..arrays import LIBRARIES, check_bounds, library, rounded, widened, with_kernels
 from ..core.op import primitive
 from ..sparse import SparseGrad
+from .shape import padded
 
 
 def is_basic(key):
@@ -21,6 +22,8 @@ def is_basic(key):
 
 def sum_by_id(g, ids, rows):
     """out[r] = the sum of g[i] where ids[i] == r: g (N, ...), ids (N,) in 0 ... rows - 1."""
+    if type(g) not in LIBRARIES:
+        return place(g, shape=(rows, *g.shape[1:]), key=(ids,))
     wide = widened(g)
     out = library(g).zeros((rows, *g.shape[1:]), wide.dtype)
     add_rows(out, ids, wide)
@@ -144,18 +147,18 @@ def take(x, *, indices, axis):
 @primitive(cast="wide")
 def scatter_add(x, source, *, indices, axis):
     """x plus source added at positions along an axis; the mirror of take_along_axis."""
-    lib = library(x)
     check_bounds(indices, x.shape[axis], "scatter_add")
-    out = x.copy()
-    region = tuple(slice(0, n) for n in indices.shape)
+    rest = [(0, n - m) for n, m in zip(source.shape, indices.shape)]
+    out = _scattered(x, source, indices, axis)
+    return out, (lambda g: g, lambda g: padded(_along(g, indices, axis), rest))
+
+
+def _scattered(x, source, indices, axis):
+    if type(x) not in LIBRARIES:
+        return scatter_add(x, source, indices=indices, axis=axis)
+    out, region = x.copy(), tuple(slice(0, n) for n in indices.shape)
     placed_along(source[region], x.shape, indices, axis).add_to(out)
-
-    def dsource(g):
-        whole = lib.zeros(source.shape, g.dtype)
-        whole[region] = _along(g, indices, axis)
-        return whole
-
-    return out, (lambda g: g, dsource)
+    return out
 
 
 def _along(x, indices, axis):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import in_float32, library, rounded, widened
+from ..arrays import in_float32, library, rounded, summed, widened
 from ..core.op import primitive
 
 
@@ -61,6 +61,9 @@ def einsum(*xs, equation):
     terms = inputs.split(",")
     if len(terms) != len(xs):
         raise RuntimeError(f"[einsum] {equation!r} names {len(terms)} operands, got {len(xs)}")
+    for term in terms:
+        if len(set(term)) != len(term):
+            raise RuntimeError(f"[einsum] a letter must be used once per operand, got {term!r}")
 
     def pullback(i):
         others = [x for j, x in enumerate(xs) if j != i]
@@ -70,7 +73,7 @@ def einsum(*xs, equation):
         def dx(g):
             known = set(output).union(*letters)
             kept = "".join(c for c in terms[i] if c in known)
-            found = lib.einsum(f"{','.join([output, *letters])}->{kept}", g, *others)
+            found = _contracted([output, *letters], [g, *others], kept)
             sizes = dict(zip(kept, found.shape))
             found = found.reshape([sizes.get(c, 1) for c in terms[i]])
             # A letter that was summed away on its own, or has size 1 elsewhere, is stretched here;
@@ -80,7 +83,42 @@ def einsum(*xs, equation):
 
         return dx
 
-    for term in terms:
-        if len(set(term)) != len(term):
-            raise RuntimeError(f"[einsum] a letter must be used once per operand, got {term!r}")
-    return lib.einsum(equation, *xs), tuple(pullback(i) for i in range(len(xs)))
+    return _contracted(terms, xs, output), tuple(pullback(i) for i in range(len(xs)))
+
+
+def _contracted(terms, xs, output):
+    """The arrays multiplied pair by pair; a letter is summed as soon as no other has it."""
+    term, x = terms[0], xs[0]
+    for i in range(1, len(xs) + 1):
+        needed = set(output).union(*terms[i:])
+        alone = tuple(a for a, c in enumerate(term) if c not in needed)
+        if alone:
+            x, term = summed(x, alone), "".join(c for c in term if c in needed)
+        if i < len(xs):
+            needed = set(output).union(*terms[i + 1 :])
+            term, x = _pair(term, x, terms[i], xs[i], needed)
+    return library(x).transpose(x, [term.index(c) for c in output])
+
+
+def _pair(left, x, right, y, needed):
+    """(letters, array): the product of two arrays, summed over letters that are not needed, as one
+    product of matrices per element of the letters that both have and the result keeps."""
+    both = [c for c in left if c in right]
+    batch = "".join(c for c in both if c in needed)
+    inner = "".join(c for c in both if c not in needed)
+    rows = "".join(c for c in left if c not in both)
+    columns = "".join(c for c in right if c not in both)
+    sizes = dict(zip(right, y.shape))
+    sizes |= {c: n for c, n in zip(left, x.shape) if n != 1 or c not in sizes}
+    a = _arranged(x, left, (batch, rows, inner), sizes)
+    b = _arranged(y, right, (batch, inner, columns), sizes)
+    out = _product(a, b).reshape([sizes[c] for c in batch + rows + columns])
+    return batch + rows + columns, out
+
+
+def _arranged(x, term, groups, sizes):
+    """x with its letters in three groups, each one axis, stretched where it has size 1."""
+    lib = library(x)
+    x = lib.transpose(x, [term.index(c) for group in groups for c in group])
+    x = lib.broadcast_to(x, [sizes[c] for group in groups for c in group])
+    return x.reshape([math.prod(sizes[c] for c in group) for group in groups])

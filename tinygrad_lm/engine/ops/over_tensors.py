@@ -5,6 +5,7 @@ with NumPy's names over ops.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,34 +13,58 @@ from typing import Any
 from ..arrays import LIBRARIES, keep_wanted
 from ..core.graph import Node
 from ..core.op import Op
-from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
-from . import elementwise, linear, reduce, shape
+from . import elementwise, index, linear, reduce, shape
+
+
+class _Inside(threading.local):
+    """The op whose function runs now, in the calling thread."""
+
+    op: Op | None = None
+
+
+_inside = _Inside()
 
 
 def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
-    """op(*inputs) with a node whose pullbacks can be differentiated: see `mode.create_graph`."""
-    mode.create_graph = None
+    """op(*inputs) with a node whose pullbacks can be differentiated: see `mode.create_graph`.
+
+    The op's function runs on Tensors, and what it calls is recorded in the same way, to any order;
+    but for the op itself, which computes there with arrays: that is the value the node is for."""
+    if op is _inside.op:
+        arrays, _ = op.read(inputs)
+        return op.result(op.first_answer((op.function,), arrays, settings), None, inputs)
+    before, _inside.op = _inside.op, op
     try:
-        value, pullbacks = op.function(*inputs, **settings)
+        result, pullbacks = op.function(*inputs, **settings)
     except (AttributeError, TypeError, KeyError, NotImplementedError) as error:
-        raise NotImplementedError(
-            f"[{op.name}] has no second derivative; leave `higher_order` for this part"
-        ) from error
+        result, pullbacks = _without_gradient(op, inputs, settings, error), None
     finally:
-        mode.create_graph = record
-    result = wrap(value.array)
+        _inside.op = before
     if pullbacks is None:
-        return result
+        return result.detach()
+    if result.node is not None or any(result is x for x in inputs):
+        result = wrap(result.array)
     pullbacks = keep_wanted(op.name, pullbacks, parents)
     if type(pullbacks) is tuple:
         pullbacks = tuple([p and _of_tensors(p) for p in pullbacks])
     else:
         pullbacks = _of_tensors(pullbacks)
     all_can = all(p.create_graph for p in parents if type(p) is Node)
-    result.node = Node(op.name, value.array, tuple(parents), pullbacks, all_can)
+    result.node = Node(op.name, result.array, tuple(parents), pullbacks, all_can)
     result.needs_grad = True
     return result
+
+
+def _without_gradient(op: Op, inputs: tuple, settings: dict, error: Exception) -> Tensor:
+    """What is counted or ordered needs no recording."""
+    arrays, _ = op.read(inputs)
+    found = op.first_answer((op.function,), arrays, settings)
+    if found[1] is not None:
+        raise NotImplementedError(
+            f"[{op.name}] has no second derivative; leave `higher_order` for this part"
+        ) from error
+    return op.result(found, None, inputs)
 
 
 def _of_tensors(pullback: Callable) -> Callable:
@@ -65,6 +90,12 @@ def _where(condition: Any, x: Any, y: Any) -> Tensor:
     return elementwise.where(x, y, condition=mask)
 
 
+def _moveaxis(x: Tensor, source: int, target: int) -> Tensor:
+    order = [a for a in range(x.ndim) if a != source % x.ndim]
+    order.insert(target % x.ndim, source % x.ndim)
+    return shape.transpose(x, axes=tuple(order))
+
+
 def _reducer(op: Any) -> Any:
     return lambda x, axis=None, keepdims=False: op(x, axis=axis, keepdims=keepdims)
 
@@ -80,8 +111,10 @@ Tensor.library = SimpleNamespace(
     amax=_reducer(reduce.amax),
     amin=_reducer(reduce.amin),
     cumsum=lambda x, axis: reduce.cumsum(x, axis=axis),
+    take=lambda x, ids, axis: index.take(x, indices=ids, axis=axis),
     take_along_axis=lambda x, ids, axis: reduce.take_along_axis(x, indices=ids, axis=axis),
     transpose=lambda x, axes: shape.transpose(x, axes=tuple(axes)),
+    moveaxis=_moveaxis,
     tile=lambda x, counts: shape.tile(x, counts=counts),
     where=_where,
     maximum=lambda x, y: elementwise.maximum(x, y if isinstance(y, Tensor) else x * 0 + y),

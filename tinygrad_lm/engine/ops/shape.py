@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 
-from ..arrays import address, device_of, library, rounded, summed, to_device
+from ..arrays import LIBRARIES, address, device_of, library, rounded, summed, to_device
 from ..core.op import primitive
 
 
@@ -20,11 +20,13 @@ def reshape(x, *, shape):
 def view(x, *, shape):
     """A view, or an error where strides do not allow it."""
     before = x.shape
-    if x.flags.c_contiguous:
-        out = x.reshape(shape)
-    else:
-        out = _strided_view(x, shape)
-    return out, (lambda g: g.reshape(before),)
+    return _viewed(x, shape), (lambda g: g.reshape(before),)
+
+
+def _viewed(x, shape):
+    if type(x) not in LIBRARIES:
+        return view(x, shape=shape)
+    return x.reshape(shape) if x.flags.c_contiguous else _strided_view(x, shape)
 
 
 def _strided_view(x, shape):
@@ -126,23 +128,23 @@ def repeat(x, *, count, axis):
 @primitive
 def pad(x, *, widths, value=0.0):
     """widths: one (before, after) per axis; negative ones cut off."""
-    lib = library(x)
+    # dx = g with the same widths, negated
     if len(widths) != x.ndim:
         raise RuntimeError(f"[pad] needs one pair per axis of {tuple(x.shape)}, got {widths}")
+    if any(n + a + b < 0 for n, (a, b) in zip(x.shape, widths)):
+        raise RuntimeError(f"[pad] must not cut off more than {tuple(x.shape)} has, got {widths}")
+    back = [(-a, -b) for a, b in widths]
+    return padded(x, widths, value), (lambda g: padded(g, back),)
+
+
+def padded(x, widths, value=0.0):
+    """An array with borders added or cut off; of a Tensor the recorded op."""
+    if type(x) not in LIBRARIES:
+        return pad(x, widths=widths, value=value)
     grown = [(max(a, 0), max(b, 0)) for a, b in widths]
-    cut = tuple(
-        slice(max(-a, 0), (n + max(a, 0) + max(b, 0)) - max(-b, 0))
-        for n, (a, b) in zip(x.shape, widths, strict=True)
-    )
-    inside = tuple(slice(a, a + n) for n, (a, b) in zip(x.shape, grown, strict=True))
-    padded_shape = tuple(n + a + b for n, (a, b) in zip(x.shape, grown, strict=True))
-
-    def dx(g):
-        whole = lib.zeros(padded_shape, g.dtype)
-        whole[cut] = g
-        return whole[inside]
-
-    return lib.pad(x, grown, constant_values=value)[cut].copy(), (dx,)
+    out = library(x).pad(x, grown, constant_values=value)
+    cut = [slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(out.shape, widths, strict=True)]
+    return out[tuple(cut)].copy()
 
 
 @primitive
@@ -162,17 +164,28 @@ def triu(x, *, diagonal=0):
 @primitive(view=True)
 def diagonal(x, *, offset=0, axis1=0, axis2=1):
     """The diagonal of two axes as the last axis; unlike NumPy's it can be written."""
-    lib, shape = library(x), x.shape
-
-    def dx(g):
-        whole = lib.zeros(shape, g.dtype)
-        _diagonal(whole, offset, axis1, axis2)[...] = g
-        return whole
-
-    return _diagonal(x, offset, axis1, axis2), (dx,)
+    shape, where = x.shape, (offset, axis1, axis2)
+    return _diagonal(x, where), (lambda g: _on_diagonal(g, shape, where),)
 
 
-def _diagonal(x, offset, axis1, axis2):
+@primitive
+def on_diagonal(g, *, shape, where):
+    """Zeros of a shape with g on the diagonal: the mirror of diagonal."""
+    return _on_diagonal(g, shape, where), (lambda h: _diagonal(h, where),)
+
+
+def _on_diagonal(g, shape, where):
+    if type(g) not in LIBRARIES:
+        return on_diagonal(g, shape=shape, where=where)
+    whole = library(g).zeros(shape, g.dtype)
+    _diagonal(whole, where)[...] = g
+    return whole
+
+
+def _diagonal(x, where):
+    offset, axis1, axis2 = where
+    if type(x) not in LIBRARIES:
+        return diagonal(x, offset=offset, axis1=axis1, axis2=axis2)
     # not by as_strided: CuPy's forgets whose memory it looks at
     out = library(x).diagonal(x, offset, axis1, axis2)
     if hasattr(out.flags, "writeable"):
@@ -183,5 +196,9 @@ def _diagonal(x, offset, axis1, axis2):
 @primitive
 def copy_to(x, *, device):
     """The same values on another device; the gradient comes back to x's."""
-    home = device_of(x)
-    return to_device(x, device), (lambda g: to_device(g, home),)
+    home = device_of(getattr(x, "array", x))
+    return _moved(x, device), (lambda g: _moved(g, home),)
+
+
+def _moved(x, device):
+    return to_device(x, device) if type(x) in LIBRARIES else copy_to(x, device=device)

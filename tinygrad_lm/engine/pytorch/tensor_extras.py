@@ -179,9 +179,10 @@ def detach_(self: Tensor) -> Tensor:
     return self
 
 
-def register_hook(self: Tensor, hook: Callable) -> SimpleNamespace:
+def register_hook(self: Tensor, hook: Callable, *, retains: int | None = None) -> SimpleNamespace:
     """Call hook(gradient) when this tensor's gradient is known; a returned Tensor replaces it.
-    `.remove()` of what comes back takes the hook off again."""
+    `.remove()` of what comes back takes the hook off again. retains: `retain_grad`'s own, which
+    stays with the tensor of this id when that is written in place."""
     if not self.requires_grad:
         raise RuntimeError("[register_hook] the tensor must require a gradient, this one does not")
 
@@ -189,6 +190,7 @@ def register_hook(self: Tensor, hook: Callable) -> SimpleNamespace:
         replaced = hook(g if isinstance(g, Tensor) else wrap(g))
         return replaced if replaced is None or isinstance(g, Tensor) else replaced.array
 
+    on_arrays.retains = retains  # type: ignore[attr-defined]
     owner: Any = self.node or self
     owner.hooks = [*(owner.hooks or ()), on_arrays]
 
@@ -211,7 +213,7 @@ def retain_grad(self: Tensor) -> None:
         if alive is not None:
             alive.accumulate(g if mode.recording and g.needs_grad else g.array.copy())
 
-    register_hook(self, keep)
+    register_hook(self, keep, retains=id(self))
 
 
 def copy_(self: Tensor, source: Operand, non_blocking: bool = False) -> Tensor:
