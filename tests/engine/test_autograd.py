@@ -327,7 +327,7 @@ def test_a_hook_on_a_leaf_runs_once_on_the_sum():
     ],
 )
 def test_retain_grad_keeps_what_arrives_at_the_written_value(write, kept, slope):
-    """As in PyTorch: `.grad` is about the value that a tensor has now, a hook about the one then."""
+    """`.grad` is about the value that a tensor has now, a hook about the one then: as in PyTorch."""
     x = tg.ones(2, requires_grad=True)
     y, before = x * 2, []
     y.retain_grad()
