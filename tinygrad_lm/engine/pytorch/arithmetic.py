@@ -14,6 +14,7 @@ from ..core.tensor import Tensor, wrap
 from ..ops import elementwise as ops
 from .common import Operand, raw, to_tensor
 from .conversions import cast
+from .keys import as_mask
 from .names import named, one_op
 from .ordering import nonzero
 
@@ -172,6 +173,8 @@ def where(condition: Operand, input: Operand | None = None, other: Operand | Non
     if input is None:
         return nonzero(to_tensor(condition), as_tuple=True)
     mask = raw(to_tensor(condition))
+    if mask.dtype == "uint8":
+        mask = as_mask(mask, "where")
     if mask.dtype != bool:
         raise RuntimeError(f"[where] the condition must be boolean, got {arrays.dtype_of(mask)}")
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
