@@ -20,11 +20,21 @@ from .ordering import nonzero
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
-    return ops.add(input, other if alpha == 1 else ops.mul(other, alpha))
+    return ops.add(input, other if alpha == 1 else times("add", input, other, alpha))
 
 
 def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
-    return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
+    return ops.sub(input, other if alpha == 1 else times("sub", input, other, alpha))
+
+
+def times(name: str, input: Operand, other: Operand, alpha: float) -> Operand:
+    """other alpha, in the dtype in which input and other meet."""
+    if not isinstance(other, Tensor):
+        return other * alpha
+    if type(alpha) is float and _integers(input, other):
+        raise RuntimeError(f"[{name}] alpha of integers must be an integer, got {alpha}; float()?")
+    kind = arrays.result_type(raw(input), raw(other))
+    return cast(ops.mul(cast(other, kind), alpha), kind)
 
 
 @one_op

@@ -149,8 +149,9 @@ def full(
     """One value everywhere; its Python type decides the dtype."""
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"[full] size must be a tuple, got {size!r:.60}; write ({size!r:.60},)?")
-    kind = kind_of(dtype) if dtype is not None else to_array(raw(fill_value)).dtype
-    made = library_on(device).full(shape_of("full", (size,)), raw(fill_value), kind)
+    value = fill_value.item() if hasattr(fill_value, "item") else fill_value
+    kind = kind_of(dtype) if dtype is not None else to_array(value).dtype
+    made = library_on(device).full(shape_of("full", (size,)), value, kind)
     return finish(made, device, requires_grad)
 
 

@@ -150,7 +150,8 @@ def normal(
         raise RuntimeError(f"[normal] std must not be negative, got {std}")
     if size is None:
         size = (to_tensor(mean) + to_tensor(std)).shape
-    return randn(size, generator=generator) * std + mean
+    kinds = [x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.is_floating_point()]
+    return randn(size, generator=generator, dtype=kinds[0] if kinds else None) * std + mean
 
 
 def bernoulli(

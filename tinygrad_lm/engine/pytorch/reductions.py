@@ -21,10 +21,16 @@ def _along(op: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     return out if axes is None else named(out, f"{op.name.title()}Backward1")
 
 
+def _in_dtype(op: Any, input: Tensor, dim: Dims, keepdim: bool, dtype: Dtype) -> Tensor:
+    if dtype is None:
+        return _along(op, input, dim, keepdim)
+    return cast(_along(op, cast(input, dtype), dim, keepdim), dtype)
+
+
 @numpy_names
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
     """Sum over dim (all by default); booleans and integers are summed as int64."""
-    return _along(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
+    return _in_dtype(ops.sum, input, dim, keepdim, dtype)
 
 
 def _check_floating(input: Tensor, name: str, kind: type = RuntimeError) -> None:
@@ -41,7 +47,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype
 
 @numpy_names
 def prod(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
-    return _along(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
+    return _in_dtype(ops.prod, input, dim, keepdim, dtype)
 
 
 @numpy_names
@@ -172,9 +178,11 @@ def argmin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 def cumsum(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
     """Running sum along dim."""
+    axis, shape = axis_of(input, dim, "cumsum"), input.array.shape
     input = input if dtype is None else cast(input, dtype)
-    axis = axis_of(input, dim, "cumsum")
-    return ops.cumsum(input, axis=axis) if input.ndim else input
+    out = ops.cumsum(input if shape else input.reshape(1), axis=axis)
+    out = out if shape else out.reshape(())
+    return out if dtype is None else cast(out, dtype)
 
 
 @numpy_names
