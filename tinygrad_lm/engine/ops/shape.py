@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 
-from ..arrays import address, device_of, library, rounded, to_device
+from ..arrays import address, device_of, library, rounded, row_major, to_device
 from ..core.op import primitive
 
 
@@ -78,14 +78,14 @@ def concatenate(*xs, axis):
         return lambda g: g[(*lead, slice(end - size, end))]
 
     pullbacks = [piece(end, x.shape[axis]) for end, x in zip(ends, xs, strict=True)]
-    return library(xs[0]).concatenate(xs, axis), tuple(pullbacks)
+    return row_major(library(xs[0]).concatenate(xs, axis)), tuple(pullbacks)
 
 
 @primitive
 def stack(*xs, axis):
     lead = (slice(None),) * (axis % (xs[0].ndim + 1))
     pullbacks = [lambda g, i=i: g[(*lead, i)] for i in range(len(xs))]
-    return library(xs[0]).stack(xs, axis), tuple(pullbacks)
+    return row_major(library(xs[0]).stack(xs, axis)), tuple(pullbacks)
 
 
 @primitive
@@ -98,7 +98,7 @@ def flip(x, *, axis):
 def roll(x, *, shift, axis):
     lib = library(x)
     back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
-    return lib.roll(x, shift, axis), (lambda g: lib.roll(g, back, axis),)
+    return row_major(lib.roll(x, shift, axis)), (lambda g: lib.roll(g, back, axis),)
 
 
 @primitive
@@ -150,14 +150,14 @@ def pad(x, *, widths, value=0.0):
 def tril(x, *, diagonal=0):
     """The lower triangle, zeros elsewhere."""
     lib = library(x)
-    return rounded(lib.tril(x, diagonal), x.dtype), (lambda g: lib.tril(g, diagonal),)
+    return row_major(rounded(lib.tril(x, diagonal), x.dtype)), (lambda g: lib.tril(g, diagonal),)
 
 
 @primitive
 def triu(x, *, diagonal=0):
     """The upper triangle, zeros elsewhere."""
     lib = library(x)
-    return rounded(lib.triu(x, diagonal), x.dtype), (lambda g: lib.triu(g, diagonal),)
+    return row_major(rounded(lib.triu(x, diagonal), x.dtype)), (lambda g: lib.triu(g, diagonal),)
 
 
 @primitive(view=True)

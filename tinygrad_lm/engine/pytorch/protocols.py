@@ -121,7 +121,7 @@ def text(self: Tensor) -> str:
 def deepcopy(self: Tensor, memo: dict) -> Tensor:
     if not self.is_leaf:
         raise RuntimeError("[deepcopy] only leaf tensors can be deep-copied; use detach().clone()")
-    copy = wrap(self.array.copy(), object.__new__(type(self)))
+    copy = wrap(arrays.copied(self.array), object.__new__(type(self)))
     memo[id(self)] = copy
     copy.needs_grad = self.needs_grad
     copy._grad = None if self._grad is None else deepcopy(self._grad, memo)

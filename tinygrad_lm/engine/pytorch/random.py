@@ -163,7 +163,7 @@ def bernoulli(
     source, probs = _generator(generator, input.device), input.array
     if source.device.type == "cpu":
         probs = arrays.to_numpy(probs)
-    return finish(source.bernoulli_each(probs), input.device)
+    return finish(arrays.as_array(source.bernoulli_each(probs)), input.device)
 
 
 def multinomial(

@@ -21,16 +21,11 @@ def _along(op: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     return out if axes is None else named(out, f"{op.name.title()}Backward1")
 
 
-def _in_dtype(op: Any, input: Tensor, dim: Dims, keepdim: bool, dtype: Dtype) -> Tensor:
-    if dtype is None:
-        return _along(op, input, dim, keepdim)
-    return cast(_along(op, cast(input, dtype), dim, keepdim), dtype)
-
-
 @numpy_names
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
     """Sum over dim (all by default); booleans and integers are summed as int64."""
-    return _in_dtype(ops.sum, input, dim, keepdim, dtype)
+    out = _along(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
+    return out if dtype is None else cast(out, dtype)
 
 
 def _check_floating(input: Tensor, name: str, kind: type = RuntimeError) -> None:
@@ -47,7 +42,8 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype
 
 @numpy_names
 def prod(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
-    return _in_dtype(ops.prod, input, dim, keepdim, dtype)
+    out = _along(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
+    return out if dtype is None else cast(out, dtype)
 
 
 @numpy_names
