@@ -124,11 +124,11 @@ class Op:
         return result
 
     def compose(self, *inputs: Any, **settings: Any) -> Tensor:
-        """A fused op by its composition, on Tensors; its last node is named after the op."""
-        given: list[Any] = [x if isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
-        given = [wrap(x) if type(x) in LIBRARIES else x for x in given]
-        out = self.function(*given, **settings)
-        if out.node is not None and all(out.node is not getattr(x, "node", None) for x in given):
+        """A fused op by its composition, on Tensors, whose last node gets its name; no other op."""
+        xs: list[Any] = [x if isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
+        xs = [wrap(x) if type(x) in LIBRARIES else x for x in xs]
+        out = self.function(*xs, **settings) if self.fused else self.result(NotImplemented, [], ())
+        if out.node is not None and all(out.node is not getattr(x, "node", None) for x in xs):
             out.node.name = self.name
         return out
 

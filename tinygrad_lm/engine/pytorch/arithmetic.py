@@ -237,9 +237,15 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return named(ops.round(input * 10.0**decimals) / 10.0**decimals, "RoundBackward1")
 
 
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+def allclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
+) -> bool:
     """Whether |input - other| <= atol + rtol |other| everywhere."""
-    return bool(isclose(input, other, rtol, atol).array.all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
 def _pair(name: str, *inputs: Tensor) -> list[Array]:
@@ -249,15 +255,21 @@ def _pair(name: str, *inputs: Tensor) -> list[Array]:
     return [x.array for x in inputs]
 
 
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> Tensor:
-    """|input - other| <= atol + rtol |other|, elementwise."""
+def isclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
+) -> Tensor:
+    """|input - other| <= atol + rtol |other|, elementwise; equal_nan: NaN is close to NaN."""
     a, b = _pair("isclose", input, other)
     if a.dtype != b.dtype:
         raise RuntimeError(
             f"[isclose] both dtypes must be equal, got {a.dtype} and {b.dtype}; cast?"
         )
     try:
-        return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol))
+        return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
     except ValueError as error:
         raise RuntimeError(f"[isclose] shapes must fit together: {error}") from error
 
