@@ -30,6 +30,7 @@ PYTORCH = {
 MOVED = {
     "files": "saving.files",
     "generation": "text.generation",
+    "optim.lr_scheduler.closed_forms": "optim.lr_scheduler.rules",
     "serialization": "saving.torch_save",
     "study": "look.study",
     "tokenizers": "text.tokenizers",

@@ -177,6 +177,7 @@ def test_rows_that_meet_add_up_to_the_same_bits_twice(shape, kind, gpu):
     np.testing.assert_allclose(found[0].astype("float64"), want, rtol=exact, atol=30 * exact)
 
 
+@pytest.mark.filterwarnings("ignore:.index. a mask should be boolean")
 @pytest.mark.parametrize("way", [
     lambda x, ids: x[ids],
     lambda x, ids: x[:, ids],

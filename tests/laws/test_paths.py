@@ -34,6 +34,8 @@ files: saving.files: Arrays StrPath check_writable fsync load_safetensors replac
 generation: text.generation: generate generate_text
 saving: saving: check_writable load_checkpoint load_safetensors replacing save_checkpoint
     save_safetensors
+optim.lr_scheduler.closed_forms: optim.lr_scheduler.rules: CosineAnnealingLR ExponentialLR LambdaLR
+    LinearLR MultiStepLR StepLR WarmupCosine warmup_cosine
 serialization: saving.torch_save: load save FORMAT VERSION
 study: look.study: LayerStats LearningRates activation_stats attention_maps lr_finder summary
 tokenizers: text.tokenizers: CharTokenizer FORMAT FORMAT_VERSION KINDS load_tokenizer
@@ -59,9 +61,8 @@ engine engine.drawing engine.gradcheck micrograd models models.checkpoints model
 nn.activations nn.attention nn.cells nn.containers nn.functional nn.functional.activations
 nn.functional.ids nn.functional.layers nn.functional.losses nn.init nn.layers nn.losses nn.module
 nn.norms nn.parallel nn.parameter nn.recurrent nn.tree nn.utils optim optim.adam optim.flat
-optim.lr_scheduler optim.lr_scheduler.base optim.lr_scheduler.closed_forms
-optim.lr_scheduler.one_cycle optim.optimizer optim.rmsprop optim.sgd training training.config
-training.console training.run training.trainer
+optim.lr_scheduler optim.lr_scheduler.base optim.lr_scheduler.one_cycle optim.optimizer
+optim.rmsprop optim.sgd training training.config training.console training.run training.trainer
 """
 
 

@@ -155,9 +155,10 @@ def test_last_epoch_goes_on_where_it_stood():
     rates(schedule, 3)
     again = optimizer()
     with pytest.raises(KeyError, match="initial_lr"):
-        ExponentialLR(again, gamma=0.5, last_epoch=3)
+        ExponentialLR(again, gamma=0.5, last_epoch=2)
     again.load_state_dict(first.state_dict())
-    assert ExponentialLR(again, gamma=0.5, last_epoch=3).get_last_lr() == [0.1 * 0.5**4]
+    resumed = ExponentialLR(again, gamma=0.5, last_epoch=2)  # made, it is at epoch 3
+    assert rates(resumed, 2) == [0.1 * 0.5**3, 0.1 * 0.5**4] == rates(schedule, 2)
 
 
 def test_a_schedule_of_ones_own():

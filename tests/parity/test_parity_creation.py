@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import assert_same, assert_same_error  # noqa: E402
+from parity import BOTH, assert_same, assert_same_error, assert_same_tensor  # noqa: E402
 
 DATA = """
 torch.tensor(3) | torch.tensor(2.5) | torch.tensor(True) | torch.tensor([1, 2, 3])
@@ -196,3 +196,37 @@ def test_random_tensors_are_pytorchs(line):
 @pytest.mark.parametrize("line", lines_of(ERRORS))
 def test_making_tensors_fails_as_in_pytorch(line):
     assert_same_error(seeded(line))
+
+
+# Tensors of every layout, stretched ones among them, and what is made like them.
+LAYOUTS = """
+L.rand(1, 3).expand(2, 3) | L.rand(3).expand(2, 3) | L.rand(2, 1).expand(2, 3)
+L.rand(()).expand(2, 3) | L.rand(2, 1, 4).expand(2, 3, 4) | L.rand(1, 3).expand(2, 3).t()
+L.rand(2, 1, 3, 1).expand(2, 4, 3, 5) | L.rand(3, 1, 2).expand(3, 4, 2).permute(2, 0, 1)
+L.rand(2, 3, 1).transpose(0, 1).expand(3, 2, 4) | L.rand(1, 2, 3).transpose(1, 2).expand(4, 3, 2)
+L.rand(4, 6)[:, 1:2].expand(4, 3) | L.rand(2, 3).t() | L.rand(2, 3, 4).permute(2, 0, 1)
+L.rand(2, 3, 4).permute(1, 0, 2) | L.rand(4, 6)[:, :3] | L.rand(4, 6)[::2]
+L.rand(4, 6)[:, ::2].t() | L.rand(4, 6).flip(0) | L.rand(4, 4).diagonal() | L.rand(1, 3)
+L.rand(3, 1).t() | L.rand(()) | L.rand(0, 3).t() | L.rand(2, 1, 3).permute(2, 1, 0)
+L.rand(2, 3, 4)[:, 1] | L.rand(2, 3) | L.rand(2, 3, 4).transpose(1, 2)[:, 1]
+L.rand(4, 6)[1:2, ::2] | L.rand(1, 3).expand(1, 3) | L.rand(2, 3).t()[None]
+"""
+LIKE = """
+L.zeros_like(t) | L.ones_like(t) | L.full_like(t, 2.0) | L.rand_like(t) | L.randn_like(t)
+t.clone() | L.randint_like(t, 9) | L.tensor(t) | t.double() | t.half() | t.bool()
+t.to(L.float32, copy=True) | L.zeros_like(t, dtype=L.int64) | t.type(L.float64) | t.detach().clone()
+L.cat([t[None], t[None]]) | L.stack([t, t]) | t.masked_fill(t > 0.5, 2.0) | L.bernoulli(t)
+t[None].roll(1, 0) | t[None, None].tril()
+"""
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct")
+@pytest.mark.parametrize("like", lines_of(LIKE))
+def test_what_is_made_like_a_tensor_has_pytorchs_values_and_strides(like):
+    for layout in lines_of(LAYOUTS):
+        found = []
+        for L in BOTH:
+            L.manual_seed(1)
+            found.append(eval(like, {"L": L, "t": eval(layout, {"L": L})}))
+        want, got = found
+        assert_same_tensor(want, got, f"{like} of {layout}", ones=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from parity import BOTH, assert_same, assert_same_tensor, numbers  # noqa: E402
+from parity import BOTH, assert_same, assert_same_error, assert_same_tensor, numbers  # noqa: E402
 
 
 def tensors(library, part):
@@ -240,3 +240,47 @@ def lines_of(*tables):
 @pytest.mark.parametrize("line", lines_of(LINES))
 def test_a_line_of_indexing_gives_what_pytorch_gives(line):
     assert_same(line)
+
+
+# uint8 was PyTorch's mask before there was bool; both libraries warn.
+BYTES = """
+x[mask.byte()] | m[rows.byte()] | m[:, (m[0] > 0).byte()] | b[:, mask.byte()[0], 1]
+x[0, mask[0].byte()] | x[..., mask[0].byte()] | x[:, np.array([2, 0, 1], np.uint8)]
+x[torch.tensor(1, dtype=torch.uint8)] | x[torch.tensor(0, dtype=torch.uint8), 0]
+m[rows.byte()][ids[0].byte()] | m[rows.byte(), rows[:2]] | x[~mask.byte()] | x[np.uint8(1)]
+z = x * 1; z[mask.byte()] = y[mask]; z | z = x * 1; z[:, mask.byte()[0]] = y[:, :2]; z
+z = x * 1; z[torch.tensor(1, dtype=torch.uint8)] = 5.; z
+z = x * 1; z[torch.tensor(0, dtype=torch.uint8)] = 5.; z
+z = x * 1; z[mask.byte()] *= v; z
+torch.where(mask.byte(), x, y) | torch.where(mask.byte() * 3, x, 0.)
+torch.nn.functional.nll_loss(m, rows.byte()) | torch.nn.functional.cross_entropy(m, rows.byte())
+"""
+BAD_BYTES = """
+x[mask[0].byte()] | x[mask.byte(), 0, 0] | z = x * 1; z[mask.byte()] = y
+z = x * 1; z[mask[0].byte()] = v
+x.gather(1, ids.byte()) | x.index_select(0, rows.byte()) | x.scatter(1, ids.byte(), 1.)
+x.scatter_add(1, ids.byte(), y) | x.index_add(0, rows.byte(), m) | x.take_along_dim(ids.byte(), 1)
+x.masked_fill(mask.byte(), 1.) | x.masked_select(mask.byte())
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*uint8")
+@pytest.mark.parametrize("line", lines_of(BYTES))
+def test_bytes_are_a_mask(line):
+    assert_same(line)
+
+
+@pytest.mark.filterwarnings("ignore:.*uint8")
+@pytest.mark.parametrize("line", lines_of(BAD_BYTES))
+def test_bytes_are_no_positions(line):
+    assert_same_error(line)
+
+
+def test_a_mask_of_bytes_warns():
+    for library in BOTH:
+        mask = library.tensor([1, 0, 1], dtype=library.uint8)
+        x = library.arange(3.0)
+        with pytest.warns(UserWarning, match="uint8"):
+            assert x[mask].tolist() == [0, 2]
+        with pytest.warns(UserWarning, match="uint8"):
+            x[mask] = library.tensor([5.0, 6.0])

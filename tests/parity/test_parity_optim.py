@@ -216,6 +216,89 @@ def test_fifty_rates_of_a_sequence():
     same_rates(a, b, *sequences)
 
 
+CHAINS = [
+    [("LinearLR", {"start_factor": 0.5, "total_iters": 7}), ("MultiStepLR", {"milestones": [3]})],
+    [("ExponentialLR", {"gamma": 0.97}), ("StepLR", {"step_size": 9, "gamma": 0.5})],
+    [("CosineAnnealingLR", {"T_max": 8, "eta_min": 1e-3}), ("ExponentialLR", {"gamma": 0.99})],
+    [("CosineAnnealingLR", {"T_max": 1}), ("LinearLR", {"end_factor": 0.25})],
+    [("LambdaLR", {"lr_lambda": lambda epoch: 0.9**epoch}), ("StepLR", {"step_size": 2})],
+]
+
+
+def chains(settings, a, b, last_epoch=-1):
+    return [
+        [getattr(module, name)(optimizer, last_epoch=last_epoch, **how) for name, how in settings]
+        for module, optimizer in ((torch.optim.lr_scheduler, a), (lr_scheduler, b))
+    ]
+
+
+@pytest.mark.parametrize("settings", [*CHAINS, *[[one] for one in SCHEDULES]])
+def test_a_hundred_rates_of_a_chain_that_is_resumed_and_corrected_by_hand(settings):
+    """Several schedules step one optimiser, a rate is set by hand, and all go on in new objects."""
+    momentum = {"momentum": 0.9}
+    a, b, _, _ = pair("SGD", groups=two_groups, lr=0.1, **momentum)
+    theirs, ours = chains(settings, a, b)
+    steps = 101 if all(name != "OneCycleLR" for name, _ in settings) else 50
+    for step in range(steps):
+        rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in (a, b)]
+        assert rates[1] == pytest.approx(rates[0], rel=1e-12, abs=1e-15)
+        assert [s.get_last_lr() for s in ours] == [
+            pytest.approx(s.get_last_lr(), rel=1e-12, abs=1e-15) for s in theirs
+        ]
+        if step == 30:
+            a.param_groups[0]["lr"] = b.param_groups[0]["lr"] = 0.25
+        if step == 40:
+            saved = (
+                [o.state_dict() for o in (a, b)],
+                [[s.state_dict() for s in c] for c in (theirs, ours)],
+            )
+            a, b, _, _ = pair("SGD", groups=two_groups, lr=0.1, **momentum)
+            theirs, ours = chains(settings, a, b)
+            for optimizer, state, chain, states in zip((a, b), saved[0], (theirs, ours), saved[1]):
+                optimizer.load_state_dict(state)
+                for schedule, kept in zip(chain, states):
+                    schedule.load_state_dict(kept)
+        a.step()
+        for schedule in (*theirs, *ours):
+            schedule.step()
+
+
+@pytest.mark.parametrize("last_epoch", [0, 3, 6])
+@pytest.mark.parametrize("name, settings", [s for s in SCHEDULES if s[0] != "OneCycleLR"])
+def test_a_schedule_made_in_the_middle(name, settings, last_epoch):
+    a, b, _, _ = pair("SGD", groups=two_groups, lr=0.1)
+    for optimizer in (a, b):
+        for group, lr in zip(optimizer.param_groups, (0.2, 0.4)):
+            group["initial_lr"], group["lr"] = group["lr"], lr
+    (theirs,), (ours,) = chains([(name, settings)], a, b, last_epoch)
+    assert ours.last_epoch == theirs.last_epoch
+    same_rates(a, b, theirs, ours, 20)
+
+
+def test_a_sequence_goes_on_with_a_schedule_of_ones_own():
+    """Its `get_lr` goes on from the rate that is there, as do others from one set by hand."""
+    sequences = []
+    a, b, _, _ = pair("SGD", groups=two_groups, lr=0.1)
+    for module, optimizer in ((torch.optim.lr_scheduler, a), (lr_scheduler, b)):
+
+        class Slower(module.LRScheduler):
+            def get_lr(self):
+                return [group["lr"] * 0.75 for group in self.optimizer.param_groups]
+
+        parts = [
+            module.ExponentialLR(optimizer, gamma=0.5),
+            Slower(optimizer),
+            module.MultiStepLR(optimizer, milestones=[0, 2]),
+            module.CosineAnnealingLR(optimizer, T_max=5),
+        ]
+        sequences.append(module.SequentialLR(optimizer, parts, milestones=[4, 8, 12]))
+    same_rates(a, b, *sequences, steps=14)
+    a.param_groups[1]["lr"] = b.param_groups[1]["lr"] = 0.5
+    for schedule in sequences:
+        schedule.step()
+    same_rates(a, b, *sequences, steps=14)
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _ in SCHEDULES} | {"SequentialLR"}))
 def test_same_schedule_signature(name):
     theirs, ours = (

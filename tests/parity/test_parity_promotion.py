@@ -1,6 +1,7 @@
 """Which dtype comes out: every pair of dtypes, as tensors, 0-d tensors and Python numbers, against
 PyTorch at run time."""
 
+import importlib
 import itertools
 import operator
 
@@ -85,7 +86,8 @@ TENSORS = [p for p in PAIRS if not any(x[:6] == "Python" for x in p)]
 
 @pytest.mark.parametrize(
     "name",
-    ["maximum", "minimum", "fmod", "remainder", "pow", "div", "floor_divide", "where", "cat"],
+    "maximum minimum fmod remainder pow div floor_divide where cat stack hstack vstack list "
+    "collate dot add_twice einsum".split(),
 )
 def test_functions_promote_as_pytorch_does(name):
     def function(library):
@@ -93,9 +95,53 @@ def test_functions_promote_as_pytorch_does(name):
             return lambda a, b: library.where(library.tensor([True, False, True]), a, b)
         if name == "cat":
             return lambda a, b: library.cat([a.reshape(-1), b.reshape(-1)])
+        if name == "stack":
+            return lambda a, b: library.stack([a.reshape(-1)[:1], b.reshape(-1)[:1]])
+        if name in ("hstack", "vstack"):
+            return lambda a, b: getattr(library, name)([a[..., None], b[..., None]])
+        if name == "list":
+            return lambda a, b: library.tensor([a, b])
+        if name == "collate":
+            collate = importlib.import_module(f"{library.__name__}.utils.data").default_collate
+            return lambda a, b: collate([{"x": (a, 1)}, {"x": (b, 2)}])["x"][0]
+        if name == "dot":
+            return lambda a, b: library.dot(a, b)
+        if name == "add_twice":
+            return lambda a, b: library.add(a, b, alpha=2)
+        if name == "einsum":
+            return lambda a, b: library.einsum("...,...->...", a, b.to(a.dtype))
         return getattr(library, name)
 
-    compare(name, function, TENSORS if name != "where" else PAIRS)
+    pairs = TENSORS if name != "where" else PAIRS
+    if name in ("list", "collate"):
+        pairs = [p for p in pairs if all("0-d" in x for x in p)]
+    compare(name, function, pairs)
+
+
+LINES = """
+L.tensor([np.float16(1), 1.5]) | L.tensor([np.float64(1), 2])
+L.tensor([[1.0, 2], [np.float64(3), 4]])
+L.tensor([np.int32(1), 2]) | L.tensor([np.array([1, 2], np.int32), np.array([3.0, 4.0])])
+L.tensor([L.tensor(1.0).double(), 2]) | L.tensor([[L.tensor(1).int()], [True]]) | L.tensor([[], []])
+L.tensor([L.tensor(1).half(), 2.5]) | L.full((2,), L.tensor(2).byte()) | L.full((2,), np.int32(2))
+L.full((2,), L.tensor(2.0).double()) | L.full((2,), L.tensor(True))
+L.add(L.tensor([1]), 2.5, alpha=2)
+L.hstack([L.tensor(1), L.tensor([2.0])]) | L.vstack([L.tensor(1), L.tensor([2.0])])
+L.cat([L.tensor([]).double(), L.tensor([1]).int()]) | L.cat([L.zeros(0, 3), L.ones(1, 3).int()])
+L.tensor([2, 3]).sum(dtype=L.int32) | L.tensor([2, 3]).prod(dtype=L.uint8)
+L.tensor([2]).byte().dot(L.tensor([200]).byte())
+L.tensor([200, 100]).cumsum(0, dtype=L.uint8)
+L.tensor(2).int().cumsum(0) | L.tensor([[2]]).sum(1, dtype=L.half)
+L.manual_seed(1) and L.normal(L.tensor([1.0, 2.0]).half(), L.tensor([1.0, 1.0]).half())
+L.manual_seed(1) and L.normal(0.0, L.tensor([1.0, 1.0]).double())
+"""
+
+
+@pytest.mark.filterwarnings("ignore:Creating a tensor from a list of numpy")
+@pytest.mark.parametrize("line", LINES.strip().replace("\n", " | ").split(" | "))
+def test_numpys_own_promotion_does_not_show(line):
+    want, got = (eval(line, {"L": library, "np": np}) for library in BOTH)
+    assert repr(want) == repr(got) and str(want.dtype) == str(got.dtype)
 
 
 @pytest.mark.parametrize("name", "and_ or_ xor".split())

@@ -60,7 +60,7 @@ class _Row(Module):
         return self
 
     def extend(self: R, modules: Iterable[Module]) -> R:
-        for module in modules:
+        for module in list(modules):  # which may be those of this one
             self.append(module)
         return self
 
@@ -89,6 +89,29 @@ class Sequential(_Row):
         for module in self._modules.values():
             input = module(input)
         return input
+
+    def __add__(self, other: Any) -> Sequential:
+        return Sequential(*self).extend(other) if isinstance(other, Sequential) else NotImplemented
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.extend(other) if isinstance(other, Sequential) else NotImplemented
+
+    def __mul__(self, times: int) -> Sequential:
+        """The same modules, `times` times in a row."""
+        self._check_times(times)
+        return Sequential(*list(self) * times)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Sequential:
+        self._check_times(times)
+        return self.extend(list(self) * (times - 1))
+
+    def _check_times(self, times: int) -> None:
+        if not isinstance(times, int):
+            raise TypeError(f"[Sequential] times must be an int, got {type(times).__name__}")
+        if times <= 0:
+            raise ValueError(f"[Sequential] times must be at least 1, got {times}")
 
 
 class ModuleList(_Row):

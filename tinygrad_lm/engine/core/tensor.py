@@ -40,6 +40,7 @@ class Tensor(Methods):
     seen: int
     library: Any  # NumPy's names over recorded ops: see `ops/over_tensors.py`
     look_into: Callable  # sets `base`: see `inplace.py`
+    targets: Callable  # node or leaf -> which of the inputs: see `pytorch/grad.py`
     refresh: Callable  # records a view anew, after a write to its base
 
     @property
@@ -56,13 +57,13 @@ class Tensor(Methods):
         """The same memory outside the graph."""
         return wrap(self.array)
 
-    def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph=False
-    ) -> None:
-        """Add d self / d leaf into `.grad` of every leaf that requires it. The gradient to start
-        with has self's shape; for one element it may be left out, and is 1."""
-        for leaf, g in gradients([self], [gradient], retain_graph, create_graph).items():
-            leaf.accumulate(g)
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+        """Add d self / d leaf into `.grad` of every leaf that requires it, or of `inputs` only. The
+        gradient to start with has self's shape; for one element it may be left out, and is 1."""
+        wanted = None if inputs is None else self.targets(inputs)
+        found = gradients([self], [gradient], retain_graph, create_graph, wanted)
+        for target, g in found.items():
+            (wanted[target] if wanted else target).accumulate(g)
 
     def accumulate(self, g: Gradient) -> None:
         """Add an arriving gradient, which nobody else holds, to `.grad`; one thread at a time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import LIBRARIES, library, rounded
+from ..arrays import LIBRARIES, copied, library, rounded, row_major
 from ..core.op import primitive
 from .special import error_function
 
@@ -264,7 +264,7 @@ def masked_fill(x, *, mask, value):
     if type(x) in LIBRARIES:
         value = x.dtype.type(value)  # not an array, which CuPy would copy to the device
     out = lib.where(mask, value, x)
-    return rounded(out, x.dtype), (lambda g: lib.where(mask, 0, g),)
+    return row_major(rounded(out, x.dtype)), (lambda g: lib.where(mask, 0, g),)
 
 
 # ---------------------------------------------------------------- rounding: the slope is 0
@@ -343,9 +343,9 @@ def bitwise_xor(x, y): return x ^ y, None
 @primitive
 def astype(x, *, dtype):
     """The values in another dtype; the walk casts the gradient back."""
-    return x.astype(dtype), ((lambda g: g,) if dtype.kind in "fV" else None)
+    return copied(x, dtype), ((lambda g: g,) if dtype.kind in "fV" else None)
 
 
 @primitive
 def clone(x):
-    return library(x).copy(x), (lambda g: g,)
+    return copied(x), (lambda g: g,)

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 import itertools
 
-from ..arrays import LIBRARIES, address, device_of, library, rounded, summed, to_device
+from ..arrays import (
+    LIBRARIES,
+    address,
+    device_of,
+    library,
+    rounded,
+    row_major,
+    summed,
+    to_device,
+)
 from ..core.op import primitive
 
 
@@ -80,14 +89,14 @@ def concatenate(*xs, axis):
         return lambda g: g[(*lead, slice(end - size, end))]
 
     pullbacks = [piece(end, x.shape[axis]) for end, x in zip(ends, xs, strict=True)]
-    return library(xs[0]).concatenate(xs, axis), tuple(pullbacks)
+    return row_major(library(xs[0]).concatenate(xs, axis)), tuple(pullbacks)
 
 
 @primitive
 def stack(*xs, axis):
     lead = (slice(None),) * (axis % (xs[0].ndim + 1))
     pullbacks = [lambda g, i=i: g[(*lead, i)] for i in range(len(xs))]
-    return library(xs[0]).stack(xs, axis), tuple(pullbacks)
+    return row_major(library(xs[0]).stack(xs, axis)), tuple(pullbacks)
 
 
 @primitive
@@ -100,7 +109,7 @@ def flip(x, *, axis):
 def roll(x, *, shift, axis):
     lib = library(x)
     back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
-    return lib.roll(x, shift, axis), (lambda g: lib.roll(g, back, axis),)
+    return row_major(lib.roll(x, shift, axis)), (lambda g: lib.roll(g, back, axis),)
 
 
 @primitive
@@ -151,14 +160,14 @@ def padded(x, widths, value=0.0):
 def tril(x, *, diagonal=0):
     """The lower triangle, zeros elsewhere."""
     lib = library(x)
-    return rounded(lib.tril(x, diagonal), x.dtype), (lambda g: lib.tril(g, diagonal),)
+    return row_major(rounded(lib.tril(x, diagonal), x.dtype)), (lambda g: lib.tril(g, diagonal),)
 
 
 @primitive
 def triu(x, *, diagonal=0):
     """The upper triangle, zeros elsewhere."""
     lib = library(x)
-    return rounded(lib.triu(x, diagonal), x.dtype), (lambda g: lib.triu(g, diagonal),)
+    return row_major(rounded(lib.triu(x, diagonal), x.dtype)), (lambda g: lib.triu(g, diagonal),)
 
 
 @primitive(view=True)

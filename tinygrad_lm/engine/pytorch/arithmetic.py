@@ -14,16 +14,27 @@ from ..core.tensor import Tensor, wrap
 from ..ops import elementwise as ops
 from .common import Operand, raw, to_tensor
 from .conversions import cast
+from .keys import as_mask
 from .names import named, one_op
 from .ordering import nonzero
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
-    return ops.add(input, other if alpha == 1 else ops.mul(other, alpha))
+    return ops.add(input, other if alpha == 1 else times("add", input, other, alpha))
 
 
 def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
-    return ops.sub(input, other if alpha == 1 else ops.mul(other, alpha))
+    return ops.sub(input, other if alpha == 1 else times("sub", input, other, alpha))
+
+
+def times(name: str, input: Operand, other: Operand, alpha: float) -> Operand:
+    """other alpha, in the dtype in which input and other meet."""
+    if not isinstance(other, Tensor):
+        return other * alpha
+    if type(alpha) is float and _integers(input, other):
+        raise RuntimeError(f"[{name}] alpha of integers must be an integer, got {alpha}; float()?")
+    kind = arrays.result_type(raw(input), raw(other))
+    return cast(ops.mul(cast(other, kind), alpha), kind)
 
 
 @one_op
@@ -172,6 +183,8 @@ def where(condition: Operand, input: Operand | None = None, other: Operand | Non
     if input is None:
         return nonzero(to_tensor(condition), as_tuple=True)
     mask = raw(to_tensor(condition))
+    if mask.dtype == "uint8":
+        mask = as_mask(mask, "where")
     if mask.dtype != bool:
         raise RuntimeError(f"[where] the condition must be boolean, got {arrays.dtype_of(mask)}")
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
@@ -224,9 +237,15 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return named(ops.round(input * 10.0**decimals) / 10.0**decimals, "RoundBackward1")
 
 
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+def allclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
+) -> bool:
     """Whether |input - other| <= atol + rtol |other| everywhere."""
-    return bool(isclose(input, other, rtol, atol).array.all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
 def _pair(name: str, *inputs: Tensor) -> list[Array]:
@@ -236,15 +255,21 @@ def _pair(name: str, *inputs: Tensor) -> list[Array]:
     return [x.array for x in inputs]
 
 
-def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8) -> Tensor:
-    """|input - other| <= atol + rtol |other|, elementwise."""
+def isclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
+) -> Tensor:
+    """|input - other| <= atol + rtol |other|, elementwise; equal_nan: NaN is close to NaN."""
     a, b = _pair("isclose", input, other)
     if a.dtype != b.dtype:
         raise RuntimeError(
             f"[isclose] both dtypes must be equal, got {a.dtype} and {b.dtype}; cast?"
         )
     try:
-        return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol))
+        return wrap(library(a).isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan))
     except ValueError as error:
         raise RuntimeError(f"[isclose] shapes must fit together: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import reduce, wraps
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy
@@ -41,21 +41,36 @@ def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     return wrap(arrays.to_device(to_array(x), where))
 
 
-def _plain_data(data: Any) -> Any:
-    """Nested lists in which tensors of one element have become numbers."""
+def _plain_data(data: Any, kinds: set) -> Any:
+    """Nested lists in which tensors of one element have become numbers; their dtypes, and the types
+    of all else, are collected in `kinds`."""
     if isinstance(data, Tensor):
         if data.numel() != 1:
             raise ValueError(
                 f"[tensor] lists may hold tensors of one element, got shape {tuple(data.shape)}; "
                 "join larger ones with stack(...)"
             )
+        kinds.add(data.dtype)
         return data.item()
     if not isinstance(data, (list, tuple)):
+        kinds.add(data.dtype if isinstance(data, numpy.ndarray) else type(data))
         return data
-    kinds = set(map(type, data))
-    if not any(issubclass(kind, (list, tuple, Tensor)) for kind in kinds):
+    found = set(map(type, data))
+    if not any(issubclass(kind, (list, tuple, Tensor, numpy.ndarray)) for kind in found):
+        kinds |= found
         return data
-    return [_plain_data(x) for x in data]
+    return [_plain_data(x, kinds) for x in data]
+
+
+def _kind_of(kinds: set, found: numpy.dtype) -> numpy.dtype:
+    """The dtype of nested lists by the dtypes and types in them, each of which counts alike;
+    `found` is what NumPy made of them."""
+    own = {float: arrays.get_default_dtype(), int: arrays.int64, bool: arrays.bool_}
+    try:
+        known = [own.get(kind) or arrays.as_dtype(kind) for kind in kinds]
+    except TypeError:  # something else with numbers in it
+        known = [] if found.kind == "f" else [arrays.as_dtype(found)]
+    return reduce(arrays.promote_types, known or [own[float]]).np
 
 
 def to_array(data: Any, dtype: arrays.dtype | None = None) -> numpy.ndarray:
@@ -65,25 +80,19 @@ def to_array(data: Any, dtype: arrays.dtype | None = None) -> numpy.ndarray:
     elif isinstance(data, numpy.ndarray) or type(data) in LIBRARIES:
         found = arrays.to_numpy(data)
     else:
-        data = _plain_data(data)
+        leaves: set = set()
+        data = _plain_data(data, leaves)
         try:
             found = numpy.array(data)
         except ValueError as error:
             raise ValueError(f"[tensor] nested lists must be regular: {error}") from error
-        if dtype is None and found.dtype == numpy.float64 and not isinstance(data, numpy.generic):
-            parts = data if isinstance(data, (list, tuple)) else ()
-            kinds = {x.dtype for x in parts if isinstance(x, (numpy.ndarray, numpy.generic))}
-            kind = numpy.result_type(*kinds) if kinds else found.dtype
-            if not kinds or kind.kind != "f":
-                kind = arrays.get_default_dtype().np
-            found = numpy.array(data, kind)
-        elif found.dtype.kind in "USO":
+        if dtype is None and found.dtype.kind not in "uUSO":
+            found = found.astype(_kind_of(leaves, found.dtype), copy=False)
+        if found.dtype.kind in "USO":
             wrong = (
                 RuntimeError if found.dtype == object else ValueError if found.ndim else TypeError
             )
             raise wrong(f"[tensor] data must be numbers, got {type(data).__name__}: {data!r:.60}")
-        elif not found.size and isinstance(data, (list, tuple)):
-            found = found.astype(arrays.get_default_dtype().np)
     if dtype is not None:
         made = found.astype(dtype.np)
         written = not isinstance(data, (Tensor, *LIBRARIES))

@@ -45,7 +45,7 @@ def tensor(
         return made.requires_grad_() if requires_grad else made
     array = to_array(data, kind)
     if isinstance(data, (Tensor, numpy.ndarray)):
-        array = array.copy(order="K")
+        array = arrays.copied(array)
     return finish(array, device, requires_grad)
 
 
@@ -133,7 +133,8 @@ def _pattern(name: str, input: Tensor, dtype: Dtype, device: Device) -> tuple[An
     """What makes a new tensor like input, an array to take after, and the dtype."""
     if not isinstance(input, Tensor):
         raise TypeError(f"[{name}] input must be a Tensor, got {type(input).__name__}")
-    array = input.array if device is None else arrays.to_device(input.array, device)
+    array = arrays.unstretched(input.array)
+    array = array if device is None else arrays.to_device(array, device)
     lib = library(array) if device is None else library_on(device)
     return lib, array, (input.dtype if dtype is None else as_dtype(dtype)).np
 
@@ -149,8 +150,9 @@ def full(
     """One value everywhere; its Python type decides the dtype."""
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"[full] size must be a tuple, got {size!r:.60}; write ({size!r:.60},)?")
-    kind = kind_of(dtype) if dtype is not None else to_array(raw(fill_value)).dtype
-    made = library_on(device).full(shape_of("full", (size,)), raw(fill_value), kind)
+    value = fill_value.item() if hasattr(fill_value, "item") else fill_value
+    kind = kind_of(dtype) if dtype is not None else to_array(value).dtype
+    made = library_on(device).full(shape_of("full", (size,)), value, kind)
     return finish(made, device, requires_grad)
 
 

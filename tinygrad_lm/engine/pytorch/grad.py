@@ -11,16 +11,35 @@ from ..core.tensor import Tensor, gradients, wrap
 
 
 def backward(
-    tensors: list[Tensor],
-    grad_tensors: list[Tensor | None] | None = None,
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    *,
+    inputs: Tensor | Sequence[Tensor] | None = None,
 ) -> None:
-    """Add d tensors / d leaf into `.grad` of every leaf, walking back from all of them at once."""
-    upstream = grad_tensors or [None] * len(tensors)
+    """Add d tensors / d leaf into `.grad` of every leaf, or of `inputs` only, walking back from all
+    of them at once."""
+    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    if isinstance(grad_tensors, Tensor):
+        grad_tensors = [grad_tensors]
+    upstream = list(grad_tensors or [None] * len(tensors))
     _check_pairs("backward", tensors, upstream)
-    for leaf, g in gradients(tensors, upstream, retain_graph, create_graph).items():
-        leaf.accumulate(g)
+    wanted = None if inputs is None else targets(inputs)
+    found = gradients(tensors, upstream, retain_graph, create_graph, wanted)
+    for target, g in found.items():
+        (wanted[target] if wanted else target).accumulate(g)
+
+
+def targets(inputs: Tensor | Sequence[Tensor], name: str = "backward") -> dict[Any, Tensor]:
+    """Where a walk finds the gradient of each input, at its node or at the leaf itself -> input."""
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not inputs:
+        raise RuntimeError(f"[{name}] inputs must not be empty; leave them out for all leaves")
+    for x in inputs:
+        if not isinstance(x, Tensor) or not x.requires_grad:
+            raise RuntimeError(f"[{name}] every input must require a gradient, got {x!r:.60}")
+    return {x.node or x: x for x in inputs}
 
 
 def grad(
@@ -40,11 +59,8 @@ def grad(
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if isinstance(grad_outputs, Tensor) or grad_outputs is None:
         grad_outputs = [grad_outputs] * len(outputs)
-    for x in inputs:
-        if not x.requires_grad:
-            raise RuntimeError("[grad] every input must require a gradient, one does not")
     _check_pairs("grad", outputs, list(grad_outputs))
-    wanted = {x.node or x for x in inputs}
+    wanted = targets(inputs, "grad")
     found = gradients(outputs, list(grad_outputs), retain_graph, create_graph, wanted)
     results: list[Tensor | None] = []
     for x in inputs:

@@ -69,9 +69,9 @@ def _indices(given: Operand, name: str, input: Tensor | None = None) -> Array:
             f"[{name}] input and index must be on the same device, got {input.device} and "
             f"{made.device}; move with .to()"
         )
-    if index.dtype.kind not in "iu":
+    if index.dtype.kind != "i":
         raise RuntimeError(
-            f"[{name}] index must be an integer tensor, got {index.dtype}; use long()"
+            f"[{name}] index must be an int32 or int64 tensor, got {index.dtype}; use long()"
         )
     return index
 

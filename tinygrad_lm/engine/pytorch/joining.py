@@ -7,10 +7,13 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
+
 from .. import arrays
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, wrap
 from ..ops import shape as ops
 from .common import Sizes, axes_of, axis_of, numpy_names, sizes
+from .indexing import index_select
 from .names import named, one_op
 from .shapes import flatten
 
@@ -20,11 +23,11 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joined along an existing axis."""
     tensors = _some(tensors, "cat")
     kept = [x for x in tensors if x.array.shape != (0,)] or tensors[:1]  # torch skips empty ones
-    if len({x.array.dtype for x in kept}) > 1:
-        kind = arrays.result_type(*[x.array for x in kept])
-        kept = [x.to(kind) for x in kept]
     if any(x.array.ndim == 0 for x in kept):
         raise RuntimeError("[cat] 0-d tensors cannot be joined along an axis they lack; use stack")
+    if len({x.array.ndim for x in kept}) > 1:
+        shapes = [tuple(x.array.shape) for x in kept]
+        raise RuntimeError(f"[cat] all tensors must have as many axes, got shapes {shapes}")
     axis = axis_of(kept[0], dim, "cat")
     return ops.concatenate(*kept, axis=axis)
 
@@ -41,16 +44,25 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined row by row; a vector is one row."""
-    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in _some(tensors, "vstack")])
+    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in _tensors(tensors, "vstack")])
 
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined column by column; vectors end to end."""
-    tensors = _some(tensors, "hstack")
+    tensors = [x if x.ndim else x.reshape(1) for x in _tensors(tensors, "hstack")]
     return cat(tensors, dim=0 if tensors[0].ndim < 2 else 1)
 
 
 def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+    """Tensors to join, in the dtype in which they meet."""
+    tensors = _tensors(tensors, name)
+    if len({x.array.dtype for x in tensors}) > 1:
+        kind = arrays.result_type(*[x.array for x in tensors])
+        tensors = [x.to(kind) for x in tensors]
+    return tensors
+
+
+def _tensors(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     tensors = tensors if isinstance(tensors, Tensor) else list(tensors)
     if isinstance(tensors, Tensor) or not all(isinstance(x, Tensor) for x in tensors):
         raise TypeError(f"[{name}] needs a list or tuple of Tensors, got {tensors!r:.80}")
@@ -124,12 +136,55 @@ def repeat(input: Tensor, *given: Any, repeats: Sizes = None) -> Tensor:
     return ops.tile(input, counts=counts)
 
 
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Each element repeated `repeats` times along dim (the flattened tensor by default)."""
+def repeat_interleave(
+    input: Tensor,
+    repeats: int | Tensor | None = None,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
+    """Each element repeated along dim (the flattened tensor by default): all `repeats` times, or
+    each as often as a tensor `repeats` says. Of such a tensor alone, the positions so repeated."""
+    name = "repeat_interleave"
+    if repeats is None:
+        positions = _positions(input, input.numel())
+        _check_output_size(name, output_size, positions.numel())
+        return positions.to(input.dtype)
     if dim is None:
         input, dim = flatten(input), 0
-    axis = axis_of(input, dim, "repeat_interleave")
-    return ops.repeat(input, count=int(repeats), axis=axis)
+    axis = axis_of(input, dim, name)
+    if isinstance(repeats, Tensor):
+        positions = _positions(repeats, input.array.shape[axis])
+        out = index_select(input, axis, positions.to(input.device))
+    elif isinstance(repeats, (int, numpy.integer)):
+        out = ops.repeat(input, count=int(repeats), axis=axis)
+    else:
+        kind = type(repeats).__name__
+        raise TypeError(f"[{name}] repeats must be an int or a Tensor, got {kind}; tensor(...)?")
+    _check_output_size(name, output_size, out.array.shape[axis])
+    return out
+
+
+def _check_output_size(name: str, wanted: int | None, found: int) -> None:
+    if wanted not in (None, found):
+        raise RuntimeError(
+            f"[{name}] output_size must be the sum of the repeats, {found}, got {wanted}"
+        )
+
+
+def _positions(repeats: Tensor, size: int) -> Tensor:
+    """0 ... size - 1, each as often as its count."""
+    counts = arrays.to_numpy(repeats.array)
+    if counts.ndim > 1 or counts.dtype.kind != "i":
+        raise RuntimeError(
+            "[repeat_interleave] repeats must be a number or int64 with one axis, got "
+            f"{repeats.dtype} of shape {tuple(repeats.shape)}"
+        )
+    if counts.size not in (1, size) or counts.min(initial=0) < 0:
+        raise RuntimeError(
+            f"[repeat_interleave] repeats must be {size} counts from 0 on, or one, got {counts}"
+        )
+    return wrap(arrays.to_device(numpy.repeat(numpy.arange(size), counts), repeats.device))
 
 
 def tile(input: Tensor, *repeats: Any) -> Tensor:

@@ -3,6 +3,7 @@ prints for the result. Reading and writing are in `indexing.py`."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy
@@ -57,11 +58,20 @@ def _part(x: Tensor, k: Any) -> Any:
         )
     if k.dtype.kind not in "iub":
         raise IndexError(f"[index] index tensors must be integer or boolean, got {k.dtype}")
+    if k.dtype == "uint8":
+        k = as_mask(k, "index")
     if k.ndim == 0 and k.dtype != bool:
         return int(k)
     if type(k) is not type(x.array):
         k = arrays.to_device(k, x.device)  # PyTorch allows cpu indices into a cuda tensor
     return k
+
+
+def as_mask(k: Any, name: str) -> Any:
+    """PyTorch's masks were of uint8 before there was bool: what is not 0 is chosen."""
+    rule = "a mask should be boolean, uint8 is deprecated; compare, or use bool()"
+    warnings.warn(f"[{name}] {rule}; for positions use long()", UserWarning, stacklevel=2)
+    return k.astype(bool)
 
 
 def _slice(k: slice) -> slice:
@@ -124,6 +134,6 @@ def name_of_read(shape: tuple, key: tuple, bare: bool) -> str:
 def name_of_write(x: Tensor, key: tuple) -> str:
     """What PyTorch calls x after x[key] = ...: a write to a part, to all, or at index arrays."""
     active = _active(x.array.shape, key)
-    if x.base is not None or not all(type(k) in LIBRARIES for k in active):
+    if x.base is not None or not all(type(k) in LIBRARIES and k.ndim for k in active):
         return "CopySlices"
     return "IndexPutBackward0" if active else "CopyBackwards"

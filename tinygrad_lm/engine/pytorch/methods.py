@@ -24,6 +24,7 @@ from . import (
     storage,
 )
 from . import tensor_extras as extras
+from .grad import targets
 from .operators import add_, attribute, comparison, forward, reflected, sub_, writer, written
 
 
@@ -305,6 +306,7 @@ class Methods:
     detach_ = extras.detach_
     register_hook = extras.register_hook
     retain_grad = extras.retain_grad
+    targets = staticmethod(targets)
     look_into = look_into
     refresh = regain_history
 
@@ -358,9 +360,9 @@ class Methods:
     __setitem__ = indexing.setitem
 
     # Python's and NumPy's protocols
-    __array_ufunc__ = None  # so that array + Tensor asks the Tensor
-    __array_priority__ = 1000
+    __array_priority__ = 1000  # so that array + Tensor asks the Tensor
     __array__ = protocols.array
+    __array_wrap__ = protocols.array_wrap
     __dlpack__ = protocols.dlpack
     __dlpack_device__ = protocols.dlpack_device
     __len__ = protocols.length

@@ -9,6 +9,7 @@ from ..ops import linear as ops
 from ..ops.elementwise import mul
 from ..ops.reduce import sum as sum_op
 from .common import Operand, to_tensor
+from .conversions import cast
 from .names import named, one_op
 from .shapes import diagonal, squeeze, unsqueeze
 
@@ -41,7 +42,11 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
             f"[dot] needs two vectors of one size, got {tuple(input.shape)} and "
             f"{tuple(tensor.shape)}"
         )
-    return sum_op(mul(input, tensor))
+    if input.array.dtype != tensor.array.dtype:
+        raise RuntimeError(
+            f"[dot] both dtypes must be equal, got {input.dtype} and {tensor.dtype}; cast?"
+        )
+    return cast(sum_op(mul(input, tensor)), input.dtype)  # a sum of integers would be int64
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:

@@ -3,6 +3,8 @@ and print. They are functions of a Tensor; `methods.py` lists them under Python'
 
 from __future__ import annotations
 
+import copy as copier
+import copyreg
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +12,10 @@ import numpy as np
 
 from .. import arrays
 from ..arrays import to_numpy
+from ..core.op import Op
 from ..core.tensor import Tensor, wrap
 from . import printing
-from .common import Operand
+from .common import Operand, to_tensor
 from .names import grad_fn_name
 
 
@@ -40,6 +43,11 @@ def numpy_array(self: Tensor, force: bool = False) -> np.ndarray:
 
 def array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
     return np.array(self.numpy(), dtype, copy=copy)
+
+
+def array_wrap(self: Tensor, result: Any, context: Any = None, scalar: bool = False) -> Tensor:
+    """What a function of NumPy made of this tensor, which requires no gradient, as a Tensor."""
+    return to_tensor(arrays.as_array(result))
 
 
 def dlpack(self: Tensor, **options: Any) -> Any:
@@ -121,17 +129,23 @@ def text(self: Tensor) -> str:
 def deepcopy(self: Tensor, memo: dict) -> Tensor:
     if not self.is_leaf:
         raise RuntimeError("[deepcopy] only leaf tensors can be deep-copied; use detach().clone()")
-    copy = wrap(self.array.copy(), object.__new__(type(self)))
+    copy = wrap(arrays.copied(self.array), object.__new__(type(self)))
     memo[id(self)] = copy
     copy.needs_grad = self.needs_grad
     copy._grad = None if self._grad is None else deepcopy(self._grad, memo)
+    copy.__dict__.update(copier.deepcopy(self.__dict__, memo))
     return copy
 
 
 def pickled(self: Tensor) -> tuple:
     if not self.is_leaf:
         raise RuntimeError("[pickle] only leaf tensors can be pickled; use detach()")
-    return _rebuild, (type(self), to_numpy(self.array), self.needs_grad, str(self.device))
+    parts = type(self), to_numpy(self.array), self.needs_grad, str(self.device)
+    return _rebuild, parts, self.__dict__ or None
+
+
+# An op goes by its name, as a function does.
+copyreg.pickle(Op, lambda op: op.function.__qualname__)
 
 
 def _rebuild(kind: type[Tensor], array: np.ndarray, needs_grad: bool, where: str) -> Tensor:

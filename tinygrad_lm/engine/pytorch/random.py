@@ -150,7 +150,8 @@ def normal(
         raise RuntimeError(f"[normal] std must not be negative, got {std}")
     if size is None:
         size = (to_tensor(mean) + to_tensor(std)).shape
-    return randn(size, generator=generator) * std + mean
+    kinds = [x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.is_floating_point()]
+    return randn(size, generator=generator, dtype=kinds[0] if kinds else None) * std + mean
 
 
 def bernoulli(
@@ -162,7 +163,7 @@ def bernoulli(
     source, probs = _generator(generator, input.device), input.array
     if source.device.type == "cpu":
         probs = arrays.to_numpy(probs)
-    return finish(source.bernoulli_each(probs), input.device)
+    return finish(arrays.as_array(source.bernoulli_each(probs)), input.device)
 
 
 def multinomial(

@@ -24,7 +24,8 @@ def _along(op: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
 @numpy_names
 def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
     """Sum over dim (all by default); booleans and integers are summed as int64."""
-    return _along(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
+    out = _along(ops.sum, input if dtype is None else cast(input, dtype), dim, keepdim)
+    return out if dtype is None else cast(out, dtype)
 
 
 def _check_floating(input: Tensor, name: str, kind: type = RuntimeError) -> None:
@@ -41,7 +42,8 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype
 
 @numpy_names
 def prod(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None) -> Tensor:
-    return _along(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
+    out = _along(ops.prod, input if dtype is None else cast(input, dtype), dim, keepdim)
+    return out if dtype is None else cast(out, dtype)
 
 
 def _spread(
@@ -179,9 +181,11 @@ def argmin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 
 def cumsum(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
     """Running sum along dim."""
+    axis, shape = axis_of(input, dim, "cumsum"), input.array.shape
     input = input if dtype is None else cast(input, dtype)
-    axis = axis_of(input, dim, "cumsum")
-    return ops.cumsum(input, axis=axis) if input.ndim else input
+    out = ops.cumsum(input if shape else input.reshape(1), axis=axis)
+    out = out if shape else out.reshape(())
+    return out if dtype is None else cast(out, dtype)
 
 
 @numpy_names

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ...engine.arrays import Array, noted
 from ...engine.core.tensor import Tensor
 
-UNSIGNED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
+UNSIGNED = {4: "uint32", 8: "uint64"}
 
 
 def checked_ids(name: str, ids: Tensor, like: Tensor, size: int) -> Array:
@@ -17,7 +17,7 @@ def checked_ids(name: str, ids: Tensor, like: Tensor, size: int) -> Array:
 
 
 def whole_ids(name: str, ids: Tensor, like: Tensor) -> Array:
-    """The array of `ids`: integers on the device of `like`."""
+    """The array of `ids`: signed integers on the device of `like`."""
     array = ids.array
     if array.dtype.kind not in "iu":
         raise RuntimeError(f"[{name}] ids must be integers, got {ids.dtype}; use long()")
@@ -25,7 +25,7 @@ def whole_ids(name: str, ids: Tensor, like: Tensor) -> Array:
         raise RuntimeError(
             f"[{name}] ids must be on {like.device}, got them on {ids.device}; move with .to()"
         )
-    return array
+    return array if array.dtype.kind == "i" else array.astype("int64")
 
 
 def check_range(name: str, array: Array, size: int, ignore: int | None = None) -> None:

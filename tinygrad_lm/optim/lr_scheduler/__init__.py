@@ -3,7 +3,8 @@
 """
 
 from .base import LRScheduler, SequentialLR
-from .closed_forms import (
+from .one_cycle import OneCycleLR
+from .rules import (
     CosineAnnealingLR,
     ExponentialLR,
     LambdaLR,
@@ -13,7 +14,6 @@ from .closed_forms import (
     WarmupCosine,
     warmup_cosine,
 )
-from .one_cycle import OneCycleLR
 
 __all__ = [
     "CosineAnnealingLR",

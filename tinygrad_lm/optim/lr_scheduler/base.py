@@ -1,6 +1,6 @@
-"""What a schedule is: a group's rate as a function of how often `step()` was called. Being a closed
-form of that number, nothing accumulates and a resume is exact. It reads and
-writes an optimiser's `param_groups` only; names and numbers are PyTorch's.
+"""What a schedule is: a group's next rate from the one it has. What else changes a rate (another
+schedule, a hand) is therefore kept, and a resume needs the optimiser's state. It reads and writes
+an optimiser's `param_groups` only; names and numbers are PyTorch's.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ def must(holds: bool, name: str, rule: str, came: Any) -> None:
 
 
 class LRScheduler:
-    """Base class: a subclass gives `rate(base, epoch)`. Making one sets the rates of epoch 0.
+    """Base class: a subclass gives `rate(lr, base, epoch)`, or `get_lr()` for all groups at once.
+    Making one sets the rates of epoch 0.
 
     last_epoch: epochs already done, for a run that goes on without `load_state_dict`.
     """
+
+    _is_initial = False  # while one is made: a rate is that of `last_epoch` already
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
         name = type(self).__name__
@@ -39,15 +42,16 @@ class LRScheduler:
         self.optimizer = optimizer
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self.step()
+        self.begin()
 
-    def rate(self, base: float, epoch: int) -> float:
-        """The rate of a group whose initial rate was `base`, after `epoch` steps."""
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        """The rate of a group after `epoch` steps: it was `lr` before, and `base` at the start."""
         raise NotImplementedError
 
     def get_lr(self) -> list[float]:
         """The rates of `last_epoch`, one per group."""
-        return [self.rate(base, self.last_epoch) for base in self.base_lrs]
+        groups = zip(self.optimizer.param_groups, self.base_lrs)
+        return [self.rate(group["lr"], base, self.last_epoch) for group, base in groups]
 
     def get_last_lr(self) -> list[float]:
         """The rates last given to the optimizer, one per group."""
@@ -55,14 +59,26 @@ class LRScheduler:
 
     def step(self) -> None:
         """One more epoch: call it after the optimizer's step."""
-        self.go_to(self.last_epoch + 1)
-
-    def go_to(self, epoch: int) -> None:
-        """Set the rates of an epoch."""
-        self.last_epoch = epoch
+        self.last_epoch += 1
         self._last_lr = self.get_lr()
         for group, lr in zip(self.optimizer.param_groups, self._last_lr):
             group["lr"] = lr
+
+    def begin(self) -> None:
+        """The first step, from the rates that the groups have."""
+        self._is_initial = True
+        try:
+            self.step()
+        finally:
+            self._is_initial = False
+
+    def restart(self) -> None:
+        """Epoch 0 again, from the base rates."""
+        if type(self).rate is not LRScheduler.rate:  # one's own get_lr goes on from what is there
+            for group, base in zip(self.optimizer.param_groups, self.base_lrs):
+                group["lr"] = base
+        self.last_epoch = -1
+        self.begin()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""
@@ -89,14 +105,30 @@ class SequentialLR(LRScheduler):
         same = all(s.optimizer is optimizer for s in schedulers)
         must(same, "SequentialLR", "every schedule must be of this optimizer", "another one")
         self.schedulers, self.milestones = list(schedulers), milestones
-        super().__init__(optimizer, last_epoch)
+        self.optimizer, self.last_epoch = optimizer, last_epoch + 1
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        for scheduler in schedulers:
+            scheduler.last_epoch -= 1  # the step that each took when it was made
+        self._now().begin()
+        self._last_lr = self._now().get_last_lr()
 
-    def go_to(self, epoch: int) -> None:
-        self.last_epoch = epoch
-        number = bisect_right(self.milestones, epoch)
-        scheduler = self.schedulers[number]
-        scheduler.go_to(epoch - (self.milestones[number - 1] if number else 0))
+    def _now(self) -> LRScheduler:
+        return self.schedulers[bisect_right(self.milestones, self.last_epoch)]
+
+    def step(self) -> None:
+        self.last_epoch += 1
+        scheduler = self._now()
+        if self.last_epoch in self.milestones:
+            scheduler.restart()
+        else:
+            scheduler.step()
         self._last_lr = scheduler.get_last_lr()
+
+    def restart(self) -> None:
+        self.last_epoch = 0
+        self._now().restart()
+        self._last_lr = self._now().get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
         own = {k: v for k, v in super().state_dict().items() if k != "schedulers"}

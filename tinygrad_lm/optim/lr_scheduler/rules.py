@@ -1,11 +1,13 @@
 """The schedules that are one line of arithmetic. Each class is that line and the check of its
-settings; `base.py` applies it.
+settings; `base.py` applies it. Where PyTorch goes on from the rate that a group has, so do these.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 from ..optimizer import Optimizer
@@ -32,15 +34,22 @@ class LambdaLR(LRScheduler):
         return [base * f(self.last_epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Functions are not saved."""
-        return {**super().state_dict(), "lr_lambdas": [None] * len(self.lr_lambdas)}
+        """Functions are not saved, of other callables their attributes are."""
+        kept = [
+            dict(f.__dict__) if not isinstance(f, FunctionType) and hasattr(f, "__dict__") else None
+            for f in self.lr_lambdas
+        ]
+        return {**super().state_dict(), "lr_lambdas": kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "lr_lambdas"})
+        for f, kept in zip(self.lr_lambdas, state_dict["lr_lambdas"]):
+            if kept is not None:
+                f.__dict__.update(kept)
 
 
 class StepLR(LRScheduler):
-    """base * gamma for every step_size epochs."""
+    """lr * gamma every step_size epochs."""
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
@@ -49,12 +58,12 @@ class StepLR(LRScheduler):
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, epoch: int) -> float:
-        return base * self.gamma ** (epoch // self.step_size)
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        return lr if epoch == 0 or epoch % self.step_size else lr * self.gamma
 
 
 class MultiStepLR(LRScheduler):
-    """base * gamma for every milestone that is reached; one that is listed twice counts twice."""
+    """lr * gamma at every milestone that is reached; one that is listed twice counts twice."""
 
     def __init__(
         self,
@@ -63,15 +72,16 @@ class MultiStepLR(LRScheduler):
         gamma: float = 0.1,
         last_epoch: int = -1,
     ):
-        self.milestones, self.gamma = sorted(milestones), gamma
+        self.milestones, self.gamma = Counter(milestones), gamma
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, epoch: int) -> float:
-        return base * self.gamma ** bisect_right(self.milestones, epoch)
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        times = Counter(self.milestones)[epoch]  # a state of version 0.1.0 has a list
+        return lr * self.gamma**times
 
 
 class LinearLR(LRScheduler):
-    """base * (start_factor ... end_factor) over total_iters epochs, then constant."""
+    """lr * (start_factor ... end_factor) over total_iters epochs, then as it is."""
 
     def __init__(
         self,
@@ -88,20 +98,24 @@ class LinearLR(LRScheduler):
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, epoch: int) -> float:
-        done = min(epoch / self.total_iters, 1) if self.total_iters > 0 else 1
-        return base * (self.start_factor + (self.end_factor - self.start_factor) * done)
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        if epoch == 0:
+            return lr * self.start_factor
+        if self._is_initial or epoch > self.total_iters:
+            return lr
+        apart = self.end_factor - self.start_factor
+        return lr * (1 + apart / (self.total_iters * self.start_factor + (epoch - 1) * apart))
 
 
 class ExponentialLR(LRScheduler):
-    """base * gamma ** epoch."""
+    """lr * gamma every epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, epoch: int) -> float:
-        return base * self.gamma**epoch
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        return lr if self._is_initial else lr * self.gamma
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -115,8 +129,13 @@ class CosineAnnealingLR(LRScheduler):
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, epoch: int) -> float:
-        return cosine(base, self.eta_min, epoch / self.T_max)
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        if self._is_initial:
+            return lr
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:  # the ratio below would divide by 0
+            return lr + (base - self.eta_min) * (1 - math.cos(math.pi / self.T_max)) / 2
+        now, before = (1 + math.cos(math.pi * i / self.T_max) for i in (epoch, epoch - 1))
+        return now / before * (lr - self.eta_min) + self.eta_min
 
 
 def warmup_cosine(step: int, *, lr: float, warmup: int, total: int, min_lr: float) -> float:
@@ -150,6 +169,6 @@ class WarmupCosine(LRScheduler):
         self.warmup, self.total, self.min_lr = warmup, total, min_lr
         super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, epoch: int) -> float:
+    def rate(self, lr: float, base: float, epoch: int) -> float:
         w, t = self.warmup, self.total
         return warmup_cosine(epoch, lr=base, warmup=w, total=t, min_lr=self.min_lr)

@@ -1,0 +1,54 @@
+"""How what is made like an array lies in memory. NumPy and CuPy keep the order of its axes, and so
+does PyTorch; but where an axis is stretched its step of 0 says nothing of its place, and PyTorch
+leaves it where it stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .libraries import LIBRARIES, library
+
+
+def order_of(x: Any) -> list[int] | None:
+    """The axes of x from the widest step to the narrowest, if one is stretched; None if none is, as
+    in a Tensor, of which ops make arrays."""
+    steps = getattr(x, "strides", ())
+    if 0 not in steps:
+        return None
+    order = list(range(x.ndim))[::-1]  # sorted from the narrowest on by insertion
+    for at in range(1, x.ndim):
+        for left in range(at - 1, -1, -1):
+            a, b = order[left], order[at]
+            if not (steps[a] and steps[b]):
+                continue
+            if steps[a] < steps[b]:
+                break
+            if steps[a] > steps[b] or x.shape[a] > x.shape[b]:
+                order[left], order[at], at = b, a, left
+    return order[::-1]
+
+
+def unstretched(x: Any, dtype: Any = None) -> Any:
+    """What to take after: x, or where an axis is stretched, memory that is not yet written."""
+    order = order_of(x)
+    if order is None:
+        return x
+    made = library(x).empty([x.shape[axis] for axis in order], dtype or x.dtype)
+    return made.transpose(sorted(range(x.ndim), key=order.__getitem__))
+
+
+def copied(x: Any, dtype: Any = None) -> Any:
+    """The values of x in memory of their own, in x's dtype by default."""
+    made = unstretched(x, dtype)
+    if made is x:
+        return library(x).copy(x) if dtype is None else x.astype(dtype)
+    made[...] = x
+    return made
+
+
+def row_major(x: Any) -> Any:
+    """x, or its copy with the last axis innermost: as PyTorch makes it in places."""
+    if type(x) not in LIBRARIES or x.flags.c_contiguous:
+        return x
+    return library(x).ascontiguousarray(x)
