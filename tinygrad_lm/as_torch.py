@@ -25,6 +25,8 @@ from typing import Any
 
 from .aliases import PACKAGE, PYTORCH
 
+VERSION = "2.13.0"  # of PyTorch, for scripts that ask; whose numbers and names are ours
+
 # Every torch.X there is: the package has tinygrad_lm.X, or `aliases.py` says what that is.
 SUBMODULES = sorted(
     "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
@@ -57,6 +59,7 @@ class NotHere(importlib.abc.MetaPathFinder):
 
 def install() -> ModuleType:
     """Register this package as `torch`, with its submodules, for every later import; returns it.
+    Its `__version__` is then that of the PyTorch it stands for, with our own behind a +.
 
     RuntimeError where the real torch was imported before: its classes would mix with these.
     """
@@ -75,6 +78,7 @@ def install() -> ModuleType:
     for name, module in modules.items():
         if not hasattr(module, "__getattr__"):
             module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
+    vars(package)["__version__"] = f"{VERSION}+tinygrad_lm.{vars(package)['__version__']}"
     sys.modules.update(modules)
     sys.meta_path.insert(0, NotHere())
     return package

@@ -14,6 +14,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from .text.terminal import escaped, shown
+
+# Flags of other programs, and what is so here.
+NOT_HERE = {"--tokenizer": "every character is a token", "--vocab-size": "the text decides it"}
+
 
 class Parser(argparse.ArgumentParser):
     """Errors in one line, with the flag that was probably meant."""
@@ -22,17 +27,17 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{escaped(f'{self.prog}: {message}; see {self.prog} --help')}\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Ask before the parser above can: only this one has the flags' names."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             names = [name for action in self._actions for name in action.option_strings]
-            flag = unknown[0].split("=")[0]
-            close = difflib.get_close_matches(flag.replace("_", "-"), names, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            self.error(f"there is no {unknown[0]}{meant}")
+            flag = unknown[0].split("=")[0].replace("_", "-")
+            close = difflib.get_close_matches(flag, names, n=1)
+            meant = NOT_HERE.get(flag) or (close and f"did you mean {close[0]}?")
+            self.error(f"there is no {unknown[0]}" + (f"; {meant}" if meant else ""))
         return known, unknown
 
 
@@ -78,7 +83,7 @@ def _add_sample(commands: Any) -> None:
     )
     add = sample.add_argument
     add("--checkpoint", required=True, metavar="DIR", help="the --out of a training run")
-    add("--prompt", default="\n", metavar="TEXT", help="what the text begins with (a new line)")
+    add("--prompt", metavar="TEXT", help="what the text begins with (else a new line)")
     add("--num-samples", type=int, default=1, metavar="N", help="how many texts (1)")
     add("--max-new-tokens", type=int, default=500, metavar="N", help="length (500)")
     add("--temperature", type=float, default=0.8, metavar="T", help="below 1: safer (0.8)")
@@ -105,25 +110,25 @@ def _train(given: dict[str, Any]) -> int:
         shape = pretrained_shape(given["init_from"]) if given.get("init_from") else {}
         config = TrainConfig(**{**PRESETS.get(preset or "quick", {}), **shape, **given})
     train(config, resume=resume, overwrite=overwrite)
-    print(f"saved in {config.out}; tinygrad-lm sample --checkpoint {config.out} writes more")
+    print(shown(f"saved in {config.out}; tinygrad-lm sample --checkpoint {config.out} writes more"))
     return 0
 
 
 def _sample(given: dict[str, Any]) -> int:
     from .engine.random.generator import Generator
     from .models.checkpoints import load_gpt
-    from .text.generation import generate_text
+    from .text.generation import generate_text, start_of_text
 
     model, tokenizer = load_gpt(given["checkpoint"], given["which"], given["device"])
     generator = Generator().manual_seed(given["seed"])
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "greedy", "stop")
     options = {name: given[name] for name in names}
-    prompt = given["prompt"]
+    prompt = start_of_text(tokenizer) if given["prompt"] is None else given["prompt"]
     if given["num_samples"] < 1:
         raise ValueError(f"[sample] num_samples must be >= 1, got {given['num_samples']}; try 1")
     for _ in range(given["num_samples"]):
         text = generate_text(model, tokenizer, prompt, generator=generator, **options)
-        print(f"{text}\n---------------", flush=True)
+        print(shown(f"{text}\n---------------"), flush=True)
     return 0
 
 
@@ -143,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
             raise
-        print(f"tinygrad-lm {command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"tinygrad-lm {command}: {' '.join(escaped(str(error)).split())}", file=sys.stderr)
         return 2
 
 

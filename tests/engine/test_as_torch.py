@@ -262,3 +262,17 @@ def test_signatures_are_real_ones():
     assert list(loader)[:4] == ["dataset", "batch_size", "shuffle", "sampler"]
     assert list(inspect.signature(tl.save).parameters)[:2] == ["obj", "f"]
     assert "map_location" in inspect.signature(tl.load).parameters
+
+
+def test_the_version_is_one_of_pytorch(tmp_path):
+    """As scripts ask for it: a number before the first dot, a tuple, a PEP 440 version."""
+    (tmp_path / "asks.py").write_text(
+        "import torch, re\n"
+        "print(int(torch.__version__.split('.')[0]) >= 2)\n"
+        "print(tuple(int(x) for x in torch.__version__.split('+')[0].split('.')[:2]) >= (2, 0))\n"
+        "print(re.fullmatch(r'\\d+(\\.\\d+)*\\+[a-z0-9]+([-_.][a-z0-9]+)*', torch.__version__))\n"
+    )
+    lines = printed(tmp_path / "asks.py").splitlines()
+    assert lines[:2] == ["True", "True"] and f"{as_torch.VERSION}+tinygrad_lm" in lines[2]
+    pins = (ROOT / "setup.py").read_text()
+    assert f"torch=={as_torch.VERSION}" in pins and tl.__version__ in pins

@@ -24,6 +24,16 @@ def test_data_and_rules_have_their_dtype(line):
     assert eval(code, {"tg": tg, "np": np}).dtype is getattr(tg, name)
 
 
+@pytest.mark.parametrize(
+    "use", [tg.from_numpy, tg.tensor, tg.as_tensor, lambda masked: tg.ones(3) + masked]
+)
+def test_a_masked_array_does_not_lose_its_mask(use):
+    masked = np.ma.array(np.float32([1, 2, 3]), mask=[0, 1, 0])
+    with pytest.raises(TypeError, match=r"got a masked array; .*\.filled\(value\)"):
+        use(masked)
+    assert use(masked.filled(7)).tolist()[1] in (7, 8)
+
+
 def test_from_numpy_shares_memory_and_tensor_copies():
     array = np.zeros(2)
     shared, copied = tg.from_numpy(array), tg.tensor(array)

@@ -4,6 +4,7 @@ The drawn ids are compared with PyTorch's in `parity/test_parity_gpt.py`.
 """
 
 import itertools
+import math
 import re
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import tinygrad_lm as tg
 from tinygrad_lm import nn
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.text.generation import _narrowed, generate, generate_text
+from tinygrad_lm.text.generation import _narrowed, generate, generate_text, start_of_text
 from tinygrad_lm.text.tokenizers import CharTokenizer
 
 
@@ -180,3 +181,18 @@ def test_prompts_that_are_refused():
         generate_text(CYCLE, LETTERS, "", 3)
     with pytest.raises(ValueError, match=re.escape("got 'x' (U+0078) at position 1")):
         generate_text(CYCLE, LETTERS, "axa", 3)
+
+
+@pytest.mark.parametrize("options", [{"greedy": True}, {}, {"top_k": 2}, {"top_p": 0.5}])
+def test_logits_that_are_no_numbers_are_refused(options):
+    """One NaN is enough, and not in the first step: a model may meet it later."""
+    model = Chain([[0, 9, 0], [0, math.nan, 1], [0, 0, 0]])
+    with pytest.raises(
+        RuntimeError, match=r"\[generate\] logits .*NaN|probability tensor contains"
+    ):
+        generate(model, tg.tensor([[0]]), 5, **options)
+
+
+@pytest.mark.parametrize(("characters", "start"), [("ab\n", "\n"), ("天地", "天"), ("b", "b")])
+def test_a_text_starts_with_a_newline_where_there_is_one(characters, start):
+    assert start_of_text(CharTokenizer(characters)) == start

@@ -173,6 +173,7 @@ def test_operations_per_step(shape, batch, gflop):
     "changes, words",
     [
         ({"n_head": 3}, "n_head must divide n_embd, got 3 and 8; try 2 heads, or 6 channels"),
+        ({"n_head": 10**12}, "got 1000000000000 and 8; try 8 heads"),
         ({"n_layer": 0}, "n_layer must be a whole number >= 1, got 0"),
         ({"block_size": 8.0}, "block_size must be a whole number >= 1, got 8.0"),
         ({"vocab_size": None}, "vocab_size must be a whole number >= 1, got None"),

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from tinygrad_lm.data import open_tokens, write_tokens
+from tinygrad_lm.data import open_tokens, token_files, write_tokens
 from tinygrad_lm.data.token_files import HEADER_BYTES, read_header
 
 
@@ -89,10 +89,62 @@ def test_foreign_file(content, tmp_path):
 
 
 def test_file_of_a_later_format(tmp_path):
-    header = {"format": "tinygrad_lm tokens", "format_version": 2}
+    header = {"format": "tinygrad_lm tokens", "format_version": 3}
     (tmp_path / "t.bin").write_bytes(json.dumps(header).encode().ljust(HEADER_BYTES))
-    with pytest.raises(ValueError, match="must be of format 1, got 2"):
+    with pytest.raises(ValueError, match="must be of format 2, got 3"):
         open_tokens(tmp_path / "t.bin")
+
+
+OLD = {"format": "tinygrad_lm tokens", "format_version": 1, "dtype": "uint16"}
+OLD |= {"count": 3, "vocab_size": 50}
+
+
+def write_old(path, ids, **changes):
+    """What version 0.1.0 wrote, and what someone may write who makes the header by hand."""
+    header = {name: value for name, value in {**OLD, **changes}.items() if value is not None}
+    path.write_bytes(
+        json.dumps(header).encode().ljust(255) + b"\n" + np.array(ids, "<u2").tobytes()
+    )
+    return path
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path):
+    assert open_tokens(write_old(tmp_path / "t.bin", [0, 49, 7])).tolist() == [0, 49, 7]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"count": None}, {"count": "3"}, {"count": 3.0}, {"count": True}, {"count": -3},
+        {"dtype": None}, {"dtype": "float16"}, {"dtype": "int16"}, {"dtype": []}, {"dtype": "no"},
+        {"vocab_size": None}, {"vocab_size": {}}, {"vocab_size": 0}, {"vocab_size": 2**40},
+        {"vocab_size": 2**16 + 1}, {"format_version": 2}, {"format_version": 2, "header_crc32": 5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_header_that_no_writer_makes(changes, tmp_path):
+    with pytest.raises(ValueError, match="t.bin must begin with the header of its ids, got {"):
+        open_tokens(write_old(tmp_path / "t.bin", [0, 1, 2], **changes))
+
+
+@pytest.mark.parametrize("at", [0, 2, 299_999])
+def test_an_id_that_the_vocabulary_lacks_is_named_with_its_place(at, tmp_path, monkeypatch):
+    monkeypatch.setattr(token_files, "CHUNK_BYTES", 1000)
+    ids = np.full(300_000, 49)
+    ids[at] = 150
+    path = write_old(tmp_path / "t.bin", ids, count=300_000)
+    with pytest.raises(ValueError, match=rf"t.bin must be in 0..49, got 150 at token {at};"):
+        open_tokens(path)
+
+
+def test_a_changed_bit_in_every_byte_is_noticed(tmp_path):
+    path = tmp_path / "t.bin"
+    write_tokens(path, np.arange(40), 65_536)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match="t.bin must"):
+            open_tokens(path)
 
 
 def test_missing_file(tmp_path):

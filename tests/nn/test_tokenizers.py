@@ -97,18 +97,29 @@ GOOD = CharTokenizer("ab").to_json()
         (b"\xff\xfe", "must be JSON"),
         (b"[1]", "must be a tinygrad_lm tokenizer"),
         (b'{"characters": "ab"}', "must be a tinygrad_lm tokenizer"),
-        (json.dumps({**GOOD, "format_version": 2}).encode(), "got 2 and 'char'"),
-        (json.dumps({**GOOD, "kind": "bpe"}).encode(), "got 1 and 'bpe'"),
-        (json.dumps({**GOOD, "characters": 5}).encode(), "characters a text"),
-        (json.dumps({**GOOD, "characters": "aa"}).encode(), "each once"),
+        (json.dumps({**GOOD, "format_version": 3}).encode(), "got 3 and 'char'"),
+        (json.dumps({**GOOD, "kind": "bpe"}).encode(), "got 2 and 'bpe'"),
+        (json.dumps({**GOOD, "kind": {}}).encode(), "got 2 and {}"),
+        (json.dumps({**GOOD, "characters": 5}).encode(), "characters, a text"),
+        (json.dumps({**GOOD, "characters": "ac"}).encode(), "of its checksum, got 'ac'"),
+        (json.dumps({**GOOD, "sha256": None}).encode(), "of its checksum, got 'ab'"),
+        (json.dumps({**GOOD, "format_version": 1, "characters": "aa"}).encode(), "each once"),
+        (b"[" * 100_000, "must be JSON"),
+        (b'{"kind": "char",' + json.dumps(GOOD).encode()[1:], "the name 'kind' twice"),
     ],
 )
 def test_damaged_or_foreign_file_is_refused(content, named, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_bytes(content)
     for load in (CharTokenizer.load, load_tokenizer):
-        with pytest.raises(ValueError, match=named):
+        with pytest.raises(ValueError, match=named) as refused:
             load(path)
+        assert "tokenizer.json" in str(refused.value) or named == "each once"
+
+
+def test_a_tokenizer_of_the_first_version_is_read():
+    old = {name: value for name, value in GOOD.items() if name != "sha256"}
+    assert load_tokenizer({**old, "format_version": 1}) == CharTokenizer("ab")
 
 
 def test_missing_file(tmp_path):

@@ -125,6 +125,10 @@ def test_a_preset_is_a_start_that_flags_change(here):
         ("train --n-layr 3", "there is no --n-layr; did you mean --n-layer?"),
         ("train --n_head=3", "there is no --n_head=3; did you mean --n-head?"),
         ("train --xyzzy", "there is no --xyzzy; see"),
+        ("train --tokenizer bpe", "there is no --tokenizer; every character is a token; see"),
+        ("train --\x1b]0;owned\a", r"there is no --\x1b]0;owned\x07; see"),
+        ("sample --checkpoint \x9b31m\x7f", r"[load_checkpoint] \x9b31m\x7f must hold"),
+        ("train --data text.txt --n-head 1000000000000", "try 128 heads"),
         ("train --n-layer three", "argument --n-layer: invalid int value: 'three'"),
         ("train --preset huge", "invalid choice: 'huge'"),
         ("train --resume --overwrite", "not allowed with argument"),
@@ -134,6 +138,7 @@ def test_a_preset_is_a_start_that_flags_change(here):
         ("train --data text.txt --block-size 9999", "must be longer than block_size 9999"),
         ("train --data text.txt --device tpu", "[device]"),
         ("train --data latin.txt", "must be UTF-8, got byte 0xe9 at offset 3"),
+        ("train --data windows.txt", "windows.txt must be UTF-8, got UTF-16; re-encode"),
         ("train --data text.txt --out text.txt", "folder must be writable"),
         ("train --data text.txt --resume", "must hold a checkpoint 'last'"),
         ("train --data text.txt --init-from nowhere", "must hold a checkpoint 'best'"),
@@ -145,6 +150,7 @@ def test_a_preset_is_a_start_that_flags_change(here):
 )
 def test_wrong_input_is_one_line_and_code_2(here, capsys, flags, words):
     Path("latin.txt").write_bytes("café".encode("latin1"))
+    Path("windows.txt").write_text("hello\r\n", "utf-16")
     try:
         code = main(flags.split())
     except SystemExit as stop:
@@ -219,6 +225,34 @@ def test_samples_that_are_refused(here, capsys, flags, words):
     except SystemExit as stop:
         assert stop.code == 2
     assert words in only_error(capsys)
+
+
+@pytest.mark.parametrize("text", ["abc def " * 40, "天地玄黄宇宙洪荒" * 30])
+def test_a_text_without_newlines_is_sampled(here, capsys, text):
+    Path("text.txt").write_text(text, "utf-8")
+    train()
+    capsys.readouterr()
+    written = sample(capsys).removesuffix("\n---------------\n")
+    assert len(written) == 61 and written[0] == min(text) and set(written) <= set(text)
+
+
+CONTROLS = "\x1b]0;owned\x07\x9b2J\x7f\x00\x85"
+
+
+def test_control_characters_reach_a_pipe_and_no_terminal(here, capsys, monkeypatch):
+    Path("text.txt").write_text(f"\t{CONTROLS}\n" * 60, newline="")
+    seen = {}
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
+        train("--overwrite", "--sample-tokens", "200")
+        trained = capsys.readouterr().out
+        seen[terminal] = trained, sample(capsys, "--prompt", f"\t{CONTROLS}", "--top-k", "1")
+    controls = set(map(chr, (*range(32), *range(127, 160)))) - {"\n", "\t"}
+    for piped, shown in zip(seen[False], seen[True]):
+        assert controls & set(piped) and not controls & set(shown)
+        assert "\t" in shown and r"\x1b" in shown and r"\x9b" in shown and r"\x7f" in shown
+    escaped = "".join(repr(c)[1:-1] if c in controls else c for c in seen[False][1])
+    assert seen[True][1] == escaped
 
 
 def test_best_and_last_are_different_models(here, capsys):

@@ -170,7 +170,10 @@ def test_file_by_path(content, text, tmp_path):
     [
         (b"caf\xe9 noir", "byte 0xe9 at offset 3"),
         (b"\xef\xbb\xbfcaf\xe9", "byte 0xe9 at offset 6"),
-        ("ab".encode("utf-16"), "byte 0x.. at offset 0"),
+        ("ab".encode("utf-16"), "UTF-16; re-encode it: iconv -f UTF-16 -t utf-8 OLD > NEW"),
+        (b"\xfe\xff" + "ab".encode("utf-16-be"), "UTF-16; re-encode"),
+        ("ab".encode("utf-32"), "UTF-32; re-encode it: iconv -f UTF-32"),
+        (b"\xff\xfa", "byte 0xff at offset 0; .* with its real encoding"),
         (b"", "got an empty file"),
         (b"\xef\xbb\xbf", "got an empty file"),
     ],

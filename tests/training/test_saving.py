@@ -188,7 +188,7 @@ def test_a_checkpoint_of_the_first_version_is_read_and_would_be_written_alike(tm
     )  # fmt: skip
     save_checkpoint(tmp_path / "new", arrays, {**meta, "loss": np.float32(0.5)})
     (now,) = (tmp_path / "new").glob("last.*/meta.json")
-    assert now.read_text() == OLD_META
+    assert now.read_text() == OLD_META.replace('version": 1', 'version": 2')
 
 
 def test_meta_of_subclasses_is_what_they_derive_from(tmp_path):
@@ -217,6 +217,7 @@ def test_meta_that_is_no_tree_is_damage(tmp_path):
     (path,) = tmp_path.glob("last.*/meta.json")
     for word in ('"$float": "much"', '"$what": 1', '"$tuple": 3', '"$float": null'):
         path.write_text(path.read_text().replace('"$float": "inf"', word))
+        sign(tmp_path)
         with pytest.raises(ValueError, match="is it damaged"):
             load_checkpoint(tmp_path)
         path.write_text(path.read_text().replace(word, '"$float": "inf"'))
@@ -444,10 +445,10 @@ def test_a_checkpoint_replaced_between_pointer_and_arrays_is_looked_up_again(tmp
 def read_after_a_save(read, folder):
     waiting = [{"step": 2}]
 
-    def late(sub_folder):
+    def late(*target):
         if waiting:
             save_checkpoint(folder, {}, waiting.pop())
-        return read(sub_folder)
+        return read(*target)
 
     return late
 
@@ -457,15 +458,29 @@ def parts(folder):
     return folder / "last.json", sub_folder / "meta.json", sub_folder / "arrays.safetensors"
 
 
+def sign(folder):
+    """Make the checksum in the pointer that of meta.json, as someone would who made both."""
+    pointer, meta, _ = parts(folder)
+    content = {**json.loads(pointer.read_text()), "meta": checkpoint._size_and_sha256(meta)}
+    pointer.write_text(json.dumps(content))
+
+
 @pytest.mark.parametrize(
     ("part", "change", "named"),
     [
         (0, lambda content: b"{", "last.json must be JSON"),
         (0, lambda content: b"[]", "last.json must be a tinygrad_lm checkpoint"),
         (0, lambda content: content.replace(b"last.", b"../x."), "must name a sub-folder"),
+        (0, lambda content: content.replace(b'sha256": "', b'sha256": "0'), "meta.json must have"),
+        (0, lambda content: content.replace(b'"meta"', b'"mete"'), "meta.json must have {}"),
+        (0, lambda content: b"[" * 100_000, "last.json must be JSON, got: brackets"),
+        (0, lambda content: content.replace(b"{", b'{"folder": 1,', 1), "name 'folder' twice"),
         (1, lambda content: content[:-9], "meta.json must be JSON"),
+        (1, lambda content: b"[" * 100_000, "meta.json must be JSON, got: brackets"),
+        (1, lambda content: content.replace(b'meta": {}', b'meta": null'), "must hold a dict"),
+        (1, lambda content: content.replace(b'meta": {}', b'mete": {}'), "must hold a dict"),
         (1, lambda content: b'{"model_type": "gpt2"}', "must be a tinygrad_lm checkpoint"),
-        (1, lambda content: content.replace(b'version": 1', b'version": 99'), "format 1, got 99"),
+        (1, lambda content: content.replace(b'version": 2', b'version": 99'), "format 2, got 99"),
         (2, lambda content: content[:-1], "must have {'size': .*got {'size': .*cut short"),
         (2, lambda content: content[:-1] + b"\xff", "must have {'size': .*sha256"),
         (2, lambda content: b"", "got {'size': 0"),
@@ -475,7 +490,23 @@ def test_damage_is_named(part, change, named, tmp_path):
     save_checkpoint(tmp_path, ARRAYS, {})
     path = parts(tmp_path)[part]
     path.write_bytes(change(path.read_bytes()))
+    if part == 1:
+        with pytest.raises(ValueError, match="meta.json must have {'size'.*changed"):
+            load_checkpoint(tmp_path)
+        sign(tmp_path)
     with pytest.raises(ValueError, match=named):
+        load_checkpoint(tmp_path)
+
+
+def test_a_damaged_checkpoint_names_one_that_is_whole(tmp_path):
+    for name in ("best", "last"):
+        save_checkpoint(tmp_path, ARRAYS, {"step": 1}, name)
+    for path in tmp_path.glob("last.*/meta.json"):
+        path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
+    with pytest.raises(ValueError, match=r"meta.json must have .*'best' beside it is whole"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "best.json").write_text("{")
+    with pytest.raises(ValueError, match="copy it again.$"):
         load_checkpoint(tmp_path)
 
 
@@ -495,6 +526,45 @@ def test_no_checkpoint(tmp_path):
     save_checkpoint(tmp_path, {}, {})
     with pytest.raises(FileNotFoundError, match="'best', got only last"):
         load_checkpoint(tmp_path, "best")
+
+
+def entry(dtype="F32", shape=(1,), end=4):
+    return '"a":' + json.dumps({"dtype": dtype, "shape": shape, "data_offsets": [0, end]})
+
+
+def write_safetensors(path, *entries, size):
+    header = "{" + ",".join(entries) + "}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    os.truncate(path, 8 + len(header) + size)
+
+
+@pytest.mark.parametrize(
+    ("entries", "size", "named"),
+    [
+        ([entry(), entry()], 4, "the name 'a' twice"),
+        ([entry("F8_E4M3", end=1)], 1, "'a' of the dtype F8_E4M3, not one of bool"),
+        ([entry("F4", [2], 1)], 1, "'a' of the dtype F4, not one of bool"),
+        ([entry(shape=[0] * 70, end=0)], 0, "maximum supported dimension"),
+        (['"a":' + "[" * 100_000], 0, "recursion limit"),
+    ],
+)
+def test_safetensors_that_numpy_cannot_hold(entries, size, named, tmp_path):
+    write_safetensors(tmp_path / "w", *entries, size=size)
+    with pytest.raises(ValueError, match=rf"load_safetensors\] .*w must be a whole .*{named}"):
+        load_safetensors(tmp_path / "w")
+
+
+def test_safetensors_larger_than_memory(tmp_path, monkeypatch):
+    """A sparse file of a terabyte, at which the library's own reader panics."""
+    write_safetensors(tmp_path / "w", entry(shape=[2**38], end=2**40), size=2**40)
+    with monkeypatch.context() as patch:  # whether memory has that much is the system's affair
+        patch.setattr(files.np, "empty", no_memory)
+        with pytest.raises(MemoryError, match=r"w must fit into memory, got 1099511\d+ bytes"):
+            load_safetensors(tmp_path / "w")
+
+
+def no_memory(*shape):
+    raise MemoryError
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 a pickle in a zip", b"\0" * 100])

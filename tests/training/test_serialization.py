@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import tinygrad_lm as tl
 from tinygrad_lm import nn
+from tinygrad_lm.saving import torch_save
 from tinygrad_lm.saving.files import load_safetensors, save_safetensors
 
 
@@ -231,20 +232,61 @@ def test_files_that_are_not_ours_or_not_whole(tmp_path):
     with pytest.raises(ValueError, match="cut"):
         tl.load(tmp_path / "cut")
     _, metadata = load_safetensors(tmp_path / "f")
-    newer = {**metadata, "format_version": "2"}
+    newer = {**metadata, "format_version": "3"}
     save_safetensors(tmp_path / "newer", {}, newer)
-    with pytest.raises(ValueError, match="format 1, got '2'"):
+    with pytest.raises(ValueError, match="format 2, got '3'"):
         tl.load(tmp_path / "newer")
-    missing = {**metadata, "tree": json.dumps({"$array": "9"})}
-    save_safetensors(tmp_path / "missing", {}, missing)
-    with pytest.raises(ValueError, match="must be whole"):
-        tl.load(tmp_path / "missing")
+    tl.save([1, [2.0, tl.ones(3)]], tmp_path / "f")
+    whole = (tmp_path / "f").read_bytes()
+    for old, new in ((b"[1,[2.0", b"[1,[3.0"), (b"\x80?", b"\x81?"), (b'"F32"', b'"I32"')):
+        assert old in whole
+        (tmp_path / "f").write_bytes(whole.replace(old, new))
+        with pytest.raises(ValueError, match="f must be whole, got: data .* its checksum"):
+            tl.load(tmp_path / "f")
+
+
+DEEP = '{"$tuple":[' * 50_000 + "]}" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("tree", "named"),
+    [
+        ({"$array": "9"}, "KeyError"),
+        ({"$array": []}, "TypeError"),
+        ({"$dtype": "x"}, "KeyError"),
+        ({"$Tensor": ["0"]}, "TypeError"),
+        ({"$dict": 3}, "TypeError"),
+        ({"$set": [[]]}, "TypeError"),
+        ({"$tuple": [1], "more": 2}, "beside other names"),
+        (DEEP, "brackets within brackets|RecursionError"),
+    ],
+    ids=str,
+)
+def test_a_tree_that_no_save_writes(tree, named, tmp_path):
+    """With the right checksum, as someone would write it who made the file by hand."""
+    tree = tree if isinstance(tree, str) else json.dumps(tree)
+    metadata = {"format": torch_save.FORMAT, "format_version": "2", "tree": tree}
+    arrays = {"0": np.ones(2, np.float32)}
+    metadata["sha256"] = torch_save._sha256(arrays, tree)
+    save_safetensors(tmp_path / "f", arrays, metadata)
+    with pytest.raises(ValueError, match=f"f must be whole, got: .*({named}).*copy it again"):
+        tl.load(tmp_path / "f")
+
+
+def test_data_nested_too_deeply_is_refused_before_it_is_written(tmp_path):
+    chain = []
+    for _ in range(5000):
+        chain = [chain]
+    with pytest.raises(ValueError, match="obj must be nested less deeply"):
+        tl.save(chain, tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_devices_are_mapped(tmp_path):
     tl.save({"x": tl.ones(2)}, tmp_path / "f")
     arrays, metadata = load_safetensors(tmp_path / "f")
     metadata["tree"] = metadata["tree"].replace('"cpu"', '"cuda:0"')
+    metadata["sha256"] = torch_save._sha256(arrays, metadata["tree"])
     save_safetensors(tmp_path / "gpu", arrays, metadata)
     for where in ("cpu", tl.device("cpu"), {"cuda:0": "cpu"}, lambda storage, place: storage):
         assert tl.load(tmp_path / "gpu", map_location=where)["x"].device.type == "cpu"

@@ -585,23 +585,32 @@ def test_an_existing_run_is_not_clobbered(config, tmp_path):
 
 
 def damage(folder, which):
-    """One of the three ways in which a checkpoint can be unusable."""
+    """One of the ways in which a checkpoint can be unusable."""
     (weights,) = folder.glob("last.*/arrays.safetensors")
-    meta = weights.with_name("meta.json")
+    arrays, meta = checkpoint.load_checkpoint(folder)
     if which == "truncated":
         weights.write_bytes(weights.read_bytes()[:-100])
-    elif which == "foreign":
-        checkpoint.save_checkpoint(folder, {"w": np.ones(3)}, {"kind": "something else"})
-    elif which == "shape":
-        meta.write_text(meta.read_text().replace('"n_embd": 16', '"n_embd": 32'))
+        return
+    if which == "foreign":
+        arrays, meta = {"w": np.ones(3)}, {"kind": "something else"}
+    elif which in ("narrower", "larger"):
+        meta["gpt"] |= {"narrower": {"n_embd": 8}, "larger": {"n_layer": 10**12}}[which]
+    elif which == "NaN":
+        arrays["model.lm_head.weight"][3, 4] = math.nan
+    elif which == "integers":
+        arrays = {n: a.astype(np.int64) if n[:5] == "model" else a for n, a in arrays.items()}
+    checkpoint.save_checkpoint(folder, arrays, meta)
 
 
 @pytest.mark.parametrize(
     "which, words",
     [
-        ("truncated", "must have {'size': .* it was cut short or changed"),
+        ("truncated", "must have {'size': .* it was cut short or changed.*'best' beside it is"),
         ("foreign", "must hold a (run of this version|GPT and its tokenizer)"),
-        ("shape", "lm_head.weight in .* must have the shape \\(10, 32\\) .* got \\(10, 16\\)"),
+        ("narrower", "lm_head.weight in .* must have the shape \\(10, 8\\) .* got \\(10, 16\\)"),
+        ("larger", "must hold at least 3,072,000,000,[0-9,]+ weights, .* got"),
+        ("NaN", "lm_head.weight in .* must be finite floats, got nan; was it"),
+        ("integers", "[.]weight in .* must be finite floats, got int64; was it"),
     ],
 )
 def test_checkpoints_that_cannot_be_used(config, tmp_path, which, words):
@@ -609,6 +618,32 @@ def test_checkpoints_that_cannot_be_used(config, tmp_path, which, words):
     damage(tmp_path / "run", which)
     with pytest.raises(ValueError, match=words):
         load_gpt(tmp_path / "run", "last")
-    if which != "shape":
-        with pytest.raises(ValueError, match=words):
-            train(config(), resume=True)
+    with pytest.raises(ValueError, match=words):
+        train(config(), resume=True)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda meta: meta.pop("sha256"), "sha256 is None"),
+        (lambda meta: meta.pop("config"), "'config'"),
+        (lambda meta: meta["config"].update(layers=3), "layers"),
+        (lambda meta: meta.update(metrics="12"), "metrics is '12'"),
+        (lambda meta: meta.update(seconds=None), "seconds is None"),
+        (lambda meta: meta.update(trainer=None), "trainer is None"),
+        (lambda meta: meta["trainer"].pop("step"), "'step'"),
+        (lambda meta: meta["trainer"].update(groups=3), "TypeError"),
+        (lambda meta: meta["trainer"].update(optimizer=[]), "AttributeError"),
+        (lambda meta: meta["trainer"]["optimizer"].update({"x.step": 1}), "'x'"),
+    ],
+)
+def test_a_run_that_lacks_something_is_not_continued(config, tmp_path, change, words):
+    """With checksums that are right: another version's, or somebody's own."""
+    train(config())
+    arrays, meta = checkpoint.load_checkpoint(tmp_path / "run")
+    change(meta)
+    checkpoint.save_checkpoint(tmp_path / "run", arrays, meta)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=rf"\[resume\] .*run must hold a run of .*{words}"):
+        train(config(), resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before

@@ -5,6 +5,7 @@ The result is one string; `text/tokenizers.py` makes tokens of it.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import hashlib
 import os
@@ -35,6 +36,9 @@ DOWNLOADS = {
         "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
     ),
 }
+# How files begin that Windows wrote, PowerShell's > for one; the longer after the shorter.
+MARKS = dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "UTF-16")
+MARKS |= dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "UTF-32")
 BUILTIN_LENGTH = 460_000  # characters of standard-library source, where there is no manual
 
 
@@ -143,12 +147,14 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        value = content[error.start]
-        message = (
-            f"[load_text] {name} must be UTF-8, got byte 0x{value:02x} at offset {error.start}"
-        )
-        hint = "re-encode it: iconv -f latin1 -t utf-8 OLD > NEW, with its real encoding"
-        raise ValueError(f"{message}; {hint}?") from error
+        came, encoding = f"byte 0x{content[error.start]:02x} at offset {error.start}", "latin1"
+        for mark in MARKS:
+            if content.startswith(mark):
+                came = encoding = MARKS[mark]
+        message = f"[load_text] {name} must be UTF-8, got {came}"
+        hint = f"re-encode it: iconv -f {encoding} -t utf-8 OLD > NEW"
+        real = "" if came == encoding else ", with its real encoding"
+        raise ValueError(f"{message}; {hint}{real}?") from error
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text:
         raise ValueError(f"[load_text] {name} must hold text, got an empty file; the right path?")

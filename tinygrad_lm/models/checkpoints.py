@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from ..engine.arrays import device as Device
 from ..engine.pytorch import creation
 from ..saving.checkpoint import load_checkpoint
@@ -32,8 +34,8 @@ def load_gpt(
 ) -> tuple[GPT, CharTokenizer]:
     """The model and the tokenizer of the checkpoint `which` ("best" or "last") of a run's folder.
 
-    dropout: another rate than the run's. FileNotFoundError: none there. ValueError: cut short, not
-    of a GPT, or of another shape.
+    dropout: another rate than the run's. FileNotFoundError: none there. ValueError: damaged, not of
+    a GPT, of another shape, or with weights that are no finite floats.
     """
     arrays, meta = load_checkpoint(folder, which)
     model, tokenizer = rebuild(arrays, meta, f"{folder} ({which})", dropout)
@@ -50,9 +52,10 @@ def rebuild(
         tokenizer = load_tokenizer(meta["tokenizer"])
     except (KeyError, TypeError) as error:
         message = f"[load_gpt] {where} must hold a GPT and its tokenizer, got {sorted(meta)}"
-        raise ValueError(f"{message}; is it the folder of another kind of model?") from error
-    model = GPT(config)
+        raise ValueError(f"{message}: {error}; is it another kind of model?") from error
     found = {n.removeprefix(PREFIX): a for n, a in arrays.items() if n.startswith(PREFIX)}
+    _check_weights(found, config, where)
+    model = GPT(config)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes = {name: array.shape for name, array in found.items()}
     for name in sorted(wanted.keys() | shapes.keys()):
@@ -62,3 +65,19 @@ def rebuild(
             raise ValueError(f"{message} {came}; were its files mixed with another run's?")
     model.load_state_dict({name: creation.from_numpy(array) for name, array in found.items()})
     return model, tokenizer
+
+
+def _check_weights(found: Arrays, config: GPTConfig, where: str) -> None:
+    """All finite floats, and enough of them, before a model is made of a size that is a lie."""
+    for name, array in found.items():
+        came: Any = array.dtype
+        if came.name in ("float16", "bfloat16", "float32", "float64"):
+            came = next(iter(array[~np.isfinite(array)]), None)
+        if came is not None:
+            message = f"[load_gpt] {name} in {where} must be finite floats, got {came}"
+            raise ValueError(f"{message}; was it saved by a run that went wrong?")
+    width, count = config.n_embd, sum(array.size for array in found.values())
+    least = 12 * config.n_layer * width**2 + (config.vocab_size + config.block_size) * width
+    if count < least:
+        message = f"[load_gpt] {where} must hold at least {least:,} weights, as its {config} says"
+        raise ValueError(f"{message}, got {count:,}; were its files mixed with another run's?")

@@ -41,7 +41,9 @@ class GPTConfig:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"[GPTConfig] {name} must be a whole number >= 1, got {value!r}")
         if self.n_embd % self.n_head:
-            below = next(n for n in range(self.n_head, 0, -1) if self.n_embd % n == 0)
+            below = next(
+                n for n in range(min(self.n_head, self.n_embd), 0, -1) if self.n_embd % n == 0
+            )
             message = f"[GPTConfig] n_head must divide n_embd, got {self.n_head} and {self.n_embd}"
             raise ValueError(f"{message}; try {below} heads, or {below * self.n_head} channels?")
         if not 0 <= self.dropout < 1:

@@ -3,7 +3,8 @@
 Each save writes a fresh sub-folder, which becomes the checkpoint by one rename of a small pointer
 file. A checkpoint holds arrays and plain values; Tensors and modules are refused.
 
-    run/last.json                             names the sub-folder that is the checkpoint `last`
+    run/last.json                             names the sub-folder that is the checkpoint `last`,
+                                              and size and sha256 of its meta.json
     run/last.8c1f54d20b7a9e36/arrays.safetensors
     run/last.8c1f54d20b7a9e36/meta.json       meta, and size and sha256 of the arrays
 """
@@ -31,7 +32,7 @@ from .files import (
 )
 from .tree import Decoder, Encoder
 
-FORMAT, FORMAT_VERSION = "tinygrad_lm checkpoint", 1
+FORMAT, FORMAT_VERSION = "tinygrad_lm checkpoint", 2  # 1 had no checksum of meta, and is read
 SUB_FOLDER = re.compile(r"([A-Za-z0-9_-]+)\.[0-9a-f]{16}")
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
@@ -48,7 +49,7 @@ def save_checkpoint(
     if not SUB_FOLDER.fullmatch(f"{name}.{0:016x}"):
         message = f"[save_checkpoint] a name must be letters, digits, _ and -, got {name!r}"
         raise ValueError(f"{message}; use 'last'?")
-    content: dict[str, Any] = {"meta": MetaEncoder().encode(meta, "meta")}
+    content: dict[str, Any] = {"meta": MetaEncoder().whole(meta, "meta")}
     folder = Path(folder)
     fresh = folder / f"{name}.{os.urandom(8).hex()}"
     try:
@@ -59,7 +60,8 @@ def save_checkpoint(
         content["arrays"] = _size_and_sha256(fresh / "arrays.safetensors")
         _write_json(fresh / "meta.json", content)
         fsync(folder)
-        _write_json(folder / f"{name}.json", {"folder": fresh.name})
+        pointer = {"folder": fresh.name, "meta": _size_and_sha256(fresh / "meta.json")}
+        _write_json(folder / f"{name}.json", pointer)
     except OSError as error:
         message = f"[save_checkpoint] {folder} must be writable, got: {error}"
         raise OSError(f"{message}; is the disk full, or the folder gone?") from error
@@ -69,42 +71,70 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: StrPath, name: str = "last") -> tuple[Arrays, dict[str, Any]]:
-    """(arrays, meta) as they were saved. FileNotFoundError: none there. ValueError: damaged."""
+    """(arrays, meta) as they were saved. FileNotFoundError: none there. ValueError: damaged; all of
+    it is checked against its checksums, and the message says which other checkpoint is whole."""
     folder = Path(folder)
+    there = sorted(path.stem for path in folder.glob("*.json"))
     if not (folder / f"{name}.json").is_file():
-        there = ", ".join(sorted(path.stem for path in folder.glob("*.json"))) or "none at all"
-        came = f"only {there}" if folder.is_dir() else "no such folder"
+        came = f"only {', '.join(there) or 'none at all'}" if folder.is_dir() else "no such folder"
         message = f"[load_checkpoint] {folder} must hold a checkpoint {name!r}, got {came}"
         raise FileNotFoundError(f"{message}; is the path right?")
+    try:
+        return _load(folder, name)
+    except ValueError as error:
+        whole = [repr(other) for other in there if other != name and _is_whole(folder, other)]
+        hint = f" The checkpoint {' or '.join(whole)} beside it is whole: try that?"
+        raise ValueError(f"{error}{hint if whole else ''}") from error
+
+
+def _is_whole(folder: Path, name: str) -> bool:
+    try:
+        return bool(_load(folder, name))
+    except (ValueError, OSError, MemoryError):
+        return False
+
+
+def _load(folder: Path, name: str) -> tuple[Arrays, dict[str, Any]]:
     while True:
         target = _target(folder, name)
         try:
-            return _read(folder / target)
-        except FileNotFoundError as error:
+            return _read(folder, *target)
+        except OSError as error:
             if _target(folder, name) != target:  # a save has just replaced it: look again
                 continue
             message = f"[load_checkpoint] the checkpoint in {folder} must be complete, got: {error}"
             raise ValueError(f"{message}; copy the whole folder again?") from error
 
 
-def _read(sub_folder: Path) -> tuple[Arrays, dict[str, Any]]:
-    path, content = sub_folder / "arrays.safetensors", _read_json(sub_folder / "meta.json")
-    wanted, found = content.get("arrays"), _size_and_sha256(path)
-    if found != wanted:
-        message = f"[load_checkpoint] {path} must have {wanted}, got {found}"
-        raise ValueError(f"{message}; it was cut short or changed: copy it again?")
+def _read(folder: Path, target: str, meta: Any) -> tuple[Arrays, dict[str, Any]]:
+    """What lies in the sub-folder `target`, after a look at every byte of it."""
+    path = folder / target / "arrays.safetensors"
+    if meta is not None:
+        _check_sum(folder / target / "meta.json", meta)
+    content = _read_json(folder / target / "meta.json")
+    _check_sum(path, content.get("arrays"))
+    if not isinstance(content.get("meta"), dict):
+        message = f"[load_checkpoint] {path.with_name('meta.json')} must hold a dict"
+        raise ValueError(f"{message}, got {content.get('meta')!r}; who wrote it?")
     return load_safetensors(path)[0], content["meta"]
 
 
-def _target(folder: Path, name: str) -> str:
-    """The sub-folder to which the pointer `name` points."""
-    target = _read_json(folder / f"{name}.json").get("folder")
+def _check_sum(path: Path, wanted: Any) -> None:
+    if (found := _size_and_sha256(path)) != wanted:
+        message = f"[load_checkpoint] {path} must have {wanted}, got {found}"
+        raise ValueError(f"{message}; it was cut short or changed: copy it again?")
+
+
+def _target(folder: Path, name: str) -> tuple[str, Any]:
+    """The sub-folder to which the pointer `name` points, and what its meta.json must have."""
+    pointer = _read_json(folder / f"{name}.json")
+    target = pointer.get("folder")
     if not isinstance(target, str) or not SUB_FOLDER.fullmatch(target):
         message = (
             f"[load_checkpoint] {name}.json in {folder} must name a sub-folder, got {target!r}"
         )
         raise ValueError(f"{message}; is it damaged?")
-    return target
+    return target, None if pointer["format_version"] == 1 else pointer.get("meta") or {}
 
 
 def _remove_unused(folder: Path) -> None:
@@ -116,7 +146,7 @@ def _remove_unused(folder: Path) -> None:
         elif match := SUB_FOLDER.fullmatch(entry.name):
             with contextlib.suppress(ValueError):  # beside a damaged pointer everything is kept
                 pointer = folder / f"{match[1]}.json"
-                if not pointer.exists() or _target(folder, match[1]) != entry.name:
+                if not pointer.exists() or _target(folder, match[1])[0] != entry.name:
                     shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -136,14 +166,14 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = Decoder().decode(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
+        content = Decoder().whole(path.read_bytes())
+    except ValueError as error:
         message = f"[load_checkpoint] {path} must be JSON, got: {error}"
         raise ValueError(f"{message}; is it damaged?") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         message = f"[load_checkpoint] {path} must be a {FORMAT}, got another kind of file"
         raise ValueError(f"{message}; is this the right folder?")
-    if (version := content.get("format_version")) != FORMAT_VERSION:
+    if (version := content.get("format_version")) not in (1, FORMAT_VERSION):
         message = f"[load_checkpoint] {path} must be of format {FORMAT_VERSION}, got {version!r}"
         raise ValueError(f"{message}; install the version of tinygrad_lm that wrote it?")
     return content

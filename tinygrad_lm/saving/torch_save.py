@@ -24,10 +24,10 @@ from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.tensor_extras import Size
 from ..nn.module import Module
 from ..nn.parameter import Parameter
-from .files import Arrays, StrPath, load_safetensors, save_safetensors
+from .files import Arrays, StrPath, load_safetensors, save_safetensors, sha256_of
 from .tree import Decoder, Encoder
 
-FORMAT, VERSION = "tinygrad_lm saved data", "1"
+FORMAT, VERSION = "tinygrad_lm saved data", "2"  # 1 has no checksum, and is read
 NAMED: dict[str, type] = {"set": set, "frozenset": frozenset, "Size": Size}
 
 
@@ -40,8 +40,9 @@ def save(obj: Any, f: StrPath | BinaryIO, *settings: Any, **named: Any) -> None:
     where something else is.
     """
     encoder = DataEncoder()
-    tree = json.dumps(encoder.encode(obj, "obj"), separators=(",", ":"))
+    tree = json.dumps(encoder.whole(obj, "obj"), separators=(",", ":"))
     metadata = {"format": FORMAT, "format_version": VERSION, "tree": tree}
+    metadata["sha256"] = _sha256(encoder.arrays, tree)
     if not hasattr(f, "write"):
         save_safetensors(f, encoder.arrays, metadata)
         return
@@ -62,8 +63,9 @@ def load(
     """What `save` wrote to f, with tensors on the device they were on, or on `map_location`: a
     device, or a dict from devices to devices, or a function (whose tensors stay on the CPU).
 
-    Nothing in a file is ever executed, so `weights_only` has nothing to decide. ValueError for a
-    file that is damaged or not one of `save`, RuntimeError for a device that is not here.
+    Nothing in a file is ever executed, so `weights_only` has nothing to decide. All of it is
+    checked against its checksum. ValueError for a file that is damaged or not one of `save`,
+    RuntimeError for a device that is not here.
     """
     if not hasattr(f, "read"):
         _refuse_pickle(f)
@@ -212,12 +214,19 @@ def _decode(path: StrPath, shown: str, map_location: Any) -> Any:
             f"[load] {shown} must be a {FORMAT} file, got another kind of safetensors; "
             "read it with load_safetensors"
         )
-    if metadata.get("format_version") != VERSION:
+    version, tree = metadata.get("format_version"), metadata.get("tree", "")
+    if version not in ("1", VERSION):
         raise ValueError(
-            f"[load] {shown} must be of format {VERSION}, got {metadata.get('format_version')!r}; "
+            f"[load] {shown} must be of format {VERSION}, got {version!r}; "
             "install the version of tinygrad_lm that wrote it?"
         )
     try:
-        return DataDecoder(arrays, map_location).decode(json.loads(metadata["tree"]))
-    except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"[load] {shown} must be whole, got: {error!r}; copy it again?") from error
+        if version == VERSION and _sha256(arrays, tree) != metadata.get("sha256"):
+            raise ValueError("data that is not what its checksum was made of")
+        return DataDecoder(arrays, map_location).whole(tree)
+    except ValueError as error:
+        raise ValueError(f"[load] {shown} must be whole, got: {error}; copy it again?") from error
+
+
+def _sha256(arrays: Arrays, tree: str) -> str:
+    return sha256_of(tree, *(part for name in sorted(arrays) for part in (name, arrays[name])))

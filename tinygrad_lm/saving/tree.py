@@ -6,6 +6,7 @@ data only; what else may occur in a tree, a subclass says in `other` and `specia
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -23,6 +24,14 @@ class Encoder:
 
     def __init__(self) -> None:
         self.open: set[int] = set()  # what is being coded: meeting one of these again is a circle
+
+    def whole(self, value: Any, where: str) -> Any:
+        """All of a tree, as `encode`. ValueError: it is nested too deeply to be read again."""
+        try:
+            return self.encode(value, where)
+        except RecursionError as error:
+            message = f"[{self.op}] {where} must be nested less deeply, got more than Python can"
+            raise ValueError(f"{message} follow; a list instead of a chain?") from error
 
     def encode(self, value: Any, where: str) -> Any:
         """`value` in the words of JSON; `where` is what an error calls it."""
@@ -64,8 +73,32 @@ class Encoder:
         )
 
 
+def parse(text: str | bytes) -> Any:
+    """The JSON in `text`. ValueError for all that is wrong: a name twice, or brackets without end,
+    too."""
+    try:
+        return json.loads(text, object_pairs_hook=_each_once)
+    except RecursionError as error:
+        raise ValueError("brackets within brackets, deeper than any file of ours") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} twice")
+    return found
+
+
 class Decoder:
     """Gives back what an Encoder coded."""
+
+    def whole(self, text: str | bytes) -> Any:
+        """What the JSON in `text` stands for. ValueError: no Encoder wrote it."""
+        try:
+            return self.decode(parse(text))
+        except (LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"data that no save writes, {error!r}") from error
 
     def decode(self, item: Any) -> Any:
         if isinstance(item, list):
@@ -74,6 +107,8 @@ class Decoder:
             return item
         key = next(iter(item), "")
         if key[:1] == "$":
+            if len(item) > 1:
+                raise ValueError(f"{key} beside other names")
             return self.special(key[1:], item[key])
         return {key: self.decode(part) for key, part in item.items()}
 

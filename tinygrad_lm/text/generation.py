@@ -38,6 +38,7 @@ def generate(
 
     The model is put into eval mode meanwhile: dropout would spoil text and stream. Contexts longer
     than model.config.block_size lose their beginning. ValueError: an option out of its range.
+    RuntimeError: the model computes NaN.
     """
     _check(idx, max_new_tokens, temperature, top_k, top_p, stop, tokenizer)
     block_size = getattr(getattr(model, "config", None), "block_size", None)
@@ -49,7 +50,10 @@ def generate(
                 out = model(idx if block_size is None else idx[:, -block_size:])
                 logits = (out[0] if isinstance(out, tuple) else out)[:, -1, :]  # (B, V)
                 if greedy:
-                    chosen = logits.argmax(-1, keepdim=True)
+                    highest, chosen = logits.max(-1, keepdim=True)
+                    if bool(highest.isnan().any()):  # drawing looks by itself
+                        message = "[generate] logits must be numbers, got NaN"
+                        raise RuntimeError(f"{message}; are the model's weights damaged?")
                 else:
                     probs = _narrowed(logits / temperature, top_k, top_p).softmax(-1)
                     chosen = random.multinomial(probs, 1, generator=generator)
@@ -77,13 +81,23 @@ def generate_text(
     """
     if not prompt:
         message = "[generate] the prompt must hold at least one character, got an empty text"
-        raise ValueError(f"{message}; a newline is a good start")
+        raise ValueError(f"{message}; start_of_text(tokenizer) is one")
     device = next((p.device for p in model.parameters()), None)
     idx = creation.tensor([tokenizer.encode(prompt)], device=device)
     options = {**options, "stop": stop, "tokenizer": tokenizer}
     out = generate(model, idx, max_new_tokens, **options)[0].tolist()
     text = tokenizer.decode(out[idx.shape[1] :])
     return prompt + (text.split(stop)[0] if stop else text)
+
+
+def start_of_text(tokenizer: Tokenizer) -> str:
+    """What a text begins with where nobody says: a newline, or the first token of a tokenizer that
+    knows none."""
+    try:
+        tokenizer.encode("\n")
+    except ValueError:
+        return tokenizer.decode([0])
+    return "\n"
 
 
 def _check(

@@ -1,6 +1,7 @@
 """Between text and ids: one id per character, the vocabulary being the characters of a text.
 
-It takes strings and gives lists or NumPy arrays, no Tensors. A tokenizer is saved as JSON.
+It takes strings and gives lists or NumPy arrays, no Tensors. A tokenizer is saved as JSON, with a
+checksum.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..saving.files import StrPath, replacing
+from ..saving.files import StrPath, replacing, sha256_of
+from ..saving.tree import parse
 
-FORMAT, FORMAT_VERSION = "tinygrad_lm tokenizer", 1
+FORMAT, FORMAT_VERSION = "tinygrad_lm tokenizer", 2  # 1 has no checksum, and is read
 
 
 def _code_points(text: str) -> np.ndarray:
@@ -97,16 +99,20 @@ class CharTokenizer:
     def to_json(self) -> dict[str, Any]:
         """All there is to know, as a dict of plain values; `from_json` takes it back."""
         header = {"format": FORMAT, "format_version": FORMAT_VERSION, "kind": self.kind}
-        return {**header, "characters": self.characters}
+        return {**header, "characters": self.characters, "sha256": sha256_of(self.characters)}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> CharTokenizer:
-        """The tokenizer whose `to_json` is `content`. ValueError: it is damaged or foreign."""
-        if _kind(content) != cls.kind or not isinstance(content.get("characters"), str):
-            came = {key: content.get(key) for key in ("kind", "characters")}
-            message = f"[load_tokenizer] kind must be 'char' and characters a text, got {came}"
-            raise ValueError(f"{message}; is it damaged?")
-        return cls(content["characters"])
+    def from_json(cls, content: Mapping[str, Any], where: str = "it") -> CharTokenizer:
+        """The tokenizer whose `to_json` is `content`. ValueError: it is damaged or foreign; `where`
+        is what the message calls it."""
+        characters = content.get("characters") if _kind(content, where) == cls.kind else None
+        if not isinstance(characters, str):
+            message = f"[load_tokenizer] {where} must hold kind {cls.kind!r} and characters, a text"
+            raise ValueError(f"{message}, got {type(characters).__name__}; is it damaged?")
+        if content["format_version"] != 1 and content.get("sha256") != sha256_of(characters):
+            message = f"[load_tokenizer] {where} must hold the characters of its checksum, got"
+            raise ValueError(f"{message} {characters[:40]!r}; is it damaged?")
+        return cls(characters)
 
     def save(self, path: StrPath) -> None:
         """Write `to_json()` to `path`, all or nothing."""
@@ -116,7 +122,7 @@ class CharTokenizer:
     @classmethod
     def load(cls, path: StrPath) -> CharTokenizer:
         """The tokenizer saved at `path`. FileNotFoundError, or ValueError: damaged or foreign."""
-        return cls.from_json(_read_json(path))
+        return cls.from_json(_read_json(path), str(path))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CharTokenizer) and other.characters == self.characters
@@ -133,21 +139,25 @@ KINDS = {tokenizer.kind: tokenizer for tokenizer in (CharTokenizer,)}
 
 def load_tokenizer(source: Mapping[str, Any] | StrPath) -> CharTokenizer:
     """The tokenizer of a file, or of a `to_json` dict, whatever its kind. Errors as for `load`."""
-    content = source if isinstance(source, Mapping) else _read_json(source)
-    return KINDS[_kind(content)].from_json(content)
+    if isinstance(source, Mapping):
+        content, where = source, "it"
+    else:
+        content, where = _read_json(source), str(source)
+    return KINDS[_kind(content, where)].from_json(content, where)
 
 
-def _kind(content: Any) -> str:
+def _kind(content: Any, where: str) -> str:
     """The kind of tokenizer that `content` describes; ValueError where it describes none."""
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-        message = f"[load_tokenizer] it must be a {FORMAT}, got {str(content)[:60]}"
+        came = sorted(content)[:9] if isinstance(content, Mapping) else type(content).__name__
+        message = f"[load_tokenizer] {where} must be a {FORMAT}, got {came}"
         raise ValueError(f"{message}; is this the right file?")
-    came = content.get("format_version"), content.get("kind")
-    if came[0] != FORMAT_VERSION or came[1] not in KINDS:
-        message = f"[load_tokenizer] format version and kind must be {FORMAT_VERSION} and one of"
+    version, kind = content.get("format_version"), content.get("kind")
+    if version not in (1, FORMAT_VERSION) or kind not in [*KINDS]:
+        message = f"[load_tokenizer] {where} must be of format {FORMAT_VERSION} and of a kind of"
         hint = "install the version of tinygrad_lm that wrote it"
-        raise ValueError(f"{message} {', '.join(KINDS)}, got {came[0]!r} and {came[1]!r}; {hint}?")
-    return came[1]
+        raise ValueError(f"{message} {', '.join(KINDS)}, got {version!r} and {kind!r}; {hint}?")
+    return kind
 
 
 def _read_json(path: StrPath) -> Any:
@@ -155,7 +165,7 @@ def _read_json(path: StrPath) -> Any:
         message = f"[load_tokenizer] a file must exist at {path}, got none"
         raise FileNotFoundError(f"{message}; is the path right?")
     try:
-        return json.loads(Path(path).read_bytes())
+        return parse(Path(path).read_bytes())
     except ValueError as error:
         message = f"[load_tokenizer] {path} must be JSON, got: {error}"
         raise ValueError(f"{message}; is it damaged, or another file?") from error

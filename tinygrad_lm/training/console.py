@@ -17,6 +17,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..text.terminal import shown
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, raised where the run can be saved; `exit_code` is 130 or 143."""
@@ -93,9 +95,9 @@ class Progress:
     def say(self, text: str) -> None:
         """Text of its own, above the bar where there is one."""
         if self.bar is None:
-            print(text, flush=True)
+            print(shown(text), flush=True)
         else:
-            self.bar.write(text)
+            self.bar.write(shown(text))
 
     def pause(self, seconds: float) -> None:
         """Time that was not spent on steps does not count in tokens/s."""

@@ -23,13 +23,14 @@ from ..models.checkpoints import load_gpt, model_state, rebuild
 from ..models.gpt import GPT, GPTConfig
 from ..saving.checkpoint import load_checkpoint, save_checkpoint
 from ..saving.files import Arrays, StrPath, check_writable
-from ..text.generation import generate_text
+from ..text.generation import generate_text, start_of_text
 from ..text.tokenizers import CharTokenizer
 from .config import MODEL_FIELDS, TrainConfig
 from .console import Interrupted, Metrics, Progress, Signals
 from .trainer import Trainer, split_tokens
 
 SAMPLE_TEMPERATURE = 0.8
+SAVED = {"sha256": str, "metrics": int, "seconds": float, "trainer": dict}  # beside the model
 
 
 def saved_config(folder: StrPath) -> TrainConfig:
@@ -70,8 +71,12 @@ def _config_in(meta: dict[str, Any], folder: StrPath) -> TrainConfig:
     try:
         return TrainConfig(**meta["config"])
     except (KeyError, TypeError) as error:
-        message = f"[resume] {folder} must hold a run of this version, got {sorted(meta)}"
-        raise ValueError(f"{message}: {error}; was it made by `tinygrad-lm train`?") from error
+        raise _foreign(folder, error) from error
+
+
+def _foreign(folder: StrPath, error: Exception) -> ValueError:
+    message = f"[resume] {folder} must hold a run of this version, got: {error!r}"
+    return ValueError(f"{message}; was it made by `tinygrad-lm train`?")
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
@@ -136,6 +141,9 @@ class Run:
         """The checkpoint to resume from, which must be of this configuration and this text."""
         saved = Saved(*load_checkpoint(self.out, "last"))
         _check_same(self.config, _config_in(saved.meta, self.out))
+        for name, kind in SAVED.items():
+            if type(came := saved.meta.get(name)) is not kind:
+                raise _foreign(self.out, TypeError(f"{name} is {came!r}"))
         if saved.meta["sha256"] != self.sha256:
             message = f"[resume] {self.config.data} must be the text the run began with"
             raise ValueError(f"{message}, got another; put the old one back?")
@@ -148,7 +156,7 @@ class Run:
         config = self.config
         manual_seed(config.seed)
         model, self.tokenizer = self._model_and_tokenizer(text, saved)
-        self.prompt = config.sample_prompt or ("\n" if "\n" in text else text[0])
+        self.prompt = config.sample_prompt or start_of_text(self.tokenizer)
         self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
         tokens = split_tokens(self.tokenizer.encode_array(text), config)
         model = model if config.device is None else model.to(config.device)
@@ -178,7 +186,10 @@ class Run:
         """The trainer, at the step it was saved at; then the folder, where writing begins."""
         self.trainer = Trainer(model, tokens, self.config)
         if saved:
-            self.trainer.load_state(saved.arrays, saved.meta["trainer"])
+            try:
+                self.trainer.load_state(saved.arrays, saved.meta["trainer"])
+            except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                raise _foreign(self.out, error) from error
         self._open(saved.meta if saved else {})
 
     def _open(self, meta: dict[str, Any]) -> None:

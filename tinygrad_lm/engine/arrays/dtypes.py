@@ -64,7 +64,7 @@ class _State:
 
 
 def dtype_named(name: str) -> dtype:
-    return next(d for d in DTYPES.values() if d.name == name)
+    return {d.name: d for d in DTYPES.values()}[name]
 
 
 def dtype_of(array: Array) -> dtype:

@@ -11,7 +11,7 @@ import numpy
 
 from .devices import device_of
 from .dtypes import dtype_of
-from .libraries import LIBRARIES, ON_CUDA, Array, OutOfMemoryError, cupy, library
+from .libraries import LIBRARIES, ON_CUDA, Array, OutOfMemoryError, cupy, library, to_numpy
 
 
 def plain(name: str, x: Any) -> Any:
@@ -26,7 +26,7 @@ def plain(name: str, x: Any) -> Any:
     if isinstance(x, (int, float)):
         return x
     if isinstance(x, numpy.ndarray):
-        return numpy.asarray(x)
+        return to_numpy(x)
     raise TypeError(
         f"[{name}] inputs must be Tensors, arrays or numbers, got {type(x).__name__}; "
         "make a Tensor of it with tensor(...)"

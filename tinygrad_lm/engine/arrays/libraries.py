@@ -72,6 +72,11 @@ def to_numpy(array: Any) -> numpy.ndarray:
     if type(array) is numpy.ndarray:
         return array
     if not hasattr(array, "get"):
+        if isinstance(array, numpy.ma.MaskedArray):  # the values under its mask are nobody's
+            raise TypeError(
+                "[tensor] arrays must have a value everywhere, got a masked array; fill the rest "
+                "with .filled(value)"
+            )
         return numpy.asarray(array)
     check_not_recording("read from the device", "return the loss and read it outside")
     found = array.get()

@@ -61,7 +61,7 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
     if not isinstance(array, numpy.ndarray):
         raise TypeError(f"[from_numpy] expected a NumPy array, got {type(array).__name__}")
     arrays.dtype_of(array)
-    return wrap(numpy.asarray(array))
+    return wrap(arrays.to_numpy(array))
 
 
 def zeros(
