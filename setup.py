@@ -66,10 +66,10 @@ setup(
     },
     ext_modules=[kernels, recorder] if locked else [kernels],
     zip_safe=False,
-    install_requires=["numpy>=2.1", "safetensors", "tqdm", "threadpoolctl"],
+    install_requires=["numpy>=2.1", "ml_dtypes", "safetensors", "tqdm", "threadpoolctl"],
     extras_require={
-        "cuda12": ["cupy-cuda12x>=14", "ml_dtypes"],
-        "cuda13": ["cupy-cuda13x>=14", "ml_dtypes"],
+        "cuda12": ["cupy-cuda12x>=14"],
+        "cuda13": ["cupy-cuda13x>=14"],
         "cudnn": ["nvidia-cudnn-frontend==1.23.0"],
         "plot": ["matplotlib"],
         "test": [
@@ -77,7 +77,6 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "matplotlib",
-            "ml_dtypes",
             "ruff",
             "mypy",
         ],
@@ -85,7 +84,6 @@ setup(
         # For the GPU of tests/cupy_on_cpu: the CuPy it knows, and CUDA's headers.
         "emulated": [
             "cupy-cuda13x==14.2.*",
-            "ml_dtypes",
             "nvidia-cuda-runtime==13.0.*",
             "nvidia-cuda-crt==13.0.*",
         ],

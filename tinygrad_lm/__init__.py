@@ -5,9 +5,8 @@ import math as _math
 
 from . import aliases, autograd, nn, optim
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .engine.arrays import bfloat16 as _bfloat16
-from .engine.arrays import bool_ as bool
 from .engine.arrays import (
+    bfloat16,
     device,
     dtype,
     float16,
@@ -26,6 +25,7 @@ from .engine.arrays import (
     set_num_threads,
     uint8,
 )
+from .engine.arrays import bool_ as bool
 from .engine.arrays import keep_big_blocks as _keep_big_blocks
 from .engine.capture import capture
 from .engine.core.op import primitive
@@ -236,37 +236,34 @@ concat = concatenate = cat
 __all__ = [
     "abs", "absolute", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin",
     "amp", "any", "arange", "argmax", "argmin", "argsort", "as_tensor", "autocast", "autograd",
-    "backends", "bernoulli", "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
-    "bmm", "bool", "broadcast_tensors", "broadcast_to", "capture", "cat", "ceil", "chunk", "clamp",
-    "clamp_max", "clamp_min", "clip", "clone", "compile", "compiler", "concat", "concatenate",
-    "cos", "count_nonzero", "cuda", "cumsum", "default_generator", "device", "diag", "diagonal",
-    "distributed", "div", "divide", "dot", "double", "draw_graph", "dtype", "e", "einsum", "empty",
-    "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "exp2", "expm1", "eye", "flatten",
-    "flip", "float", "float16", "float32", "float64", "floor", "floor_divide", "fmod", "frac",
-    "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "Generator",
-    "get_autocast_dtype", "get_default_device", "get_default_dtype", "get_float32_matmul_precision",
-    "get_num_threads", "get_rng_state", "gradcheck", "greater", "greater_equal", "gt", "half",
-    "histogram", "hstack", "index_add", "index_select", "inf", "inference_mode", "initial_seed",
-    "int", "int32", "int64", "is_autocast_enabled", "is_floating_point", "is_grad_enabled",
-    "is_tensor", "isclose", "isfinite", "isinf", "isnan", "kernel", "le", "lerp", "less",
-    "less_equal", "linspace", "load", "log", "log10", "log1p", "log2", "log_softmax", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed",
-    "masked_fill", "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min",
-    "minimum", "mm", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "narrow", "ne",
-    "neg", "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones",
+    "backends", "bernoulli", "bfloat16", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
+    "bitwise_xor", "bmm", "bool", "broadcast_tensors", "broadcast_to", "capture", "cat", "ceil",
+    "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile", "compiler",
+    "concat", "concatenate", "cos", "count_nonzero", "cuda", "cumsum", "default_generator",
+    "device", "diag", "diagonal", "distributed", "div", "divide", "dot", "double", "draw_graph",
+    "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "exp",
+    "exp2", "expm1", "eye", "flatten", "flip", "float", "float16", "float32", "float64",
+    "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like",
+    "gather", "ge", "Generator", "get_autocast_dtype", "get_default_device",
+    "get_default_dtype", "get_float32_matmul_precision", "get_num_threads", "get_rng_state",
+    "gradcheck", "greater", "greater_equal", "gt", "half", "histogram", "hstack", "index_add",
+    "index_select", "inf", "inference_mode", "initial_seed", "int", "int32", "int64",
+    "is_autocast_enabled", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose",
+    "isfinite", "isinf", "isnan", "kernel", "le", "lerp", "less", "less_equal", "linspace",
+    "load", "log", "log10", "log1p", "log2", "log_softmax", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed", "masked_fill",
+    "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum",
+    "mm", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "narrow", "ne", "neg",
+    "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones",
     "ones_like", "optim", "outer", "permute", "pi", "pow", "primitive", "prod", "promote_types",
     "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel",
     "reciprocal", "reference_only", "relu", "remainder", "repeat_interleave", "reshape",
     "result_type", "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "seed", "select",
-    "set_default_device", "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled",
-    "set_num_threads", "set_printoptions", "set_rng_state", "sigmoid", "sign", "sin", "Size",
-    "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub",
-    "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tanh", "Tensor", "tensor",
-    "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "uint8", "unbind",
-    "unflatten", "unique", "unsqueeze", "utils", "var", "var_mean", "vstack", "where", "zeros",
-    "zeros_like",
+    "set_default_device", "set_default_dtype", "set_float32_matmul_precision",
+    "set_grad_enabled", "set_num_threads", "set_printoptions", "set_rng_state", "sigmoid",
+    "sign", "sin", "Size", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim",
+    "tanh", "Tensor", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu",
+    "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "utils",
+    "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip
-
-if _bfloat16 is not None:  # where ml_dtypes is installed
-    bfloat16 = _bfloat16
-    __all__ += ["bfloat16"]

@@ -4,6 +4,7 @@ a Tensor's own protocols. No op is tested here for its mathematics."""
 import contextlib
 import copy
 import gc
+import math
 import pickle
 import sys
 import threading
@@ -327,7 +328,7 @@ def test_a_hook_on_a_leaf_runs_once_on_the_sum():
     ],
 )
 def test_retain_grad_keeps_what_arrives_at_the_written_value(write, kept, slope):
-    """`.grad` is about the value that a tensor has now, a hook about the one then: as in PyTorch."""
+    """`.grad` is about the value that a tensor has now, a hook about the one it had."""
     x = tg.ones(2, requires_grad=True)
     y, before = x * 2, []
     y.retain_grad()
@@ -482,6 +483,38 @@ def test_function_in_pytorchs_form():
     assert gradcheck(lambda x: Exp.apply(x, 2.0), x)
     with tg.no_grad():
         assert not Exp.apply(x, 2.0).requires_grad
+
+
+def test_a_function_is_differentiated_again_through_what_it_saved():
+    """Its inputs and its own result, to any order: the derivatives of e^(2 x)."""
+    x = leaf(0.5, 1.0)
+    with higher_order():
+        y = Exp.apply(x, 2.0)
+        for order in range(1, 5):
+            (y,) = grad(y.sum(), x, create_graph=True)
+            assert y.tolist() == pytest.approx([2**order * math.exp(2 * v) for v in (0.5, 1.0)])
+
+
+def test_a_function_of_several_results_is_differentiated_again():
+    class Both(Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x * x * y, x + y
+
+        @staticmethod
+        def backward(ctx, a, b):
+            x, y = ctx.saved_tensors
+            return a * 2 * x * y + b, a * x * x + b
+
+    def second(function):
+        x, y = leaf(0.5, 1.0), leaf(2.0, 3.0)
+        with higher_order():
+            first, other = function(x, y)
+            dx, dy = grad((first * other).sum(), [x, y], create_graph=True)
+            return [g.tolist() for g in grad((dx * dy).sum(), [x, y])]
+
+    assert second(Both.apply) == second(lambda x, y: (x * x * y, x + y))
 
 
 def test_what_a_function_saved_must_not_be_written():

@@ -51,7 +51,6 @@ def test_a_write_may_not_lift_the_category(write):
     assert getattr(tg.ones(2), write)(tg.ones(2, dtype=tg.float64)).dtype is tg.float32
 
 
-@pytest.mark.skipif(not hasattr(tg, "bfloat16"), reason="bfloat16 comes from ml_dtypes")
 def test_bfloat16_stays_bfloat16():
     x = tg.ones(3, dtype=tg.bfloat16)
     for out in (

@@ -117,10 +117,8 @@ def test_gradients_are_synchronised_or_not():
 
 # ---------------------------------------------------------------- mixed precision
 
-bfloat16 = pytest.mark.skipif(not hasattr(tl, "bfloat16"), reason="ml_dtypes is not installed")
 
-
-@pytest.mark.parametrize("kind", ["float16", pytest.param("bfloat16", marks=bfloat16)])
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
 def test_products_are_narrow_and_losses_wide_inside_autocast(kind):
     narrow = getattr(tl, kind)
     layer, x = nn.Linear(4, 3), tl.randn(5, 4)
@@ -286,7 +284,6 @@ def test_tensorboardx_is_given_arrays_where_a_script_gives_tensors(monkeypatch):
 # ---------------------------------------------------------------- data that changes its dtype
 
 
-@pytest.mark.skipif(not hasattr(tl, "bfloat16"), reason="ml_dtypes is not installed")
 def test_saved_weights_and_optimiser_state_change_their_dtype(tmp_path):
     def trained(dtype):
         layer = nn.Linear(5, 3).to(dtype)

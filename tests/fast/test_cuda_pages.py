@@ -327,7 +327,6 @@ def one_layer(device, dtype, seed):
     return layer, optimizer
 
 
-@pytest.mark.skipif(not hasattr(tg, "bfloat16"), reason="ml_dtypes is not installed")
 @pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("first, then", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
 @pytest.mark.parametrize("mapped", [False, True])

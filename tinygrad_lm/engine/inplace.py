@@ -95,7 +95,7 @@ def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
             return g
 
         parents = tuple(_parent(t) for t in (x, value))
-        pullbacks = (outside, lambda g: g[key])
+        pullbacks: tuple = (outside, lambda g: g[key])
         again = mode.create_graph is not None and all(
             p.create_graph for p in parents if isinstance(p, Node)
         )

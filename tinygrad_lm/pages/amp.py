@@ -51,8 +51,8 @@ class autocast:
             enabled = False
         elif enabled and self.fast_dtype not in (arrays.float16, arrays.bfloat16):
             _warn(
-                "[autocast] dtype must be float16 or bfloat16 (for which ml_dtypes must be "
-                f"installed), got {self.fast_dtype}. Disabling autocast."
+                f"[autocast] dtype must be float16 or bfloat16, got {self.fast_dtype}. "
+                "Disabling autocast."
             )
             enabled = False
         self._enabled = enabled

@@ -119,9 +119,6 @@ def load_safetensors(path: StrPath) -> tuple[Arrays, dict[str, str]]:
     except (SafetensorError, ValueError) as error:
         message = f"[load_safetensors] {path} must be a whole safetensors file, got: {error}"
         raise ValueError(f"{message}; copy it again?") from error
-    except ImportError as error:
-        message = f"[load_safetensors] {path} holds bfloat16: ml_dtypes must be installed, got none"
-        raise ImportError(f"{message}; pip install ml_dtypes") from error
     except MemoryError as error:
         message = f"[load_safetensors] {path} must fit into memory, got {os.path.getsize(path)}"
         raise MemoryError(f"{message} bytes; is it the right file?") from error
@@ -138,8 +135,6 @@ def _arrays(path: StrPath) -> Arrays:
                 continue
             if (kind := STORED.get(entry["dtype"])) is None:
                 raise ValueError(f"{name!r} of the dtype {entry['dtype']}, not one of {DTYPES}")
-            if kind == "bfloat16":
-                import ml_dtypes  # noqa: F401  (teaches NumPy the name bfloat16)
             start, end = entry["data_offsets"]
             data = np.empty(end - start, np.uint8)
             file.seek(8 + length + start)

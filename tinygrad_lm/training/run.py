@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..data import load_text
-from ..engine.arrays import bfloat16, dtype_named, library_on, set_num_threads
+from ..engine.arrays import dtype_named, library_on, set_num_threads
 from ..engine.random.generator import Generator, manual_seed
 from ..look.viz import save_loss_curve
 from ..models.checkpoints import load_gpt, model_state, rebuild
@@ -128,9 +128,6 @@ class Run:
         """The text, and the checkpoint of a run to resume; folder and device are checked first."""
         _check_folder(self.out, resume, overwrite)
         library_on(self.config.device)
-        if self.config.dtype == "bfloat16" and bfloat16 is None:
-            message = "[train] dtype bfloat16 needs ml_dtypes, which is not installed"
-            raise RuntimeError(f"{message}; try: pip install ml_dtypes")
         if self.config.threads is not None:
             set_num_threads(self.config.threads)
         text = load_text(self.config.data)

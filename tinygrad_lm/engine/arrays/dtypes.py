@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import ml_dtypes
 import numpy
 
 from .libraries import LIBRARIES, Array, library
@@ -43,18 +44,12 @@ uint8 = dtype("uint8", numpy.uint8, 1, 1)
 int32 = dtype("int32", numpy.int32, 1, 2)
 int64 = dtype("int64", numpy.int64, 1, 3)
 float16 = dtype("float16", numpy.float16, 2, 4)
+bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, 2, 5)  # the only one that NumPy has
 float32 = dtype("float32", numpy.float32, 2, 6)
 float64 = dtype("float64", numpy.float64, 2, 7)
 DTYPES: dict[numpy.dtype, dtype] = {
-    d.np: d for d in (bool_, uint8, int32, int64, float16, float32, float64)
+    d.np: d for d in (bool_, uint8, int32, int64, float16, bfloat16, float32, float64)
 }
-try:  # the only bfloat16 NumPy has comes from ml_dtypes
-    import ml_dtypes
-
-    bfloat16: Any = dtype("bfloat16", ml_dtypes.bfloat16, 2, 5)
-    DTYPES[bfloat16.np] = bfloat16
-except ImportError:
-    bfloat16 = None
 
 
 class _State:

@@ -84,7 +84,7 @@ class Function:
                 and all(x is not c for c in ctx.constant)
                 for x in found
             ]
-            _record(cls, ctx, args, tracked, outs, wanted)
+            _record(cls, ctx, args, tracked, found, outs, wanted)
         return outs if isinstance(out, tuple) else outs[0]
 
 
@@ -96,37 +96,51 @@ def _fresh(x: Any, args: tuple) -> Any:
 
 
 def _record(
-    cls: type[Function], ctx: Context, args: tuple, tracked: list, outs: tuple, wanted: list
+    cls: type[Function],
+    ctx: Context,
+    args: tuple,
+    tracked: list,
+    found: tuple,
+    outs: tuple,
+    wanted: list,
 ) -> None:
     """Give the outputs their nodes. Of several each has one, which hands its gradient to the node
     of the function: what flows between them says which outputs were reached."""
     name, saved = f"{cls.__name__}Backward", ctx.saved_tensors
     parents = tuple((x.node or x) if t else None for x, t in zip(args, tracked, strict=True))
+    again = mode.create_graph is not None
+    again = again and all(p.create_graph for p in parents if type(p) is Node)
+    if again:  # what forward saved of its results is part of the graph
+        saved = tuple(next((o for o, f in zip(outs, found) if f is x), x) for x in saved)
 
     def pullback(*gradients: Any) -> tuple:
         ctx.saved_tensors = saved  # by name, for the walk looks at what a closure holds
         given = [g if g is None or isinstance(g, Tensor) else wrap(g) for g in gradients]
-        found = cls.backward(ctx, *given)
-        found = found if isinstance(found, tuple) else (found,)
-        if len(found) != len(args):
+        slopes = cls.backward(ctx, *given)
+        slopes = slopes if isinstance(slopes, tuple) else (slopes,)
+        if len(slopes) != len(args):
             raise RuntimeError(
                 f"[{cls.__name__}] backward must return one gradient per argument of forward: "
-                f"{len(args)} arguments, {len(found)} gradients"
+                f"{len(args)} arguments, {len(slopes)} gradients"
             )
-        for x, gradient in zip(args, found, strict=True):
+        for x, gradient in zip(args, slopes, strict=True):
             if gradient is not None and isinstance(x, Tensor):
                 _check_shape(cls.__name__, tuple(x.shape), tuple(gradient.shape))
+        if again and any(isinstance(g, Tensor) for g in gradients):
+            return slopes
         # a copy, because what the user returns may be kept elsewhere
-        return tuple(None if x is None else x.array.copy() for x in found)
+        return tuple(None if x is None else x.array.copy() for x in slopes)
 
     if len(outs) == 1:
-        nodes = [Node(name, outs[0].array, parents, pullback)]
+        nodes = [Node(name, outs[0].array, parents, pullback, again)]
     else:
         likes = [
             (library(x.array), x.array.shape, x.array.dtype) if isinstance(x, Tensor) else None
             for x in outs
         ]
         nodes = _nodes(name, parents, pullback, likes, ctx.materialize_grads)
+        for node in (nodes[0].parents[0], *nodes):
+            node.create_graph = again
     for x, node, own in zip(outs, nodes, wanted, strict=True):
         if own:
             x.node, x.needs_grad = node, True
