@@ -7,10 +7,11 @@ and a small network of them. Every Value holds a 0-d float64 Tensor.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from .engine.arrays import float64
-from .engine.core.graph import pull
+from .engine.core.graph import Node, pull
 from .engine.core.tensor import Tensor, gradients
 from .engine.drawing import LIMIT, dot_text, svg_text
 from .engine.pytorch.creation import tensor
@@ -21,16 +22,22 @@ class Value:
     are the Values it was made from, `_op` how, `label` is for pictures.
 
     `backward()` adds to the `grad` of every Value it reaches, intermediate ones too, as often as it
-    is called; `_backward()` is one step of it, from this Value to those of `_prev`.
+    is called; `_backward()` is one step of it, from this Value to those of `_prev`. An operation of
+    one's own is made as in the lecture: `out = Value(number, (a, b), "op")`, and a function that
+    adds to a.grad and b.grad what follows from out.grad, assigned to `out._backward`.
     """
 
-    __slots__ = ("_children", "_op", "grad", "label", "tensor")
+    __slots__ = ("_children", "_op", "_own", "grad", "label", "tensor")
 
     def __init__(self, data: float | Tensor, _children: tuple = (), _op: str = "", label: str = ""):
+        made = isinstance(data, Tensor)
         if not isinstance(data, Tensor):
             data = tensor(float(data), dtype=float64, requires_grad=True)
         self.tensor, self.grad = data, 0.0
-        self._children, self._op, self.label = _children, _op, label
+        self._children, self._op, self.label = tuple(_children), _op, label
+        self._own: Callable[[], None] | None = None
+        if self._children and not made:
+            data.node = Node(_op, data.array, self._targets(), self._pull_own)
 
     @property
     def _prev(self) -> set[Value]:
@@ -101,7 +108,35 @@ class Value:
         for target, value in wanted.items():
             value.grad += float(found.get(target, 0.0))
 
-    def _backward(self) -> None:
+    @property
+    def _backward(self) -> Callable[[], None]:
+        return self._own or self._step
+
+    @_backward.setter
+    def _backward(self, step: Callable[[], None]) -> None:
+        self._own, node = step, self.tensor.node
+        if node is not None:
+            node.parents, node.pullbacks = self._targets(), self._pull_own
+
+    def _targets(self) -> tuple:
+        """Where the walk finds the Values that this one was made from."""
+        return tuple(v.tensor.node or v.tensor for v in self._children)
+
+    def _pull_own(self, g: Any) -> tuple:
+        """One's own `_backward` as a pullback: what it adds to the grads of the children."""
+        values = [self, *self._prev]
+        before = [v.grad for v in values]
+        for v in values:
+            v.grad = 0.0
+        self.grad = float(g)
+        if self._own is not None:
+            self._own()
+        added = {v: v.grad for v in self._prev}
+        for v, grad in zip(values, before):
+            v.grad = grad
+        return tuple(tensor(added.pop(v, 0.0), dtype=float64).array for v in self._children)
+
+    def _step(self) -> None:
         node = self.tensor.node
         if node is None:
             return

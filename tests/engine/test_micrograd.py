@@ -85,6 +85,78 @@ def test_gradients_add_up_and_intermediate_values_keep_theirs():
     assert c.grad == 1.0 and a.grad == 2.0 + 48.0
 
 
+def sine(a):
+    """An operation of one's own, as the lecture writes them."""
+    out = Value(math.sin(a.data), (a,), "sin", label="s")
+
+    def _backward():
+        a.grad += math.cos(a.data) * out.grad
+
+    out._backward = _backward
+    return out
+
+
+def product(a, b):
+    out = Value(a.data * b.data, (a, b), "*")
+
+    def _backward():
+        a.grad += b.data * out.grad
+        b.grad += a.data * out.grad
+
+    out._backward = _backward
+    return out
+
+
+def test_an_operation_of_ones_own():
+    a, b = Value(0.5), Value(-2.0)
+    s = sine(a * b)
+    out = s * s + a
+    out.backward()
+    slope = 2 * math.sin(-1.0) * math.cos(-1.0)
+    assert math.isclose(a.grad, slope * -2.0 + 1) and math.isclose(b.grad, slope * 0.5)
+    assert math.isclose(s.grad, 2 * math.sin(-1.0))
+    first = a.grad
+    out.backward()
+    assert math.isclose(a.grad, 2 * first)  # adds up, and no more than that
+    assert s._prev == {s._children[0]} and s._op == "sin"
+    drawn = draw_dot(out, format="dot")
+    assert '"sin"' in drawn and "s data -0.8415" in drawn
+    assert "sin" in draw_dot(out)
+
+
+@pytest.mark.parametrize("line", ["p(a, b)", "p(a, a)", "p(p(a, b), a) * 2 + a", "p(a * b, a + b)"])
+def test_own_operations_are_the_engines(line):
+    found = []
+    for p in (product, lambda a, b: a * b):
+        a, b = Value(1.5), Value(-2.5)
+        out = eval(line, {"p": p, "a": a, "b": b})
+        out.backward()
+        out.backward()
+        found.append((out.data, a.grad, b.grad))
+    assert found[0] == found[1]
+
+
+def test_one_step_of_an_own_operation():
+    a, b = Value(1.5), Value(-2.5)
+    out = product(a, b)
+    out.grad = 2.0
+    out._backward()
+    assert (a.grad, b.grad, out.grad) == (-5.0, 3.0, 2.0)
+
+
+def test_a_step_may_be_replaced_and_may_be_left_out():
+    a = Value(3.0)
+    double = a * 2
+    later = double * double
+    double._backward = lambda: setattr(a, "grad", a.grad + 100 * double.grad)
+    later.backward()
+    assert a.grad == 100 * double.grad == 1200.0
+    b = Value(3.0)
+    stops = Value(5.0, (b,), "stop")  # no _backward: nothing passes, as in the lecture
+    (stops * 2).backward()
+    assert stops.grad == 2.0 and b.grad == 0.0
+
+
 EXPRESSIONS = [
     "a + b", "a - b", "a * b", "a / b", "a**3", "a**-1", "a**0.5", "-a", "2 + a", "2 - a", "2 * a",
     "2 / a", "a - 2", "a / 2", "a.exp()", "a.tanh()", "a.relu()", "(a - 9).relu()", "a.log()",

@@ -4,6 +4,8 @@ the same outputs and gradients in training and in evaluation, the generator at t
 A case makes a layer from a library's `nn`, and names the shapes of its inputs (ids: 0 ... 4).
 """
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
@@ -280,3 +282,68 @@ def test_clipping_by_value_and_vectors():
         found.append([inputs[0].grad, inputs[1].grad, flat, *inputs])
     for theirs, mine in zip(*found):
         close(mine, theirs)
+
+
+# Rows of modules treated as lists; s and t are Sequentials, n has names, l is a ModuleList.
+ROWS = """
+s + t | s * 2 | 2 * s | s.extend(t) | s.append(nn.Tanh()) | s.insert(0, nn.Tanh()) | n + s | n * 2
+s.insert(1, nn.Tanh()) | s.insert(-1, nn.Tanh()) | s.insert(2, nn.Tanh()) | l + l | l + [nn.Tanh()]
+n[0:1] | n.append(nn.Tanh()) | s[1:] + t | (s + t) * 2 | (s + t)[2] | len(s + t) | l + s
+s.pop(0) | l.pop(1) | (s + t).pop(-1)
+"""
+CHANGES = """
+s += t | s *= 3 | l += [nn.Tanh()] | l.insert(0, nn.Tanh()); l | l.insert(9, nn.Tanh()); l
+del s[0] | del s[0:1] | del n[0] | del l[0:2] | s[0] = nn.Tanh() | l.extend(t) | s += n | n += s
+"""
+REFUSED = """
+s * 0 | s * 1.5 | s + [1] | s.insert(5, nn.Tanh()) | s.insert(-9, nn.Tanh()) | s.pop(7) | s[5]
+s.extend(5) | s.append(3) | l + 5 | l.append(3)
+"""
+
+
+def a_row(library, line):
+    nn = library.nn
+    named = OrderedDict(a=nn.ReLU(), b=nn.GELU())
+    rows = {
+        "nn": nn,
+        "s": nn.Sequential(nn.ReLU(), nn.GELU()),
+        "t": nn.Sequential(nn.Sigmoid()),
+        "n": nn.Sequential(named),
+        "l": nn.ModuleList([nn.ReLU(), nn.GELU(), nn.Sigmoid()]),
+    }
+    try:
+        return eval(line, rows)
+    except SyntaxError:
+        exec(line, rows)
+        return [rows[name] for name in "snl"]
+
+
+def lines_of(*tables):
+    return [
+        line for table in tables for row in table.strip().split("\n") for line in row.split(" | ")
+    ]
+
+
+@pytest.mark.parametrize("line", lines_of(ROWS, CHANGES))
+def test_rows_of_modules_are_lists(line):
+    theirs, ours = (a_row(library, line) for library in BOTH)
+    assert repr(ours) == repr(theirs)
+
+
+def test_a_sum_of_sequentials_holds_the_modules_themselves():
+    for library in BOTH:
+        first, second = (library.nn.Sequential(library.nn.Linear(2, 2)) for _ in range(2))
+        both = first + second * 2
+        assert both[0] is first[0] and both[1] is second[0] is both[2]
+        assert len(list(both.parameters())) == 4 and len(first) == 1
+        first *= 2
+        assert first[1] is first[0]
+        x = library.ones(1, 2)
+        assert library.equal(both(x), second(second(first[0](x))))
+
+
+@pytest.mark.parametrize("line", lines_of(REFUSED))
+def test_rows_of_modules_refuse_what_pytorch_refuses(line):
+    for library in BOTH:
+        with pytest.raises((TypeError, ValueError, IndexError)):
+            a_row(library, line)

@@ -66,6 +66,9 @@ class _Row(Module):
 
     def insert(self: R, index: int, module: Module) -> R:
         modules = list(self)
+        if isinstance(self, Sequential) and not -len(self) <= index <= len(self):
+            n = len(self)
+            raise IndexError(f"[Sequential] index must be in -{n} ... {n}, got {index}")
         modules.insert(index, module)
         self._put(modules)
         return self
