@@ -56,6 +56,7 @@ FRESH = {
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="the default device of every test")
+    parser.addoption("--fuzz", type=int, default=200, help="cases of each kind in test_fuzz.py")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -38,6 +38,9 @@ class Parser(argparse.ArgumentParser):
             close = difflib.get_close_matches(flag, names, n=1)
             meant = NOT_HERE.get(flag) or (close and f"did you mean {close[0]}?")
             self.error(f"there is no {unknown[0]}" + (f"; {meant}" if meant else ""))
+        for name, value in vars(known).items():
+            if value == []:  # Python 3.11 and older make that of --flag=--
+                self.error(f"argument --{name.replace('_', '-')}: expected one argument")
         return known, unknown
 
 

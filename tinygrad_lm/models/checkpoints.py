@@ -49,10 +49,11 @@ def rebuild(
     try:
         changed = {} if dropout is None else {"dropout": dropout}
         config = GPTConfig(**{**meta["gpt"], **changed})
-        tokenizer = load_tokenizer(meta["tokenizer"])
-    except (KeyError, TypeError) as error:
-        message = f"[load_gpt] {where} must hold a GPT and its tokenizer, got {sorted(meta)}"
-        raise ValueError(f"{message}: {error}; is it another kind of model?") from error
+        tokenizer = load_tokenizer(dict(meta["tokenizer"]))  # a dict, and no path of a file
+    except (KeyError, TypeError, ValueError) as error:
+        came = repr(error) if isinstance(error, KeyError) else error
+        message = f"[load_gpt] {where} must hold a GPT and its tokenizer, got: {came}"
+        raise ValueError(f"{message}; is it another kind of model?") from error
     found = {n.removeprefix(PREFIX): a for n, a in arrays.items() if n.startswith(PREFIX)}
     _check_weights(found, config, where)
     model = GPT(config)

@@ -144,8 +144,8 @@ class DataEncoder(Encoder):
 class DataDecoder(Decoder):
     """Gives back what `save` took; tensors that were one are one again."""
 
-    def __init__(self, arrays: Arrays, map_location: Any):
-        self.arrays, self.map_location = arrays, map_location
+    def __init__(self, arrays: Arrays, map_location: Any, shown: str):
+        self.arrays, self.map_location, self.shown = arrays, map_location, shown
         self.placed: dict[tuple[str, str], Any] = {}
         self.tensors: dict[tuple, Tensor] = {}
 
@@ -188,8 +188,8 @@ class DataDecoder(Decoder):
             return str(self.map_location)
         if device != "cpu" and not arrays.cuda_is_available():
             raise RuntimeError(
-                f"[load] a tensor was saved on {device}, and there is no GPU here; "
-                "pass map_location='cpu'"
+                f"[load] a tensor of {self.shown} was saved on {device!r}, and there is no GPU "
+                "here; pass map_location='cpu'"
             )
         return device
 
@@ -223,7 +223,7 @@ def _decode(path: StrPath, shown: str, map_location: Any) -> Any:
     try:
         if version == VERSION and _sha256(arrays, tree) != metadata.get("sha256"):
             raise ValueError("data that is not what its checksum was made of")
-        return DataDecoder(arrays, map_location).whole(tree)
+        return DataDecoder(arrays, map_location, shown).whole(tree)
     except ValueError as error:
         raise ValueError(f"[load] {shown} must be whole, got: {error}; copy it again?") from error
 

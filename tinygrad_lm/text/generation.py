@@ -143,4 +143,4 @@ def _narrowed(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
 def _tail(idx: Tensor, prompt_length: int, stop: str, tokenizer: Tokenizer) -> str:
     """The last new characters, as many as can newly complete `stop`: no token is empty."""
     new = idx[0, prompt_length:].tolist()
-    return tokenizer.decode(new[-len(stop.encode()) :])
+    return tokenizer.decode(new[-len(stop.encode("utf-8", "surrogatepass")) :])

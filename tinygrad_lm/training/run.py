@@ -31,6 +31,7 @@ from .trainer import Trainer, split_tokens
 
 SAMPLE_TEMPERATURE = 0.8
 SAVED = {"sha256": str, "metrics": int, "seconds": float, "trainer": dict}  # beside the model
+COUNTERS = {"step": int, "evaluated": int, "best": float}  # of the trainer
 
 
 def saved_config(folder: StrPath) -> TrainConfig:
@@ -138,9 +139,11 @@ class Run:
         """The checkpoint to resume from, which must be of this configuration and this text."""
         saved = Saved(*load_checkpoint(self.out, "last"))
         _check_same(self.config, _config_in(saved.meta, self.out))
-        for name, kind in SAVED.items():
-            if type(came := saved.meta.get(name)) is not kind:
-                raise _foreign(self.out, TypeError(f"{name} is {came!r}"))
+        trainer = saved.meta.get("trainer") or {}
+        for place, kinds in ((saved.meta, SAVED), (trainer, COUNTERS)):
+            for name, kind in kinds.items():
+                if type(came := place.get(name)) is not kind:
+                    raise _foreign(self.out, TypeError(f"{name} is {came!r}"))
         if saved.meta["sha256"] != self.sha256:
             message = f"[resume] {self.config.data} must be the text the run began with"
             raise ValueError(f"{message}, got another; put the old one back?")
