@@ -37,7 +37,7 @@ def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
     before, _inside.op = _inside.op, op
     try:
         result, pullbacks = op.function(*inputs, **settings)
-    except (AttributeError, TypeError, KeyError, NotImplementedError) as error:
+    except Exception as error:
         result, pullbacks = _without_gradient(op, inputs, settings, error), None
     finally:
         _inside.op = before
@@ -57,7 +57,8 @@ def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
 
 
 def _without_gradient(op: Op, inputs: tuple, settings: dict, error: Exception) -> Tensor:
-    """What is counted or ordered needs no recording."""
+    """The op on arrays, after it failed on Tensors: what is counted or ordered needs no recording,
+    and wrong input fails here too, in its own words."""
     arrays, _ = op.read(inputs)
     found = op.first_answer((op.function,), arrays, settings)
     if found[1] is not None:
