@@ -30,6 +30,11 @@ class Context:
         """These outputs of forward get no gradient; backward is given zeros for them."""
         self.constant = tensors
 
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        raise NotImplementedError(
+            "[mark_dirty] forward must leave its arguments as they are; write into a clone()"
+        )
+
     def set_materialize_grads(self, value: bool) -> None:
         """Whether backward is given zeros, not None, for an output that was not used."""
         self.materialize_grads = value
@@ -108,6 +113,8 @@ def _record(
         given = [g if g is None or isinstance(g, Tensor) else wrap(g) for g in gradients]
         found = cls.backward(ctx, *given)
         found = found if isinstance(found, tuple) else (found,)
+        while len(found) > len(args) and found[-1] is None:  # PyTorch forgives these
+            found = found[:-1]
         if len(found) != len(args):
             raise RuntimeError(
                 f"[{cls.__name__}] backward must return one gradient per argument of forward: "
