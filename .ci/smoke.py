@@ -31,9 +31,7 @@ assert not present, f"an environment with the hard dependencies only, got {prese
 with tempfile.TemporaryDirectory() as folder:
     Path(folder, "text.txt").write_text("hello, world\n" * 100)
     Path(folder, "script.py").write_text(SCRIPT)
-    size = (
-        "--n-layer 1 --n-head 2 --n-embd 16 --block-size 16 --batch-size 4 --max-iters 20".split()
-    )
+    size = "--n-layer 1 --n-head 2 --n-embd 16 --block-size 16 --max-iters 20".split()
     for dtype in ("float32", "bfloat16"):
         out = ["--data", "text.txt", "--out", dtype, "--dtype", dtype]
         run("tinygrad_lm", "train", *out, *size, cwd=folder)

@@ -265,3 +265,83 @@ def test_ops_read_and_send_nothing(use, no_doors):
     no_doors()
     use(x, ids).sum().backward()
     assert x.grad.shape == x.shape
+
+
+# ---------------------------------------------------------------- what a keyword or a layout asks
+
+
+class Pair(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * y, x + y
+
+    @staticmethod
+    def backward(ctx, a, b):
+        assert a.device == b.device == ctx.saved_tensors[0].device
+        return a * ctx.saved_tensors[1] + b, a * ctx.saved_tensors[0] + b
+
+
+def half_of_a_pair(x):
+    Pair.apply(x, x[0])[1].sum().backward(inputs=[x])
+    return x.grad
+
+
+def counted(x):
+    out = x.repeat_interleave(tg.tensor([2, 0, 1], device=x.device), 1, output_size=3)
+    (out * out).sum().backward()
+    return out, x.grad
+
+
+STRETCHED = [
+    lambda x: x.clone(), tg.zeros_like, tg.rand_like, lambda x: x.half(), lambda x: x.bool(),
+    lambda x: x.to(x.device, copy=True), lambda x: tg.full_like(x, 2.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("use", [
+    half_of_a_pair,
+    counted,
+    lambda x: x.repeat_interleave(tg.tensor([1, 2]), 0),
+    lambda x: tg.repeat_interleave((x[0] * 2).long()),
+    lambda x: tg.stack([x.int(), x]),
+    lambda x: tg.cat([x.T, x.T]).view(-1),
+    lambda x: tg.tensor([x[0, 0].double(), 1]),
+    lambda x: tg.full((2,), x[0, 1].detach().double()),
+    lambda x: tg.dot(x[0].int(), x[1].int()),
+    lambda x: tg.add(x.int(), x.bool(), alpha=2),
+    lambda x: tg.allclose(x / 0, x / 0, equal_nan=True),
+    lambda x: tg.normal(x.detach().double(), 0.0),
+    lambda x: x.T.masked_fill(x.T > 2, 1.0).view(-1),
+    *STRETCHED,
+])  # fmt: skip
+def test_a_gpu_gives_the_cpus_values_dtypes_and_strides(use):
+    def found(device):
+        x = tg.arange(6.0, device=device).reshape(2, 3)
+        if use in STRETCHED:
+            x = x[:, None].expand(2, 4, 3)
+        else:
+            x.requires_grad_()
+        tg.manual_seed(1)
+        out = use(x)
+        return [
+            (t.tolist(), t.dtype, t.stride(), t.shape) if isinstance(t, tg.Tensor) else t
+            for t in (out if isinstance(out, tuple) else (out,))
+        ]
+
+    here, there = on_both(found)
+    assert here == there
+
+
+@pytest.mark.filterwarnings("ignore:.index. a mask should be boolean")
+def test_a_mask_of_bytes_may_be_on_either_device():
+    x = tg.arange(6.0, device="cuda").reshape(2, 3)
+    for device in ("cpu", "cuda"):
+        mask = tg.tensor([1, 0, 2], dtype=tg.uint8, device=device)
+        assert x[:, mask].tolist() == [[0, 2], [3, 5]]
+        assert x[mask[0]].shape == (1, 2, 3) and x[mask[1]].shape == (0, 2, 3)
+
+
+def test_numpys_functions_want_the_cpu():
+    with pytest.raises(TypeError, match=r"\[numpy\] the tensor must be on the cpu"):
+        np.sqrt(tg.ones(2, device="cuda"))

@@ -216,7 +216,7 @@ L.zeros_like(t) | L.ones_like(t) | L.full_like(t, 2.0) | L.rand_like(t) | L.rand
 t.clone() | L.randint_like(t, 9) | L.tensor(t) | t.double() | t.half() | t.bool()
 t.to(L.float32, copy=True) | L.zeros_like(t, dtype=L.int64) | t.type(L.float64) | t.detach().clone()
 L.cat([t[None], t[None]]) | L.stack([t, t]) | t.masked_fill(t > 0.5, 2.0) | L.bernoulli(t)
-t[None].roll(1, 0) | t[None, None].tril()
+t[None].cumsum(-1) | t[None].roll(1, 0) | t[None, None].tril()
 """
 
 

@@ -249,6 +249,8 @@ FUNCTIONS = {
     "two dtypes": used([0, 1], forward=wide, backward=wide_back),
     "a tuple of one": used([0], forward=lambda L, ctx, x, y: (x * y,),
                            backward=lambda L, ctx, a: (a, a * 2)),
+    "a None too many": used([0], backward=lambda L, ctx, a, b: (a, b, None)),
+    "a gradient too many": used([0], backward=lambda L, ctx, a, b: (a, b, a)),
     "too few gradients": used([0], backward=lambda L, ctx, a, b: a),
     "grad": through_grad,
     "hooks": hooks_of_outputs,
@@ -256,6 +258,16 @@ FUNCTIONS = {
     "an argument comes back": an_argument_comes_back,
     "after a failed walk": after_a_failed_walk,
 }  # fmt: skip
+
+
+def test_a_function_that_writes_into_its_argument_is_refused():
+    class Writes(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+
+    with pytest.raises(NotImplementedError, match="must leave its arguments as they are"):
+        Writes.apply(tg.ones(2))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

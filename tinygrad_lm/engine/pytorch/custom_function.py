@@ -30,6 +30,11 @@ class Context:
         """These outputs of forward get no gradient; backward is given zeros for them."""
         self.constant = tensors
 
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        raise NotImplementedError(
+            "[mark_dirty] forward must leave its arguments as they are; write into a clone()"
+        )
+
     def set_materialize_grads(self, value: bool) -> None:
         """Whether backward is given zeros, not None, for an output that was not used."""
         self.materialize_grads = value
@@ -118,6 +123,8 @@ def _record(
         given = [g if g is None or isinstance(g, Tensor) else wrap(g) for g in gradients]
         slopes = cls.backward(ctx, *given)
         slopes = slopes if isinstance(slopes, tuple) else (slopes,)
+        while len(slopes) > len(args) and slopes[-1] is None:  # PyTorch forgives these
+            slopes = slopes[:-1]
         if len(slopes) != len(args):
             raise RuntimeError(
                 f"[{cls.__name__}] backward must return one gradient per argument of forward: "

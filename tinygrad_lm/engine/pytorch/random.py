@@ -150,8 +150,11 @@ def normal(
         raise RuntimeError(f"[normal] std must not be negative, got {std}")
     if size is None:
         size = (to_tensor(mean) + to_tensor(std)).shape
-    kinds = [x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.is_floating_point()]
-    return randn(size, generator=generator, dtype=kinds[0] if kinds else None) * std + mean
+    how: dict[str, Any] = {}
+    for x in (std, mean):  # the mean's dtype goes before that of the standard deviation
+        if isinstance(x, Tensor):
+            how |= {"device": x.device} | ({"dtype": x.dtype} if x.is_floating_point() else {})
+    return randn(size, generator=generator, **how) * std + mean
 
 
 def bernoulli(

@@ -12,7 +12,7 @@ from ..ops import reduce as ops
 from .common import Dims, Dtype, ReturnType, axes_of, axis_of, check_some, numpy_names
 from .conversions import cast
 from .names import named, one_op
-from .shapes import squeeze
+from .shapes import contiguous, squeeze
 
 
 def _along(op: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
@@ -183,7 +183,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
     """Running sum along dim."""
     axis, shape = axis_of(input, dim, "cumsum"), input.array.shape
     input = input if dtype is None else cast(input, dtype)
-    out = ops.cumsum(input if shape else input.reshape(1), axis=axis)
+    out = ops.cumsum(contiguous(input) if shape else input.reshape(1), axis=axis)
     out = out if shape else out.reshape(())
     return out if dtype is None else cast(out, dtype)
 
