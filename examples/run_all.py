@@ -304,6 +304,8 @@ def main() -> None:
                 bar.update()
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; what is finished is kept: go on without --fresh") from None
+    if not any(rows for step in LADDER for rows in finished(step, args.folder)):
+        raise SystemExit(f"{args.readme} keeps its figures: no run is finished in {args.folder}")
     write_page(args.folder, args.readme)
     print(f"written: {args.readme}")
     if failed:

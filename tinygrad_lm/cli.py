@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from .engine.arrays import out_of_memory
 from .text.terminal import escaped, shown
 
 # Flags of other programs, and what is so here.
@@ -136,23 +137,37 @@ def _sample(given: dict[str, Any]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code: 0, 2 for wrong input, 130 or 143 when stopped."""
+    """Run a command; the exit code: 0, 2 for wrong input, 128 and a signal's number when stopped
+    (141: nobody reads the output)."""
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows a ? for it
         getattr(stream, "reconfigure", lambda **how: None)(errors="replace")
     given = vars(parser().parse_args(arguments))
     command = given.pop("command")
     try:
         return given.pop("run")(given)
-    except BrokenPipeError:  # the reader of a pipe has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except BrokenPipeError:
+        code = 141
     except KeyboardInterrupt as stop:
-        return getattr(stop, "exit_code", 130)
+        code = getattr(stop, "exit_code", 130)
     except Exception as error:
+        if isinstance(error, MemoryError):
+            error = out_of_memory(command, error)
         if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
             raise
         print(f"tinygrad-lm {command}: {' '.join(escaped(str(error)).split())}", file=sys.stderr)
         return 2
+    if code in (129, 141):  # the reader has left, as `head` does: what is left goes nowhere
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _fill_closed_streams() -> None:
+    """Where a standard stream was closed, as cron does, its number must not become a file's."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
 
 
 if __name__ == "__main__":

@@ -76,3 +76,14 @@ def test_what_makes_no_tensor_is_refused(code):
     errors = (RuntimeError, TypeError, ValueError, NotImplementedError)
     with pytest.raises(errors, match=r"^\[\w+\] "):
         eval(code, {"tg": tg})
+
+
+def test_an_array_whose_elements_share_memory_is_read_and_not_written():
+    windows = np.lib.stride_tricks.as_strided(np.arange(4.0), (3, 2), (8, 8))
+    x = tg.from_numpy(windows)
+    assert (x * 2).tolist() == [[0, 2], [2, 4], [4, 6]]
+    with pytest.raises(RuntimeError, match="must have memory of its own"):
+        x.add_(1)
+    assert windows.tolist() == [[0, 1], [1, 2], [2, 3]] and windows.flags.writeable
+    y = tg.from_numpy(np.arange(6.0).reshape(2, 3).T[::-1])
+    assert y.mul_(2).tolist() == [[4, 10], [2, 8], [0, 6]]

@@ -141,6 +141,11 @@ def test_the_module_has_a_default_generator():
 ERRORS = {
     "another device": (lambda g: Generator("tpu"), r"\[device\] .*'tpu'"),
     "a foreign state": (lambda g: g.set_state(np.zeros(5056, np.uint8)), r"\[set_state\] .*5056"),
+    "a state of noise": (
+        lambda g: g.set_state(np.full_like(g.get_state(), 255)),
+        r"\[set_state\] .*at most 624",
+    ),
+    "a state of zeros": (lambda g: g.set_state(g.get_state() * 0), r"\[set_state\] .*other bytes"),
     "a state of floats": (lambda g: g.set_state(g.get_state() * 1.0), r"\[set_state\] .*float64"),
     "bounds that cross": (lambda g: g.uniform((2,), 2, 1), r"\[uniform\] .*2, 1"),
     "an infinite bound": (lambda g: g.uniform((2,), 0, np.inf), r"\[uniform\] .*inf"),

@@ -93,6 +93,9 @@ def test_a_group_of_one_process(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(RuntimeError, match="got 8"):
         dist.init_process_group("gloo")
+    monkeypatch.setenv("WORLD_SIZE", "x")
+    with pytest.raises(ValueError, match="WORLD_SIZE must be a number of processes, got 'x'"):
+        dist.init_process_group("gloo")
 
 
 @pytest.mark.parametrize("wrapper", [DistributedDataParallel, DataParallel])

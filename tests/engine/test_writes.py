@@ -316,3 +316,14 @@ def test_a_leaf_whose_memory_was_replaced_does_not_forbid_writes_to_its_former_v
     w.data = tg.zeros(4)
     view.mul_(2)
     assert view.tolist() == [2, 2, 2] and w.tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("rows", [2, 5, 20])
+@pytest.mark.parametrize("read", [lambda w: w[[0, 1, 1]], lambda w: w[:2], lambda w: w[1]])
+def test_a_gradient_of_another_size_than_its_leaf_has_now_is_refused(read, rows):
+    w = tg.ones(10, 4, requires_grad=True)
+    out = read(w)
+    w.data = tg.ones(rows, 4)
+    with pytest.raises(RuntimeError, match=r"input's shape \(\d+, 4\), got \(10, 4\)"):
+        out.sum().backward()
+    assert w.grad is None

@@ -75,7 +75,7 @@ def start_train(out, *flags, **options):
 def result(folder):
     """All of a run but the clock, as comparable values."""
     arrays, meta = checkpoint.load_checkpoint(folder)
-    for name in ("seconds", "metrics", "config"):
+    for name in ("seconds", "metrics", "config", "made_with"):
         del meta[name]
     lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     for line in lines:

@@ -196,3 +196,16 @@ def test_unknown_name_lists_the_known_ones(name, hint):
 def test_folder_is_refused(tmp_path):
     with pytest.raises(IsADirectoryError, match="must be one file"):
         load_text(tmp_path)
+
+
+def test_a_device_is_refused_because_it_may_never_end():
+    with pytest.raises(ValueError, match="a file or a pipe, got the device /dev/zero"):
+        load_text("/dev/zero")
+
+
+def test_a_pipe_is_read():
+    reading, writing = os.pipe()
+    os.write(writing, b"from a pipe")
+    os.close(writing)
+    assert load_text(f"/dev/fd/{reading}") == "from a pipe"
+    os.close(reading)

@@ -227,6 +227,14 @@ def test_figures_and_seconds_of_one_call_become_map_and_figures(stubs, tmp_path)
     assert str(tmp_path) not in text
 
 
+def test_a_page_is_not_replaced_by_nothing(stubs):
+    call, readme = stubs
+    before = readme.read_text()
+    with pytest.raises(SystemExit, match="keeps its figures: no run is finished in"):
+        call("--table")
+    assert readme.read_text() == before
+
+
 def test_what_is_finished_is_kept_until_it_is_asked_for_afresh(stubs, tmp_path):
     call, readme = stubs
     ran = tmp_path / "ran"

@@ -9,6 +9,7 @@ import codecs
 import difflib
 import hashlib
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +64,14 @@ def load_text(name_or_path: StrPath) -> str:
         close = difflib.get_close_matches(name, known, n=1)
         message = f"[load_text] a text must be {', '.join(known)} or an existing file, got {name!r}"
         raise FileNotFoundError(f"{message}; did you mean {(close or ['another path'])[0]}?")
-    return _decoded(Path(name).read_bytes(), name)
+    if stat.S_ISCHR(os.stat(name).st_mode):
+        message = f"[load_text] the text must be a file or a pipe, got the device {name}"
+        raise ValueError(f"{message}, which may never end")
+    try:
+        return _decoded(Path(name).read_bytes(), name)
+    except MemoryError as error:
+        message = f"[load_text] {name} must fit into memory, got {os.path.getsize(name)} bytes"
+        raise MemoryError(f"{message}; train on a part of it?") from error
 
 
 def cache_folder() -> Path:

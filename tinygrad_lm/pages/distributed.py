@@ -26,7 +26,11 @@ def init_process_group(
     **settings: Any,
 ) -> None:
     """Open the group of this one process. RuntimeError where more processes are asked for."""
-    count = world_size if world_size > 0 else int(os.environ.get("WORLD_SIZE", 1))
+    asked = os.environ.get("WORLD_SIZE", "1")
+    if world_size <= 0 and not asked.strip().isdecimal():
+        message = f"[init_process_group] WORLD_SIZE must be a number of processes, got {asked!r}"
+        raise ValueError(f"{message}; unset it, or set it to 1")
+    count = world_size if world_size > 0 else int(asked)
     if count != 1:
         raise RuntimeError(
             f"[init_process_group] one process is what this project trains in, got {count}; "

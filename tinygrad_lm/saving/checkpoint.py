@@ -54,7 +54,7 @@ def save_checkpoint(
     fresh = folder / f"{name}.{os.urandom(8).hex()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_unused(folder)
+        remove_unused(folder)
         fresh.mkdir()
         save_safetensors(fresh / "arrays.safetensors", arrays)
         content["arrays"] = _size_and_sha256(fresh / "arrays.safetensors")
@@ -67,7 +67,7 @@ def save_checkpoint(
         raise OSError(f"{message}; is the disk full, or the folder gone?") from error
     finally:
         with contextlib.suppress(OSError):  # the next save deletes what cannot be deleted now
-            _remove_unused(folder)
+            remove_unused(folder)
 
 
 def load_checkpoint(folder: StrPath, name: str = "last") -> tuple[Arrays, dict[str, Any]]:
@@ -137,7 +137,7 @@ def _target(folder: Path, name: str) -> tuple[str, Any]:
     return target, None if pointer["format_version"] == 1 else pointer.get("meta") or {}
 
 
-def _remove_unused(folder: Path) -> None:
+def remove_unused(folder: Path) -> None:
     """Delete what no pointer points to: superseded sub-folders, and the traces of a killed save."""
     fsync(folder)  # the former checkpoint must outlive a rename that is not yet on the disk
     for entry in list(folder.iterdir()):

@@ -15,4 +15,4 @@ def escaped(text: str) -> str:
 
 def shown(text: str) -> str:
     """`text` as it may be printed: escaped where the standard output is a terminal."""
-    return escaped(text) if sys.stdout.isatty() else text
+    return escaped(text) if getattr(sys.stdout, "isatty", bool)() else text

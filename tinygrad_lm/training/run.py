@@ -3,12 +3,14 @@
     out/last.json, last.*/   the newest checkpoint, from which --resume continues
     out/best.json, best.*/   the weights with the lowest validation loss
     out/metrics.jsonl        one line per event; out/loss.png is drawn from it
+    out/.tinygrad_lm.lock    while the run goes on: its process and host
 
 Files and the order of events are here; the mathematics of a step is in `trainer.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import time
@@ -21,12 +23,14 @@ from ..engine.random.generator import Generator, manual_seed
 from ..look.viz import save_loss_curve
 from ..models.checkpoints import load_gpt, model_state, rebuild
 from ..models.gpt import GPT, GPTConfig
-from ..saving.checkpoint import load_checkpoint, save_checkpoint
+from ..saving.checkpoint import load_checkpoint, remove_unused, save_checkpoint
 from ..saving.files import Arrays, StrPath, check_writable
 from ..text.generation import generate_text, start_of_text
 from ..text.tokenizers import CharTokenizer
 from .config import MODEL_FIELDS, TrainConfig
 from .console import Interrupted, Metrics, Progress, Signals
+from .folder import OTHERS, RUNS, Lock, check_free, made_with
+from .memory import check_fits
 from .trainer import Trainer, split_tokens
 
 SAMPLE_TEMPERATURE = 0.8
@@ -50,21 +54,25 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
 
     resume: continue the run that is there; on the same machine, libraries and thread count the
     result is bit for bit that of a run never interrupted. overwrite: replace it. Interrupted
-    (a KeyboardInterrupt): Ctrl-C or SIGTERM, after saving. NotFinite: a loss or gradient is.
-    ValueError, OSError: something is wrong with the input; no work has been done, nothing changed.
+    (a KeyboardInterrupt): Ctrl-C, SIGTERM or SIGHUP, or nobody reads the output any more; after
+    saving. NotFinite: a loss or gradient is. ValueError, RuntimeError, OSError: something is wrong
+    with the input or the folder; no work has been done, nothing changed.
     """
     signals = Signals()
     run = Run(config, signals, resume, overwrite)
-    with signals:  # from here on there is something to save
-        try:
-            run.loop()
-        except Interrupted:
-            run.save("last")
-            run.progress.say(f"saved step {run.trainer.step} in {run.out}; --resume continues")
-            raise
-        finally:
-            run.close()
-    run.progress.say(save_loss_curve(run.out / "metrics.jsonl", run.out / "loss.png"))
+    try:
+        with signals:  # from here on there is something to save
+            try:
+                run.loop()
+            except Interrupted:
+                run.save("last")
+                with contextlib.suppress(Interrupted):  # where nobody reads it
+                    where = f"{run.out}; --resume continues"
+                    run.progress.say(f"saved step {run.trainer.step} in {where}")
+                raise
+        run.progress.say(save_loss_curve(run.out / "metrics.jsonl", run.out / "loss.png"))
+    finally:
+        run.close()
     return run.trainer
 
 
@@ -78,15 +86,6 @@ def _config_in(meta: dict[str, Any], folder: StrPath) -> TrainConfig:
 def _foreign(folder: StrPath, error: Exception) -> ValueError:
     message = f"[resume] {folder} must hold a run of this version, got: {error!r}"
     return ValueError(f"{message}; was it made by `tinygrad-lm train`?")
-
-
-def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    """An existing run is neither continued nor replaced by accident."""
-    there = [name for name in ("last", "best") if (out / f"{name}.json").exists()]
-    if there and not (resume or overwrite):
-        message = f"[train] the folder must be without a run, got {out} with one"
-        hint = "--resume continues it, --overwrite replaces it, --out names another folder"
-        raise ValueError(f"{message}; {hint}")
 
 
 def _check_same(config: TrainConfig, old: TrainConfig) -> None:
@@ -103,10 +102,11 @@ def _check_same(config: TrainConfig, old: TrainConfig) -> None:
 
 
 class Saved(NamedTuple):
-    """A checkpoint that was read."""
+    """A checkpoint that was read, and what pointed to it then."""
 
     arrays: Arrays
     meta: dict[str, Any]
+    pointer: bytes
 
 
 class Run:
@@ -116,28 +116,29 @@ class Run:
         self, config: TrainConfig, signals: Signals, resume: bool, overwrite: bool
     ) -> None:
         self.config, self.signals, self.out = config, signals, Path(config.out)
-        text, saved = self._inputs(resume, overwrite)
+        self.resume, self.overwrite = resume, overwrite
+        text, saved = self._inputs()
         model, tokens = self._model(text, saved)
         self._state(model, tokens, saved)
         sizes = f"{len(text):,} characters, {self.tokenizer.vocab_size} distinct"
         count = f"{model.get_num_params(False):,} parameters"
-        self.progress.say(f"{config.data}: {sizes}; {count}; from step {self.trainer.step}")
+        self.title = f"{config.data}: {sizes}; {count}; from step {self.trainer.step}"
 
     # ------------------------------------------------ stage 1: what the run is given
 
-    def _inputs(self, resume: bool, overwrite: bool) -> tuple[str, Saved | None]:
+    def _inputs(self) -> tuple[str, Saved | None]:
         """The text, and the checkpoint of a run to resume; folder and device are checked first."""
-        _check_folder(self.out, resume, overwrite)
+        check_free(self.out, self.resume, self.overwrite)
         library_on(self.config.device)
         if self.config.threads is not None:
             set_num_threads(self.config.threads)
         text = load_text(self.config.data)
         self.sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        return text, self._saved() if resume else None
+        return text, self._saved() if self.resume else None
 
     def _saved(self) -> Saved:
         """The checkpoint to resume from, which must be of this configuration and this text."""
-        saved = Saved(*load_checkpoint(self.out, "last"))
+        saved = Saved(*load_checkpoint(self.out, "last"), self._pointer())
         _check_same(self.config, _config_in(saved.meta, self.out))
         trainer = saved.meta.get("trainer") or {}
         for place, kinds in ((saved.meta, SAVED), (trainer, COUNTERS)):
@@ -170,6 +171,7 @@ class Run:
         if config.init_from is None:
             tokenizer = CharTokenizer.from_text(text)
             shape = {name: getattr(config, name) for name in MODEL_FIELDS}
+            check_fits(config, tokenizer.vocab_size)
             return GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **shape)), tokenizer
         model, tokenizer = load_gpt(config.init_from, "best", dropout=config.dropout)
         for name in MODEL_FIELDS:
@@ -190,24 +192,47 @@ class Run:
                 self.trainer.load_state(saved.arrays, saved.meta["trainer"])
             except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise _foreign(self.out, error) from error
-        self._open(saved.meta if saved else {})
+        self._open(saved)
 
-    def _open(self, meta: dict[str, Any]) -> None:
-        """The folder, its metrics, the progress: the first things that are written."""
-        config = self.config
+    def _pointer(self) -> bytes:
+        """Which checkpoint `last` is now."""
+        return (self.out / "last.json").read_bytes() if self.resume else b""
+
+    def _open(self, saved: Saved | None) -> None:
+        """The folder, locked; its metrics, the progress: the first things that are written."""
         check_writable(self.out)
+        self.lock = Lock(self.out)
+        try:
+            check_free(self.out, self.resume, self.overwrite)  # again: nobody else writes now
+            if saved and saved.pointer != self._pointer():
+                message = f"[resume] the run in {self.out} must be that which was read"
+                raise RuntimeError(f"{message}, got another, saved meanwhile; try again")
+            self._begin(saved.meta if saved else {})
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _begin(self, meta: dict[str, Any]) -> None:
+        config = self.config
         if not meta:
-            for name in ("last.json", "best.json", "loss.png"):
+            for name in (*RUNS, *OTHERS):
                 (self.out / name).unlink(missing_ok=True)
+        remove_unused(self.out)
         self.metrics = Metrics(self.out / "metrics.jsonl", meta.get("metrics", 0))
         per_step = config.batch_size * config.gradient_accumulation_steps * config.block_size
         self.progress = Progress(self.trainer.step, config.max_iters, per_step)
         self.start = time.monotonic() - meta.get("seconds", 0.0)
+        before, now = meta.get("made_with", {}), made_with()
+        if changed := [
+            f"{k} {before[k]}, now {now[k]}" for k in now if before.get(k, now[k]) != now[k]
+        ]:
+            self.progress.say(f"the last digits may differ: made with {'; '.join(changed)}")
 
     # ------------------------------------------------ the run itself
 
     def loop(self) -> None:
         trainer, config = self.trainer, self.config
+        self.progress.say(self.title)
         while True:
             due = trainer.step % config.eval_interval == 0 or trainer.step >= config.max_iters
             if due and trainer.evaluated != trainer.step:
@@ -225,21 +250,23 @@ class Run:
     def _evaluate(self) -> None:
         """Both losses, a sample, a line of metrics, the checkpoints."""
         trainer, config, began = self.trainer, self.config, time.monotonic()
+        self.lock.check()
         best = trainer.best
         sample = self._sample() if config.sample_tokens else None  # first: it changes nothing yet
         losses = trainer.evaluate(self.signals.check)
         event: dict[str, Any] = {"step": trainer.step}
         event |= {"train_loss": losses["train"], "val_loss": losses["val"]}
-        self.progress.say(
-            f"step {trainer.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}"
-        )
         if sample is not None:
-            self.progress.say(f"{sample}\n")
             event["sample"] = sample
         self.metrics.write({**event, "seconds": round(time.monotonic() - self.start, 3)})
         if trainer.best < best:  # first, so that no kill leaves a `last` that thinks it is there
             self.save("best")
         self.save("last")
+        self.progress.say(
+            f"step {trainer.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}"
+        )
+        if sample is not None:
+            self.progress.say(f"{sample}\n")
         self.progress.pause(time.monotonic() - began)
 
     def _sample(self) -> str:
@@ -260,6 +287,7 @@ class Run:
 
     def save(self, name: str) -> None:
         """The checkpoint "best" holds a model; "last" all that the run needs to continue."""
+        self.lock.check()
         arrays, meta = model_state(self.trainer.model, self.tokenizer)
         meta["config"] = dataclasses.asdict(self.config)
         meta["step"] = self.trainer.step
@@ -268,8 +296,10 @@ class Run:
             arrays = {**arrays, **more}
             meta["seconds"] = time.monotonic() - self.start
             meta["metrics"], meta["sha256"] = self.metrics.length(), self.sha256
+            meta["made_with"] = made_with()
         save_checkpoint(self.out, arrays, meta, name)
 
     def close(self) -> None:
         self.metrics.close()
         self.progress.close()
+        self.lock.release()

@@ -14,6 +14,8 @@ from .sums import summed
 
 def fit(g: Any, like: Any) -> Any:
     """A gradient in its target's shape and dtype, whatever was broadcast or cast before."""
+    if hasattr(g, "total_of"):  # sparse, and not of this shape
+        g = g.total_of([g])
     if type(g) not in LIBRARIES and not hasattr(g, "array"):
         g = as_array(g)
     if g.shape != like.shape:

@@ -109,6 +109,7 @@ def spent(g: Gradient) -> NoReturn:
 class Sparse:
     """A gradient that is zero outside a region; `sparse.py` has the class that is used."""
 
+    shape: tuple
     add_to: Callable[[Array], None]  # adds it, in place, to a whole array
     total_of: Callable[[list], Array]  # the whole array that a list of such adds up to
 
@@ -127,7 +128,7 @@ class Sum:
         self.parts: list[Sparse] = []  # collected until a dense one comes
 
     def add(self, g: Gradient) -> None:
-        if isinstance(g, Sparse):
+        if isinstance(g, Sparse) and g.shape == self.like.shape:
             self.add_sparse(g)
             return
         if type(g) not in LIBRARIES or g.shape != self.like.shape or g.dtype is not self.like.dtype:

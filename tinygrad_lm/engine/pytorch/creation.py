@@ -57,11 +57,17 @@ def as_tensor(data: Any, *, dtype: Dtype = None, device: Device = None) -> Tenso
 
 
 def from_numpy(array: numpy.ndarray) -> Tensor:
-    """A tensor on the array's own memory: writes to one show in the other."""
+    """A tensor on the array's own memory: writes to one show in the other. Where elements share
+    memory it may not be written."""
     if not isinstance(array, numpy.ndarray):
         raise TypeError(f"[from_numpy] expected a NumPy array, got {type(array).__name__}")
     arrays.dtype_of(array)
-    return wrap(arrays.to_numpy(array))
+    array = arrays.to_numpy(array)
+    reach = sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides))
+    if reach // array.itemsize + 1 < array.size:
+        array = array.view()
+        array.flags.writeable = False
+    return wrap(array)
 
 
 def zeros(

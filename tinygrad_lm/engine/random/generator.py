@@ -93,6 +93,11 @@ class Generator:
                 f"{state.dtype} of shape {state.shape}; was it saved by PyTorch, or cut short?"
             )
         saved = state.view(STATE)[0]
+        if saved["position"] > 624 or math.isinf(saved["half"]) or not saved["key"].any():
+            raise RuntimeError(
+                "[set_state] the state must be one from get_state, got other bytes: a position of "
+                f"{saved['position']}, at most 624; is it damaged?"
+            )
         self._twister.set_state(("MT19937", saved["key"], int(saved["position"]), 0, 0.0))
         self._seed, self._half = int(saved["seed"]), float(saved["half"])
 

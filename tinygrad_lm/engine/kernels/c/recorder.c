@@ -394,13 +394,13 @@ static PyObject *operator(PyObject *module, PyObject *args) {
 
 /* Whether g has the shape and dtype of what it is added to; -1 for an error. */
 static int fits(PyObject *g, PyObject *like) {
-    int same = PyDict_Contains(the_LIBRARIES, (PyObject *)Py_TYPE(g));
-    if (same <= 0) return same;
+    int sparse = IS_SPARSE(g), same = PyDict_Contains(the_LIBRARIES, (PyObject *)Py_TYPE(g));
+    if (!sparse && same <= 0) return same;
     PyObject *shape = PyObject_GetAttr(g, s_shape), *its = PyObject_GetAttr(like, s_shape);
     same = shape && its ? PyObject_RichCompareBool(shape, its, Py_EQ) : -1;
     Py_XDECREF(shape);
     Py_XDECREF(its);
-    return same > 0 ? dtype_of(g) == dtype_of(like) : same;
+    return same > 0 && !sparse ? dtype_of(g) == dtype_of(like) : same;
 }
 
 static int is_library_array(PyObject *x) {
@@ -470,7 +470,7 @@ static int deliver(PyObject *sums, PyObject *nodes, PyObject *target, PyObject *
     PyObject *like = IS_NODE(target) ? target : TENSOR(target, array);
     if (IS_NODE(target) && !intact(target)) return -1;
     if (!like) return PyErr_BadArgument(), -1;
-    int right = IS_SPARSE(g) ? 1 : fits(g, like), failed = -1;
+    int right = fits(g, like), failed = -1;
     if (right < 0) return -1;
     g = right ? Py_NewRef(g) : CALL(the_fit, g, like);
     int known = g ? PyDict_Contains(sums, target) : -1;
