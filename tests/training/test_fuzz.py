@@ -158,7 +158,7 @@ def good(tmp_path, monkeypatch, capsys):
     Path("run/best.json").unlink()  # only one, so that the way out is not read each time
     w = nn.Parameter(tl.tensor([1.5, -2.0]))
     data = {"w": w, "t": (1, [2.5, w.detach()]), 3: {4, 5}, "k": tl.float32, "b": b"\0"}
-    tl.save({**data, "n": np.ones(3)}, "saved.pt")
+    tl.save({**data, "n": np.arange(300.0)}, "saved.pt")
     write_tokens("tokens.bin", np.arange(150) % 50, 70)
     CharTokenizer("abcé\n").save("tokenizer.json")
     capsys.readouterr()
