@@ -30,6 +30,7 @@ ODD = [
     None, True, False, -1, 0, 1, 3.5, 2**70, float("nan"), float("inf"), "", "x", "0", "\x1b[2J",
     [], {}, [1], {"x": 1}, {"$tuple": 5}, {"$tuple": [1], "x": 2}, {"$float": None}, {"$what": 1},
     {"$float": "nan"}, {"$dtype": "x"}, {"$array": "99"}, {"$Tensor": []}, {"$set": [[]]}, DEEP,
+    "F8_E4M3", "F4", "BF16", "I64", "C64", "BOOL", "float16", [0, 1], [2**40, 0],
 ]  # fmt: skip
 
 
@@ -127,19 +128,29 @@ def read_tokens(path):
     return tokens.dtype.name, tokens.tolist()
 
 
-def sign_meta(path):
-    """Make the checksum in the pointer that of the meta.json at `path`, as its author would."""
+def meta_changed(path, rng):
+    """Another meta.json, and its checksum in the pointer, as its author would write it."""
+    path.write_bytes(json_damaged(path.read_bytes(), rng))
+    sign(path)
+
+
+def sign(path):
     pointer = path.parent.parent / "last.json"
     content = {**json.loads(pointer.read_text()), "meta": checkpoint._size_and_sha256(path)}
     pointer.write_text(json.dumps(content))
 
 
-def tree_damaged(path, rng):
-    """The tree in a file of `save`, with the checksum of what it is now."""
+def tree_changed(path, rng):
+    """Another tree in a file of `save`, with the checksum of what it is now."""
     arrays, metadata = load_safetensors(path)
     metadata["tree"] = json_damaged(metadata["tree"], rng).decode()
     metadata["sha256"] = torch_save._sha256(arrays, metadata["tree"])
     save_safetensors(path, arrays, metadata)
+
+
+def header_changed(path, rng):
+    """Safetensors without a checksum of ours."""
+    path.write_bytes(rng.choice([header_damaged, bytes_damaged])(path.read_bytes(), rng))
 
 
 FLAGS = (
@@ -210,25 +221,22 @@ def test_a_damaged_file_is_the_same_or_refused(name, good, request):
     complain(wrong, count)
 
 
-def test_meta_that_its_author_changed_is_a_model_or_refused(good, request):
-    """The checksum is right, and what is in it may be anything."""
-    path, count, wrong = good["meta.json"], request.config.getoption("--fuzz"), []
-    data = path.read_bytes()
-    for i in range(count):
-        path.write_bytes(json_damaged(data, random.Random(f"signed {i}")))
-        sign_meta(path)
-        if fault := outcome(read_model, path, None, False):
-            wrong.append(f"case {i}: {fault}")
-    complain(wrong, count)
+CHANGES = {
+    "meta.json": (read_model, meta_changed),
+    "saved.pt": (tl.load, tree_changed),
+    "arrays.safetensors": (load_safetensors, header_changed),
+}
 
 
-def test_a_tree_that_its_author_changed_is_read_or_refused(good, request):
-    path, count, wrong = good["saved.pt"], request.config.getoption("--fuzz"), []
-    data = path.read_bytes()
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_its_author_changed_is_read_or_refused(name, good, request):
+    """The checksum is right, or there is none, and what is in the file may be anything."""
+    (read, change), path, count = CHANGES[name], good[name], request.config.getoption("--fuzz")
+    data, wrong = path.read_bytes(), []
     for i in range(count):
         path.write_bytes(data)
-        tree_damaged(path, random.Random(f"tree {i}"))
-        if fault := outcome(tl.load, path, None, False):
+        change(path, random.Random(f"author of {name} {i}"))
+        if fault := outcome(read, path, None, False):
             wrong.append(f"case {i}: {fault}")
     complain(wrong, count)
 
@@ -267,7 +275,7 @@ def test_a_damaged_checkpoint_is_one_line_on_the_command_line(command, good, cap
         name = rng.choice([*files])
         good[name].write_bytes(json_damaged(files[name], rng, lambda key: key not in keys))
         if name == "meta.json" and rng.random() < 0.8:
-            sign_meta(good[name])
+            sign(good[name])
         if fault := command_fault(capsys, words):
             wrong.append(f"case {i}: {fault}")
     complain(wrong, count)

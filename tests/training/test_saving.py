@@ -513,9 +513,11 @@ def test_a_damaged_checkpoint_names_one_that_is_whole(tmp_path):
 @pytest.mark.parametrize("part", [1, 2])
 def test_missing_part_is_named(part, tmp_path):
     save_checkpoint(tmp_path, ARRAYS, {})
-    parts(tmp_path)[part].unlink()
-    with pytest.raises(ValueError, match=f"must be complete, got: .*{parts(tmp_path)[part].name}"):
-        load_checkpoint(tmp_path)
+    path = parts(tmp_path)[part]
+    for damage in (path.unlink, path.mkdir):
+        damage()
+        with pytest.raises(ValueError, match=f"must be complete, got: .*{path.name}"):
+            load_checkpoint(tmp_path)
 
 
 def test_no_checkpoint(tmp_path):

@@ -83,7 +83,8 @@ def load_checkpoint(folder: StrPath, name: str = "last") -> tuple[Arrays, dict[s
         return _load(folder, name)
     except ValueError as error:
         whole = [repr(other) for other in there if other != name and _is_whole(folder, other)]
-        hint = f" The checkpoint {' or '.join(whole)} beside it is whole: try that?"
+        way = "start from it with --init-from" if whole == ["'best'"] else "resume from it"
+        hint = f" The checkpoint {' or '.join(whole)} beside it is whole: sample from it, or {way}?"
         raise ValueError(f"{error}{hint if whole else ''}") from error
 
 
