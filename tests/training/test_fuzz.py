@@ -23,6 +23,7 @@ from tinygrad_lm.saving.files import load_safetensors, save_safetensors
 from tinygrad_lm.text.tokenizers import CharTokenizer, load_tokenizer
 from tinygrad_lm.training import run
 
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 OURS = re.compile(r"\[\w+\] ")  # how each of our messages begins; "[Errno 2]" is the system's
 CLEAR = (ValueError, RuntimeError, OSError, MemoryError)
 DEEP = "a value deep in brackets"
@@ -173,7 +174,9 @@ FLAGS = (
 
 @pytest.fixture
 def good(tmp_path, monkeypatch, capsys):
-    """A folder with one whole file of each kind; name -> path."""
+    """A folder, of an evil name, with one whole file of each kind; name -> path."""
+    tmp_path /= "\x1b]0;owned\a"
+    tmp_path.mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "save_loss_curve", lambda *files: "no picture")
     Path("text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 8)
@@ -198,6 +201,8 @@ def outcome(read, path, whole, must_be_same):
     except CLEAR as error:
         if not OURS.match(str(error)):
             return f"unclear: {error!r:.200}"
+        if CONTROLS.search(str(error)):
+            return f"control characters: {error!r:.200}"
         if not any(part.name in str(error) for part in (path, path.parent, path.parent.parent)):
             return f"does not name {path.name}: {error!r:.200}"
         return ""
