@@ -123,7 +123,7 @@ def test_a_file_of_the_first_version_is_read(tmp_path):
     ids=str,
 )  # fmt: skip
 def test_a_header_that_no_writer_makes(changes, tmp_path):
-    with pytest.raises(ValueError, match="t.bin must begin with the header of its ids, got {"):
+    with pytest.raises(ValueError, match="t.bin' must begin with the header of its ids, got {"):
         open_tokens(write_old(tmp_path / "t.bin", [0, 1, 2], **changes))
 
 
@@ -133,7 +133,7 @@ def test_an_id_that_the_vocabulary_lacks_is_named_with_its_place(at, tmp_path, m
     ids = np.full(300_000, 49)
     ids[at] = 150
     path = write_old(tmp_path / "t.bin", ids, count=300_000)
-    with pytest.raises(ValueError, match=rf"t.bin must be in 0..49, got 150 at token {at};"):
+    with pytest.raises(ValueError, match=rf"t.bin' must be in 0..49, got 150 at token {at};"):
         open_tokens(path)
 
 
@@ -143,7 +143,7 @@ def test_a_changed_bit_in_every_byte_is_noticed(tmp_path):
     whole = path.read_bytes()
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(ValueError, match="t.bin must"):
+        with pytest.raises(ValueError, match="t.bin' must"):
             open_tokens(path)
 
 

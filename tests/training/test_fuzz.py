@@ -23,6 +23,7 @@ from tinygrad_lm.saving.files import load_safetensors, save_safetensors
 from tinygrad_lm.text.tokenizers import CharTokenizer, load_tokenizer
 from tinygrad_lm.training import run
 
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 OURS = re.compile(r"\[\w+\] ")  # how each of our messages begins; "[Errno 2]" is the system's
 CLEAR = (ValueError, RuntimeError, OSError, MemoryError)
 DEEP = "a value deep in brackets"
@@ -30,6 +31,7 @@ ODD = [
     None, True, False, -1, 0, 1, 3.5, 2**70, float("nan"), float("inf"), "", "x", "0", "\x1b[2J",
     [], {}, [1], {"x": 1}, {"$tuple": 5}, {"$tuple": [1], "x": 2}, {"$float": None}, {"$what": 1},
     {"$float": "nan"}, {"$dtype": "x"}, {"$array": "99"}, {"$Tensor": []}, {"$set": [[]]}, DEEP,
+    "float16", [0, 1], [2**40, 0],
 ]  # fmt: skip
 
 
@@ -84,11 +86,22 @@ def json_damaged(text, rng, only=lambda key: True):
     return done.replace(json.dumps(DEEP), "[" * depth + "]" * depth).encode()
 
 
-def header_damaged(data, rng):
-    """The JSON at the start of a safetensors file, whose length is right again."""
+def header_replaced(data, replace):
+    """A safetensors file with another header, of which its length is right."""
     length = int.from_bytes(data[:8], "little")
-    header = json_damaged(data[8 : 8 + length], rng)
+    header = replace(data[8 : 8 + length])
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+def header_damaged(data, rng):
+    return header_replaced(data, lambda header: json_damaged(header, rng))
+
+
+def dtype_changed(data, rng):
+    """An array of another dtype of the same size; NumPy has not all of those of the format."""
+    size, kinds = rng.choice([(b"F32", b"I32 U32"), (b"U8", b"BOOL I8 F8_E4M3"), (b"I64", b"C64")])
+    new = rng.choice(kinds.split())
+    return header_replaced(data, lambda header: header.replace(b'"%s"' % size, b'"%s"' % new))
 
 
 def start_damaged(data, rng):
@@ -127,19 +140,30 @@ def read_tokens(path):
     return tokens.dtype.name, tokens.tolist()
 
 
-def sign_meta(path):
-    """Make the checksum in the pointer that of the meta.json at `path`, as its author would."""
+def meta_changed(path, rng):
+    """Another meta.json, and its checksum in the pointer, as its author would write it."""
+    path.write_bytes(json_damaged(path.read_bytes(), rng))
+    sign(path)
+
+
+def sign(path):
     pointer = path.parent.parent / "last.json"
     content = {**json.loads(pointer.read_text()), "meta": checkpoint._size_and_sha256(path)}
     pointer.write_text(json.dumps(content))
 
 
-def tree_damaged(path, rng):
-    """The tree in a file of `save`, with the checksum of what it is now."""
+def tree_changed(path, rng):
+    """Another tree in a file of `save`, with the checksum of what it is now."""
     arrays, metadata = load_safetensors(path)
     metadata["tree"] = json_damaged(metadata["tree"], rng).decode()
     metadata["sha256"] = torch_save._sha256(arrays, metadata["tree"])
     save_safetensors(path, arrays, metadata)
+
+
+def header_changed(path, rng):
+    """Safetensors without a checksum of ours."""
+    damage = rng.choice([dtype_changed, header_damaged, bytes_damaged])
+    path.write_bytes(damage(path.read_bytes(), rng))
 
 
 FLAGS = (
@@ -150,7 +174,9 @@ FLAGS = (
 
 @pytest.fixture
 def good(tmp_path, monkeypatch, capsys):
-    """A folder with one whole file of each kind; name -> path."""
+    """A folder, of an evil name, with one whole file of each kind; name -> path."""
+    tmp_path /= "\x1b]0;owned\a"
+    tmp_path.mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "save_loss_curve", lambda *files: "no picture")
     Path("text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 8)
@@ -158,7 +184,7 @@ def good(tmp_path, monkeypatch, capsys):
     Path("run/best.json").unlink()  # only one, so that the way out is not read each time
     w = nn.Parameter(tl.tensor([1.5, -2.0]))
     data = {"w": w, "t": (1, [2.5, w.detach()]), 3: {4, 5}, "k": tl.float32, "b": b"\0"}
-    tl.save({**data, "n": np.ones(3)}, "saved.pt")
+    tl.save({**data, "n": np.arange(300.0)}, "saved.pt")
     write_tokens("tokens.bin", np.arange(150) % 50, 70)
     CharTokenizer("abcé\n").save("tokenizer.json")
     capsys.readouterr()
@@ -175,6 +201,8 @@ def outcome(read, path, whole, must_be_same):
     except CLEAR as error:
         if not OURS.match(str(error)):
             return f"unclear: {error!r:.200}"
+        if CONTROLS.search(str(error)):
+            return f"control characters: {error!r:.200}"
         if not any(part.name in str(error) for part in (path, path.parent, path.parent.parent)):
             return f"does not name {path.name}: {error!r:.200}"
         return ""
@@ -210,25 +238,22 @@ def test_a_damaged_file_is_the_same_or_refused(name, good, request):
     complain(wrong, count)
 
 
-def test_meta_that_its_author_changed_is_a_model_or_refused(good, request):
-    """The checksum is right, and what is in it may be anything."""
-    path, count, wrong = good["meta.json"], request.config.getoption("--fuzz"), []
-    data = path.read_bytes()
-    for i in range(count):
-        path.write_bytes(json_damaged(data, random.Random(f"signed {i}")))
-        sign_meta(path)
-        if fault := outcome(read_model, path, None, False):
-            wrong.append(f"case {i}: {fault}")
-    complain(wrong, count)
+CHANGES = {
+    "meta.json": (read_model, meta_changed),
+    "saved.pt": (tl.load, tree_changed),
+    "arrays.safetensors": (load_safetensors, header_changed),
+}
 
 
-def test_a_tree_that_its_author_changed_is_read_or_refused(good, request):
-    path, count, wrong = good["saved.pt"], request.config.getoption("--fuzz"), []
-    data = path.read_bytes()
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_its_author_changed_is_read_or_refused(name, good, request):
+    """The checksum is right, or there is none, and what is in the file may be anything."""
+    (read, change), path, count = CHANGES[name], good[name], request.config.getoption("--fuzz")
+    data, wrong = path.read_bytes(), []
     for i in range(count):
         path.write_bytes(data)
-        tree_damaged(path, random.Random(f"tree {i}"))
-        if fault := outcome(tl.load, path, None, False):
+        change(path, random.Random(f"author of {name} {i}"))
+        if fault := outcome(read, path, None, False):
             wrong.append(f"case {i}: {fault}")
     complain(wrong, count)
 
@@ -267,7 +292,7 @@ def test_a_damaged_checkpoint_is_one_line_on_the_command_line(command, good, cap
         name = rng.choice([*files])
         good[name].write_bytes(json_damaged(files[name], rng, lambda key: key not in keys))
         if name == "meta.json" and rng.random() < 0.8:
-            sign_meta(good[name])
+            sign(good[name])
         if fault := command_fault(capsys, words):
             wrong.append(f"case {i}: {fault}")
     complain(wrong, count)

@@ -458,15 +458,15 @@ def sign(folder):
 @pytest.mark.parametrize(
     ("part", "change", "named"),
     [
-        (0, lambda content: b"{", "last.json must be JSON"),
-        (0, lambda content: b"[]", "last.json must be a tinygrad_lm checkpoint"),
+        (0, lambda content: b"{", "last.json' must be JSON"),
+        (0, lambda content: b"[]", "last.json' must be a tinygrad_lm checkpoint"),
         (0, lambda content: content.replace(b"last.", b"../x."), "must name a sub-folder"),
-        (0, lambda content: content.replace(b'sha256": "', b'sha256": "0'), "meta.json must have"),
-        (0, lambda content: content.replace(b'"meta"', b'"mete"'), "meta.json must have {}"),
-        (0, lambda content: b"[" * 100_000, "last.json must be JSON, got: brackets"),
+        (0, lambda content: content.replace(b'sha256": "', b'sha256": "0'), "meta.json' must have"),
+        (0, lambda content: content.replace(b'"meta"', b'"mete"'), "meta.json' must have {}"),
+        (0, lambda content: b"[" * 100_000, "last.json' must be JSON, got: brackets"),
         (0, lambda content: content.replace(b"{", b'{"folder": 1,', 1), "name 'folder' twice"),
-        (1, lambda content: content[:-9], "meta.json must be JSON"),
-        (1, lambda content: b"[" * 100_000, "meta.json must be JSON, got: brackets"),
+        (1, lambda content: content[:-9], "meta.json' must be JSON"),
+        (1, lambda content: b"[" * 100_000, "meta.json' must be JSON, got: brackets"),
         (1, lambda content: content.replace(b'meta": {}', b'meta": null'), "must hold a dict"),
         (1, lambda content: content.replace(b'meta": {}', b'mete": {}'), "must hold a dict"),
         (1, lambda content: b'{"model_type": "gpt2"}', "must be a tinygrad_lm checkpoint"),
@@ -481,7 +481,7 @@ def test_damage_is_named(part, change, named, tmp_path):
     path = parts(tmp_path)[part]
     path.write_bytes(change(path.read_bytes()))
     if part == 1:
-        with pytest.raises(ValueError, match="meta.json must have {'size'.*changed"):
+        with pytest.raises(ValueError, match="meta.json' must have {'size'.*changed"):
             load_checkpoint(tmp_path)
         sign(tmp_path)
     with pytest.raises(ValueError, match=named):
@@ -493,7 +493,7 @@ def test_a_damaged_checkpoint_names_one_that_is_whole(tmp_path):
         save_checkpoint(tmp_path, ARRAYS, {"step": 1}, name)
     for path in tmp_path.glob("last.*/meta.json"):
         path.write_text(path.read_text().replace('"step": 1', '"step": 2'))
-    with pytest.raises(ValueError, match=r"meta.json must have .*'best' beside it is whole"):
+    with pytest.raises(ValueError, match=r"meta.json' must have .*'best' beside it is whole"):
         load_checkpoint(tmp_path)
     (tmp_path / "best.json").write_text("{")
     with pytest.raises(ValueError, match="copy it again.$"):
@@ -503,9 +503,11 @@ def test_a_damaged_checkpoint_names_one_that_is_whole(tmp_path):
 @pytest.mark.parametrize("part", [1, 2])
 def test_missing_part_is_named(part, tmp_path):
     save_checkpoint(tmp_path, ARRAYS, {})
-    parts(tmp_path)[part].unlink()
-    with pytest.raises(ValueError, match=f"must be complete, got: .*{parts(tmp_path)[part].name}"):
-        load_checkpoint(tmp_path)
+    path = parts(tmp_path)[part]
+    for damage in (path.unlink, path.mkdir):
+        damage()
+        with pytest.raises(ValueError, match=f"must be complete, got: .*{path.name}"):
+            load_checkpoint(tmp_path)
 
 
 def test_no_checkpoint(tmp_path):
@@ -540,7 +542,7 @@ def write_safetensors(path, *entries, size):
 )
 def test_safetensors_that_numpy_cannot_hold(entries, size, named, tmp_path):
     write_safetensors(tmp_path / "w", *entries, size=size)
-    with pytest.raises(ValueError, match=rf"load_safetensors\] .*w must be a whole .*{named}"):
+    with pytest.raises(ValueError, match=rf"load_safetensors\] .*w' must be a whole .*{named}"):
         load_safetensors(tmp_path / "w")
 
 
@@ -549,7 +551,7 @@ def test_safetensors_larger_than_memory(tmp_path, monkeypatch):
     write_safetensors(tmp_path / "w", entry(shape=[2**38], end=2**40), size=2**40)
     with monkeypatch.context() as patch:  # whether memory has that much is the system's affair
         patch.setattr(files.np, "empty", no_memory)
-        with pytest.raises(MemoryError, match=r"w must fit into memory, got 1099511\d+ bytes"):
+        with pytest.raises(MemoryError, match=r"w' must fit into memory, got 1099511\d+ bytes"):
             load_safetensors(tmp_path / "w")
 
 

@@ -57,7 +57,7 @@ def load_text(name_or_path: StrPath) -> str:
     if name in DOWNLOADS:
         return _decoded(_downloaded(DOWNLOADS[name]), name)
     if os.path.isdir(name):
-        message = f"[load_text] the text must be one file, got the folder {name}"
+        message = f"[load_text] the text must be one file, got the folder {name!r}"
         raise IsADirectoryError(f"{message}; name a file in it?")
     if not os.path.exists(name):
         known = [*DOWNLOADS, "builtin"]
@@ -121,7 +121,9 @@ def _downloaded(corpus: Corpus) -> bytes:
     target = cache_folder() / corpus.file
     if target.is_file():
         content = target.read_bytes()
-        _check_sum(content, corpus, str(target), "delete that file, and it is downloaded again")
+        _check_sum(
+            content, corpus, repr(str(target)), "delete that file, and it is downloaded again"
+        )
         return content
     import urllib.error  # here, because it takes longer to import than the rest of the package
     import urllib.request
@@ -138,7 +140,7 @@ def _downloaded(corpus: Corpus) -> bytes:
     except (OSError, HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the open response
-        message = f"[load_text] {corpus.address} must come to {target}, got: {error!r}"
+        message = f"[load_text] {corpus.address} must come to {str(target)!r}, got: {error!r}"
         hint = "without a network, place the file there by hand, set TINYGRAD_LM_DATA to a folder"
         raise OSError(f"{message}; {hint} that has it, or use builtin?") from error
     return content
@@ -159,11 +161,11 @@ def _decoded(content: bytes, name: str) -> str:
         for mark in MARKS:
             if content.startswith(mark):
                 came = encoding = MARKS[mark]
-        message = f"[load_text] {name} must be UTF-8, got {came}"
+        message = f"[load_text] {name!r} must be UTF-8, got {came}"
         hint = f"re-encode it: iconv -f {encoding} -t utf-8 OLD > NEW"
         real = "" if came == encoding else ", with its real encoding"
         raise ValueError(f"{message}; {hint}{real}?") from error
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text:
-        raise ValueError(f"[load_text] {name} must hold text, got an empty file; the right path?")
+        raise ValueError(f"[load_text] {name!r} must hold text, got an empty file; the right path?")
     return text

@@ -45,7 +45,7 @@ def write_tokens(path: StrPath, tokens: np.ndarray | Iterable[Any], vocab_size: 
                 crc32 = zlib.crc32(stored.data, crc32)
                 count += ids.size
         if not count:
-            message = f"[write_tokens] there must be at least one token for {path}, got none"
+            message = f"[write_tokens] there must be at least one token for {str(path)!r}, got none"
             raise ValueError(f"{message}; is the text empty, or the iterator already used up?")
         file.seek(0)
         header = {"format": FORMAT, "format_version": FORMAT_VERSION}
@@ -80,7 +80,9 @@ def read_header(path: StrPath) -> dict[str, Any]:
     """dtype, count and vocab_size of a token file, whose ids are not looked at. ValueError: a
     foreign file, one cut short, or a damaged header."""
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"[open_tokens] a file must exist at {path}, got none; a typo?")
+        raise FileNotFoundError(
+            f"[open_tokens] a file must exist at {str(path)!r}, got none; a typo?"
+        )
     with open(path, "rb") as file:
         start = file.read(HEADER_BYTES)
     try:
@@ -88,22 +90,24 @@ def read_header(path: StrPath) -> dict[str, Any]:
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        message = f"[open_tokens] {path} must begin with a {FORMAT} header, got {start[:20]!r}"
+        message = (
+            f"[open_tokens] {str(path)!r} must begin with a {FORMAT} header, got {start[:20]!r}"
+        )
         hint = "convert a raw file: write_tokens(new, np.fromfile(old, np.uint16), vocab_size)"
         raise ValueError(f"{message}; {hint}?")
     if (version := header.get("format_version")) not in (1, FORMAT_VERSION):
-        message = f"[open_tokens] {path} must be of format {FORMAT_VERSION}, got {version!r}"
+        message = f"[open_tokens] {str(path)!r} must be of format {FORMAT_VERSION}, got {version!r}"
         raise ValueError(f"{message}; install the version of tinygrad_lm that wrote it?")
     count: Any = header.get("count")
     vocab_size: Any = header.get("vocab_size")
     right = type(count) is int and type(vocab_size) is int and 0 < vocab_size <= 2**32 and count > 0
     right = right and header.get("dtype") == _dtype(vocab_size).name
     if not right or (version != 1 and header.get("header_crc32") != _header_crc32(header)):
-        message = f"[open_tokens] {path} must begin with the header of its ids, got {header}"
+        message = f"[open_tokens] {str(path)!r} must begin with the header of its ids, got {header}"
         raise ValueError(f"{message}; it was changed: copy or write it again?")
     wanted = HEADER_BYTES + count * _dtype(vocab_size).itemsize
     if (size := os.path.getsize(path)) != wanted:
-        message = f"[open_tokens] {path} must have {wanted} bytes, got {size}"
+        message = f"[open_tokens] {str(path)!r} must have {wanted} bytes, got {size}"
         raise ValueError(f"{message}; it was cut short or added to: copy or write it again?")
     return header
 
@@ -126,10 +130,10 @@ def open_tokens(path: StrPath) -> np.ndarray:
             crc32 = zlib.crc32(ids.data, crc32)
             if ids.max() >= vocab_size:
                 at = int(np.argmax(ids >= vocab_size))
-                message = f"[open_tokens] ids in {path} must be in 0..{vocab_size - 1}, got"
+                message = f"[open_tokens] ids in {str(path)!r} must be in 0..{vocab_size - 1}, got"
                 message = f"{message} {ids[at]} at token {start + at}"
                 raise ValueError(f"{message}; is it damaged, or of another vocabulary?")
     if header["format_version"] != 1 and crc32 != header["crc32"]:
-        message = f"[open_tokens] the ids in {path} must have the CRC-32 {header['crc32']}"
+        message = f"[open_tokens] the ids in {str(path)!r} must have the CRC-32 {header['crc32']}"
         raise ValueError(f"{message}, got {crc32}; they were changed: copy or write it again?")
     return tokens

@@ -38,7 +38,7 @@ def load_gpt(
     a GPT, of another shape, or with weights that are no finite floats.
     """
     arrays, meta = load_checkpoint(folder, which)
-    model, tokenizer = rebuild(arrays, meta, f"{folder} ({which})", dropout)
+    model, tokenizer = rebuild(arrays, meta, f"{str(folder)!r} ({which})", dropout)
     return (model if device is None else model.to(device)), tokenizer
 
 

@@ -63,7 +63,7 @@ def save_checkpoint(
         pointer = {"folder": fresh.name, "meta": _size_and_sha256(fresh / "meta.json")}
         _write_json(folder / f"{name}.json", pointer)
     except OSError as error:
-        message = f"[save_checkpoint] {folder} must be writable, got: {error}"
+        message = f"[save_checkpoint] {str(folder)!r} must be writable, got: {error}"
         raise OSError(f"{message}; is the disk full, or the folder gone?") from error
     finally:
         with contextlib.suppress(OSError):  # the next save deletes what cannot be deleted now
@@ -77,13 +77,14 @@ def load_checkpoint(folder: StrPath, name: str = "last") -> tuple[Arrays, dict[s
     there = sorted(path.stem for path in folder.glob("*.json"))
     if not (folder / f"{name}.json").is_file():
         came = f"only {', '.join(there) or 'none at all'}" if folder.is_dir() else "no such folder"
-        message = f"[load_checkpoint] {folder} must hold a checkpoint {name!r}, got {came}"
+        message = f"[load_checkpoint] {str(folder)!r} must hold a checkpoint {name!r}, got {came}"
         raise FileNotFoundError(f"{message}; is the path right?")
     try:
         return _load(folder, name)
     except ValueError as error:
         whole = [repr(other) for other in there if other != name and _is_whole(folder, other)]
-        hint = f" The checkpoint {' or '.join(whole)} beside it is whole: try that?"
+        way = "start from it with --init-from" if whole == ["'best'"] else "resume from it"
+        hint = f" The checkpoint {' or '.join(whole)} beside it is whole: sample from it, or {way}?"
         raise ValueError(f"{error}{hint if whole else ''}") from error
 
 
@@ -102,8 +103,8 @@ def _load(folder: Path, name: str) -> tuple[Arrays, dict[str, Any]]:
         except OSError as error:
             if _target(folder, name) != target:  # a save has just replaced it: look again
                 continue
-            message = f"[load_checkpoint] the checkpoint in {folder} must be complete, got: {error}"
-            raise ValueError(f"{message}; copy the whole folder again?") from error
+            message = f"[load_checkpoint] the checkpoint in {str(folder)!r} must be complete, got"
+            raise ValueError(f"{message}: {error}; copy the whole folder again?") from error
 
 
 def _read(folder: Path, target: str, meta: Any) -> tuple[Arrays, dict[str, Any]]:
@@ -114,14 +115,14 @@ def _read(folder: Path, target: str, meta: Any) -> tuple[Arrays, dict[str, Any]]
     content = _read_json(folder / target / "meta.json")
     _check_sum(path, content.get("arrays"))
     if not isinstance(content.get("meta"), dict):
-        message = f"[load_checkpoint] {path.with_name('meta.json')} must hold a dict"
+        message = f"[load_checkpoint] {str(path.with_name('meta.json'))!r} must hold a dict"
         raise ValueError(f"{message}, got {content.get('meta')!r}; who wrote it?")
     return load_safetensors(path)[0], content["meta"]
 
 
 def _check_sum(path: Path, wanted: Any) -> None:
     if (found := _size_and_sha256(path)) != wanted:
-        message = f"[load_checkpoint] {path} must have {wanted}, got {found}"
+        message = f"[load_checkpoint] {str(path)!r} must have {wanted!r}, got {found}"
         raise ValueError(f"{message}; it was cut short or changed: copy it again?")
 
 
@@ -130,10 +131,8 @@ def _target(folder: Path, name: str) -> tuple[str, Any]:
     pointer = _read_json(folder / f"{name}.json")
     target = pointer.get("folder")
     if not isinstance(target, str) or not SUB_FOLDER.fullmatch(target):
-        message = (
-            f"[load_checkpoint] {name}.json in {folder} must name a sub-folder, got {target!r}"
-        )
-        raise ValueError(f"{message}; is it damaged?")
+        message = f"[load_checkpoint] {name}.json in {str(folder)!r} must name a sub-folder"
+        raise ValueError(f"{message}, got {target!r}; is it damaged?")
     return target, None if pointer["format_version"] == 1 else pointer.get("meta") or {}
 
 
@@ -168,13 +167,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = Decoder().whole(path.read_bytes())
     except ValueError as error:
-        message = f"[load_checkpoint] {path} must be JSON, got: {error}"
+        message = f"[load_checkpoint] {str(path)!r} must be JSON, got: {error}"
         raise ValueError(f"{message}; is it damaged?") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        message = f"[load_checkpoint] {path} must be a {FORMAT}, got another kind of file"
+        message = f"[load_checkpoint] {str(path)!r} must be a {FORMAT}, got another kind of file"
         raise ValueError(f"{message}; is this the right folder?")
     if (version := content.get("format_version")) not in (1, FORMAT_VERSION):
-        message = f"[load_checkpoint] {path} must be of format {FORMAT_VERSION}, got {version!r}"
+        message = (
+            f"[load_checkpoint] {str(path)!r} must be of format {FORMAT_VERSION}, got {version!r}"
+        )
         raise ValueError(f"{message}; install the version of tinygrad_lm that wrote it?")
     return content
 

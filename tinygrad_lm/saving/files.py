@@ -66,7 +66,7 @@ def check_writable(folder: StrPath) -> None:
             temporary.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        message = f"[check_writable] the folder must be writable, got {folder}: {error}"
+        message = f"[check_writable] the folder must be writable, got {str(folder)!r}: {error}"
         raise OSError(f"{message}; choose another folder?") from error
 
 
@@ -90,7 +90,9 @@ def save_safetensors(
         try:
             save_file(stored, temporary, dict(metadata) if metadata else None)
         except SafetensorError as error:  # so the library reports a full disk
-            raise OSError(f"[save_safetensors] {path} must be writable, got: {error}") from error
+            raise OSError(
+                f"[save_safetensors] {str(path)!r} must be writable, got: {error}"
+            ) from error
 
 
 def sha256_of(*parts: Any) -> str:
@@ -110,17 +112,19 @@ def load_safetensors(path: StrPath) -> tuple[Arrays, dict[str, str]]:
     with a dtype that NumPy has not. MemoryError: they do not fit."""
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"[load_safetensors] a file must exist at {path}, got none; a typo?"
+            f"[load_safetensors] a file must exist at {str(path)!r}, got none; a typo?"
         )
     try:
         with safe_open(path, framework="np") as file:  # the library finds what does not fit
             metadata = file.metadata() or {}
         return _arrays(path), metadata
     except (SafetensorError, ValueError) as error:
-        message = f"[load_safetensors] {path} must be a whole safetensors file, got: {error}"
-        raise ValueError(f"{message}; copy it again?") from error
+        message = f"[load_safetensors] {str(path)!r} must be a whole safetensors file, got"
+        raise ValueError(f"{message}: {str(error)!r}; copy it again?") from error
     except MemoryError as error:
-        message = f"[load_safetensors] {path} must fit into memory, got {os.path.getsize(path)}"
+        message = (
+            f"[load_safetensors] {str(path)!r} must fit into memory, got {os.path.getsize(path)}"
+        )
         raise MemoryError(f"{message} bytes; is it the right file?") from error
 
 

@@ -69,7 +69,7 @@ def load(
     """
     if not hasattr(f, "read"):
         _refuse_pickle(f)
-        return _decode(f, str(f), map_location)
+        return _decode(f, repr(str(f)), map_location)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file")
         path.write_bytes(f.read())
@@ -197,13 +197,13 @@ class DataDecoder(Decoder):
 def _refuse_pickle(path: StrPath) -> None:
     """PyTorch's files are a zip archive around a pickle, older ones a pickle; neither is read."""
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"[load] a file must exist at {path}, got none; a typo?")
+        raise FileNotFoundError(f"[load] a file must exist at {str(path)!r}, got none; a typo?")
     with open(path, "rb") as file:
         start = file.read(9)  # of safetensors: the header's length, which may be anything, and {
     if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
         raise ValueError(
-            f"[load] {path} must be a file of this project's save, got one of PyTorch (a pickle); "
-            "write its state_dict with safetensors in PyTorch and read that with load_safetensors"
+            f"[load] {str(path)!r} must be a file of this project's save, got one of PyTorch (a "
+            "pickle); write its state_dict with safetensors there, and use load_safetensors"
         )
 
 

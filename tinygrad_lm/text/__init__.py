@@ -1,2 +1,2 @@
 """Text and a model's ids: `tokenizers.py` turns one into the other, `generation.py` continues a
-text."""
+text; `terminal.py` shows one that may hold anything."""

@@ -122,7 +122,7 @@ class CharTokenizer:
     @classmethod
     def load(cls, path: StrPath) -> CharTokenizer:
         """The tokenizer saved at `path`. FileNotFoundError, or ValueError: damaged or foreign."""
-        return cls.from_json(_read_json(path), str(path))
+        return cls.from_json(_read_json(path), repr(str(path)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CharTokenizer) and other.characters == self.characters
@@ -142,7 +142,7 @@ def load_tokenizer(source: Mapping[str, Any] | StrPath) -> CharTokenizer:
     if isinstance(source, Mapping):
         content, where = source, "it"
     else:
-        content, where = _read_json(source), str(source)
+        content, where = _read_json(source), repr(str(source))
     return KINDS[_kind(content, where)].from_json(content, where)
 
 
@@ -162,10 +162,10 @@ def _kind(content: Any, where: str) -> str:
 
 def _read_json(path: StrPath) -> Any:
     if not os.path.isfile(path):
-        message = f"[load_tokenizer] a file must exist at {path}, got none"
+        message = f"[load_tokenizer] a file must exist at {str(path)!r}, got none"
         raise FileNotFoundError(f"{message}; is the path right?")
     try:
         return parse(Path(path).read_bytes())
     except ValueError as error:
-        message = f"[load_tokenizer] {path} must be JSON, got: {error}"
+        message = f"[load_tokenizer] {str(path)!r} must be JSON, got: {error}"
         raise ValueError(f"{message}; is it damaged, or another file?") from error

@@ -63,7 +63,10 @@ def _norm(x, weight, bias, axes, eps, rms):
             return [dx, dweight, dbias]
 
         slopes = Slopes(launch)
-        return [None if p is None else Slope(slopes, i) for i, p in enumerate((x, weight, bias))]
+        shapes = [None if p is None else p.shape for p in (x, weight, bias)]
+        return [
+            None if shape is None else Slope(slopes, i, shape) for i, shape in enumerate(shapes)
+        ]
 
     return y, pullback
 
@@ -88,10 +91,10 @@ class Slope(Sparse):
     """A gradient of the input or of a parameter. That of the input is added, by the launch that
     makes it, to what has arrived there by other ways: the residual stream's."""
 
-    __slots__ = ("i", "slopes")
+    __slots__ = ("i", "shape", "slopes")
 
-    def __init__(self, slopes, i):
-        self.slopes, self.i = slopes, i
+    def __init__(self, slopes, i, shape):
+        self.slopes, self.i, self.shape = slopes, i, shape
 
     def add_to(self, total):
         if self.i == 0 and self.slopes.launch is not None and is_packed(total):
