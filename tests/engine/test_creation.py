@@ -25,7 +25,8 @@ def test_data_and_rules_have_their_dtype(line):
 
 
 @pytest.mark.parametrize(
-    "use", [tg.from_numpy, tg.tensor, tg.as_tensor, lambda masked: tg.ones(3) + masked]
+    "use",
+    [tg.from_numpy, tg.tensor, tg.as_tensor, lambda masked: tg.ones(3, device="cpu") + masked],
 )
 def test_a_masked_array_does_not_lose_its_mask(use):
     masked = np.ma.array(np.float32([1, 2, 3]), mask=[0, 1, 0])
