@@ -631,6 +631,8 @@ SPECS |= {
         known=(
             known([[2.0, 1.0, 2.0, 1.0]], [1, 3, 0, 2]),
             known([[2.0, 1.0, 2.0, 1.0]], [0, 2, 1, 3], descending=True),
+            known([[1.0, NAN, 2.0]], [0, 2, 1]),
+            known([[1.0, NAN, 2.0]], [1, 2, 0], descending=True),
         ),
         differentiable=False,
     ),

@@ -8,9 +8,11 @@ import numpy as np
 import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from op_laws import (
     assert_close,
     cases,
+    moved,
     numpy_of,
     pull,
     reference,
@@ -210,6 +212,38 @@ def check_rounding(name, case, kind):
         np.testing.assert_allclose(got.astype("f8"), known, step, atol)
 
 
+SPECIAL = {
+    "constant": [2.5],
+    "ties": [2.0, 1.0],
+    "zeros": [0.0],
+    "NaN": [1.0, np.nan, 2.0],
+    "inf": [1.0, np.inf, -np.inf],
+    "-inf": [-np.inf],
+}
+# Where the record's definition, and not the op, lets a NaN disappear or one appear.
+DEFINED_WITHOUT_NAN = """maximum minimum eq ne le ge tril triu on_diagonal nll_loss dropout
+scaled_dot_product_attention argsort""".split()
+
+
+def special(case, kind, seed=0):
+    """The case with other numbers: these."""
+    rng = np.random.default_rng(seed)
+
+    def change(array):
+        return rng.choice(SPECIAL[kind], array.shape) if array.dtype == np.float64 else array
+
+    return Case(tuple(moved(x, change) for x in case.inputs), case.settings)
+
+
+@law(NAMES, examples=6)
+def test_special_values_are_those_of_the_definition(name, case):
+    for kind in ("constant", "ties", "zeros", "NaN"):
+        if kind != "NaN" or name not in DEFINED_WITHOUT_NAN:
+            changed = special(case, kind)
+            out, _ = run(OPS[name], changed)
+            assert_close(out.array, reference(SPECS[name], changed), what=kind)
+
+
 KNOWN = [(name, i) for name in SPECS for i in range(len(SPECS[name].known))]
 
 
@@ -322,8 +356,9 @@ def test_kernels_agree_with_the_composition(name, kind, kernel, dtype, monkeypat
     monkeypatch.setitem(OPS[name].kernels, kind, [kernel])
 
     @settings(max_examples=20)
-    @given(case=cases(SPECS[name]))
-    def check(case):
+    @given(case=cases(SPECS[name]), values=st.sampled_from([None, None, None, *SPECIAL]))
+    def check(case, values):
+        case = case if values is None else special(case, values)
         with reference_only():
             want, leaves = run(OPS[name], case)
             g = upstream(want)
