@@ -43,4 +43,4 @@ def sum_to(g: Any, shape: tuple) -> Any:
 @with_kernels
 def sum_rows(g: Array, lead: int) -> Array:
     """The sum of g over its first `lead` axes."""
-    return summed(g, tuple(range(lead)))
+    return summed(g, 0 if lead == 1 else tuple(range(lead)))

@@ -22,7 +22,9 @@ def summed(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     if type(x) is not numpy.ndarray:  # a GPU adds in a tree
         return x.sum(axis=axis, keepdims=keepdims)
     x = widened(x)
-    if x.size <= 16 * RUN or (axis is None and x.flags.c_contiguous):
+    one = type(axis) is int and -1 <= axis < x.ndim
+    few = x.shape[axis] <= 2 * RUN if one and x.ndim else x.size <= 16 * RUN
+    if few or (axis is None and x.flags.c_contiguous):
         return x.sum(axis=axis, keepdims=keepdims)
     chosen = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {a % x.ndim for a in chosen}
