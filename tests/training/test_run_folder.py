@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,9 @@ def test_a_folder_that_goes_away_ends_the_run_with_an_error(how):
 def test_a_closed_terminal_saves():
     process = start_train("run", *LONG)
     wait_for(process, "step 37/")
-    process.send_signal(signal.SIGHUP)
+    for _ in range(2):  # kernel and shell send one each
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.001)
     code, out, err = ended(process)
     assert (code, err) == (129, "")
     assert saved_step() == int(re.search(r"saved step (\d+) in run", out)[1]) >= 37

@@ -57,9 +57,9 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.number is not None:
+        if self.number is not None and number != SIGHUP:  # of which kernel and shell send one each
             os._exit(128 + number)
-        self.number = number
+        self.number = self.number or number
 
     def check(self) -> None:
         if self.number is not None:
