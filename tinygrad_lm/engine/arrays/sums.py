@@ -22,6 +22,8 @@ def summed(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     if type(x) is not numpy.ndarray:  # a GPU adds in a tree
         return x.sum(axis=axis, keepdims=keepdims)
     x = widened(x)
+    if type(axis) is tuple and len(axis) == 1:
+        axis = axis[0]
     one = type(axis) is int and -1 <= axis < x.ndim
     few = x.shape[axis] <= 2 * RUN if one and x.ndim else x.size <= 16 * RUN
     if few or (axis is None and x.flags.c_contiguous):

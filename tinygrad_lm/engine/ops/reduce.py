@@ -68,7 +68,7 @@ def var(x, *, axis=None, keepdims=False, correction=1):
     # dx = 2 g (x - mean) / (n - correction): that the mean moves too adds up to 0
     full, centred, free = _variance(x, axis, correction)
     out = full if keepdims else full.reshape(_reduced(full, axis))
-    return out, (lambda g: _spread(g, x, axis, keepdims) * (centred * 2 / free),)
+    return out, (lambda g: centred * (g.reshape(full.shape) * 2 / free),)
 
 
 @primitive(cast="wide")
@@ -81,7 +81,7 @@ def std(x, *, axis=None, keepdims=False, correction=1):
     root = lib.sqrt(lib.where(flat, 1.0, full))
 
     def dx(g):
-        return _spread(g, x, axis, keepdims) * (centred / (root * free))
+        return centred * (g.reshape(root.shape) / (root * free))
 
     out = lib.where(flat, 0.0, root)
     return (out if keepdims else out.reshape(_reduced(out, axis))), (dx,)
