@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import tinygrad_lm as tg
 from tinygrad_lm import nn
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.text.generation import _narrowed, generate, generate_text, start_of_text
+from tinygrad_lm.text.generation import generate, generate_text, start_of_text
+from tinygrad_lm.text.sampling import Sampling
 from tinygrad_lm.text.tokenizers import CharTokenizer
 
 
@@ -111,7 +112,7 @@ PROBS = st.lists(st.integers(1, 50), min_size=1, max_size=7, unique=True)
 @given(PROBS, st.floats(0.01, 1.0))
 def test_top_p_keeps_the_smallest_set_with_that_share(weights, share):
     probs = np.array(weights) / sum(weights)
-    kept = np.isfinite(_narrowed(tg.tensor(np.log(probs)[None]), None, share).numpy()[0])
+    kept = np.isfinite(Sampling(top_p=share).narrowed(tg.tensor(np.log(probs)[None])).numpy()[0])
     assert probs[kept].sum() >= share - 1e-9
     for fewer in itertools.combinations(range(len(probs)), int(kept.sum()) - 1):
         assert probs[list(fewer)].sum() < share + 1e-9
@@ -120,7 +121,7 @@ def test_top_p_keeps_the_smallest_set_with_that_share(weights, share):
 
 @given(PROBS, st.integers(1, 9))
 def test_top_k_keeps_the_k_likeliest(weights, k):
-    kept = np.isfinite(_narrowed(tg.tensor(np.log(weights)[None]), k, None).numpy()[0])
+    kept = np.isfinite(Sampling(top_k=k).narrowed(tg.tensor(np.log(weights)[None])).numpy()[0])
     assert sorted(np.array(weights)[kept]) == sorted(weights)[-k:]
 
 

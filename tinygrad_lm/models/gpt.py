@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import repeat
 from typing import Any
 
 from .. import nn
@@ -16,8 +17,16 @@ from ..engine.pytorch import creation
 from ..nn import functional as F
 from ..optim import AdamW
 from ..text.generation import generate
+from .cache import KVCache, Past, visible
 
 # Shapes: B batch, T time, C channels (n_embd), H heads, D head size, V vocabulary.
+
+ACTIVATIONS = {  # by their names in a `config.json`
+    "gelu": lambda: nn.GELU(),
+    "gelu_new": lambda: nn.GELU("tanh"),  # GPT-2's own
+    "relu": lambda: nn.ReLU(),
+    "silu": lambda: nn.SiLU(),
+}
 
 
 @dataclasses.dataclass
@@ -34,9 +43,13 @@ class GPTConfig:
     n_embd: int = 768
     dropout: float = 0.0
     bias: bool = True  # in linear layers and layer norms
+    activation: str = "gelu"  # of the MLP; OpenAI's weights want "gelu_new"
+    layer_norm_epsilon: float = 1e-5
+    n_inner: int = 0  # width of the MLP; 0: four times n_embd
 
     def __post_init__(self) -> None:
-        for name in ("block_size", "vocab_size", "n_layer", "n_head", "n_embd"):
+        sizes = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd")
+        for name in sizes if self.n_inner == 0 else (*sizes, "n_inner"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"[GPTConfig] {name} must be a whole number >= 1, got {value!r}")
@@ -49,18 +62,25 @@ class GPTConfig:
         if not 0 <= self.dropout < 1:
             message = f"[GPTConfig] dropout must be in [0, 1), got {self.dropout}"
             raise ValueError(f"{message}; it is the share that is dropped")
+        if self.activation not in ACTIVATIONS:
+            message = f"[GPTConfig] activation must be one of {', '.join(ACTIVATIONS)}"
+            raise ValueError(f"{message}, got {self.activation!r}; a typo?")
+        if not 0 < self.layer_norm_epsilon < 1:
+            message = "[GPTConfig] layer_norm_epsilon must be above 0 and below 1"
+            raise ValueError(f"{message}, got {self.layer_norm_epsilon}; try 1e-5")
 
 
 class LayerNorm(nn.Module):
     """Layer norm over the channels whose bias can be left out."""
 
-    def __init__(self, ndim: int, bias: bool) -> None:
+    def __init__(self, ndim: int, bias: bool, eps: float = 1e-5) -> None:
         super().__init__()
+        self.eps = eps
         self.weight = nn.Parameter(creation.ones(ndim))
         self.bias = nn.Parameter(creation.zeros(ndim)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class CausalSelfAttention(nn.Module):
@@ -73,26 +93,29 @@ class CausalSelfAttention(nn.Module):
         self.resid_dropout = nn.Dropout(config.dropout)
         self.n_head, self.dropout = config.n_head, config.dropout
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: Past | None = None, mask: Tensor | None = None) -> Tensor:
         B, T, C = x.shape
         heads = (B, T, self.n_head, C // self.n_head)
         q, k, v = (  # each (B, H, T, D)
             part.view(*heads).transpose(1, 2) for part in self.c_attn(x).split(C, dim=2)
         )
-        dropped = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropped, is_causal=True)
+        if past is not None:
+            k, v = past.extended(k, v)
+        causal, dropped = mask is None and T > 1, self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropped, is_causal=causal)
         y = y.transpose(1, 2).contiguous().view(B, T, C)
         return self.resid_dropout(self.c_proj(y))
 
 
 class MLP(nn.Module):
-    """Each position by itself: four times as wide, GELU, and back."""
+    """Each position by itself: four times as wide, an activation, and back."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
-        self.gelu = nn.GELU()
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+        width = config.n_inner or 4 * config.n_embd
+        self.c_fc = nn.Linear(config.n_embd, width, bias=config.bias)
+        self.gelu = ACTIVATIONS[config.activation]()
+        self.c_proj = nn.Linear(width, config.n_embd, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,13 +127,13 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.ln_1 = LayerNorm(config.n_embd, config.bias)
+        self.ln_1 = LayerNorm(config.n_embd, config.bias, config.layer_norm_epsilon)
         self.attn = CausalSelfAttention(config)
-        self.ln_2 = LayerNorm(config.n_embd, config.bias)
+        self.ln_2 = LayerNorm(config.n_embd, config.bias, config.layer_norm_epsilon)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
+    def forward(self, x: Tensor, past: Past | None = None, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), past, mask)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -132,7 +155,7 @@ class GPT(nn.Module):
                 "wpe": nn.Embedding(config.block_size, config.n_embd),
                 "drop": nn.Dropout(config.dropout),
                 "h": nn.ModuleList([Block(config) for _ in range(config.n_layer)]),
-                "ln_f": LayerNorm(config.n_embd, config.bias),
+                "ln_f": LayerNorm(config.n_embd, config.bias, config.layer_norm_epsilon),
             }
         )
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
@@ -150,23 +173,35 @@ class GPT(nn.Module):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
-    def forward(self, idx: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self,
+        idx: Tensor,
+        targets: Tensor | None = None,
+        cache: KVCache | None = None,
+        padding: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
         """(logits, loss) of ids idx (B, T), T <= block_size.
 
         With targets (B, T), -1 meaning "not counted": logits (B, T, V) and the mean cross-entropy
-        in nats. Without: logits (B, 1, V) of the last position only, and None.
+        in nats. Without: logits (B, 1, V) of the last position only, and None. cache: what was read
+        before idx, which is added to it. padding (B,): how many of a row's first positions, those
+        in the cache included, hold nothing: nobody looks at them, and the row begins after them.
         """
-        T = idx.shape[1] if idx.ndim == 2 else 0
-        if not 1 <= T <= self.config.block_size:
-            message = f"[GPT] idx must be (B, T) with 1 <= T <= {self.config.block_size}"
+        T, past = idx.shape[1] if idx.ndim == 2 else 0, cache.length if cache else 0
+        most = (cache.room if cache else self.config.block_size) - past
+        if not 1 <= T <= most:
+            message = f"[GPT] idx must be (B, T) with 1 <= T <= {most}"
             raise ValueError(f"{message}, got {tuple(idx.shape)}; idx[:, -block_size:]?")
         if targets is not None and targets.shape != idx.shape:
             message = f"[GPT] targets must have the shape of idx, {tuple(idx.shape)}"
             raise ValueError(f"{message}, got {tuple(targets.shape)}; the ids one place later?")
-        positions = creation.arange(T, device=idx.device)
+        positions = creation.arange(past, past + T, device=idx.device)
+        if padding is not None:
+            positions = (positions - padding[:, None]).clamp(min=0)  # (B, T)
         x = self.transformer.drop(self.transformer.wte(idx) + self.transformer.wpe(positions))
-        for block in self.transformer.h:
-            x = block(x)
+        mask = visible(T, past + T, padding, idx)
+        for block, layer in zip(self.transformer.h, cache or repeat(None)):
+            x = block(x, layer, mask)
         x = self.transformer.ln_f(x)  # (B, T, C)
         if targets is None:
             return self.lm_head(x[:, -1:]), None
@@ -177,6 +212,12 @@ class GPT(nn.Module):
     def generate(self, idx: Tensor, max_new_tokens: int, *args: Any, **options: Any) -> Tensor:
         """idx (B, T) continued by up to max_new_tokens ids; see `generation.generate`."""
         return generate(self, idx, max_new_tokens, *args, **options)
+
+    def new_cache(self, batch: int, room: int) -> KVCache:
+        """An empty memory of `batch` texts of at most `room` tokens, for `forward`."""
+        c = self.config
+        shape = (batch, c.n_head, min(room, c.block_size), c.n_embd // c.n_head)
+        return KVCache(c.n_layer, shape, self.lm_head.weight)
 
     def crop_block_size(self, block_size: int) -> None:
         """Shorten the longest context; make the optimiser afterwards."""

@@ -1,20 +1,111 @@
 """Text out of a language model: one token at a time, each drawn from what the model expects next.
 
-Works on any module that maps ids (B, T) to logits (B, T', V), alone or first in a tuple.
+Works on any module that maps ids (B, T) to logits (B, T', V), alone or first in a tuple. One with
+`new_cache`, as GPT has, reads each position once; without, the whole context for every token.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ..engine.core.tensor import Tensor
-from ..engine.pytorch import creation, random
+from ..engine.pytorch import creation
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.pytorch.joining import cat
 from ..engine.random.generator import Generator
 from ..nn import Module
+from .sampling import Sampling
+from .streaming import Row
 from .tokenizers import Tokenizer
+
+# Shapes: B batch, T time, V vocabulary.
+
+NO_TOKEN = 2**31  # above every id
+
+OPTIONS = ("temperature", "top_k", "top_p", "greedy", "min_p", "repetition_penalty")
+
+
+class Step(NamedTuple):
+    """One more token of every text."""
+
+    ids: Tensor  # (B, 1), int64
+    logits: Tensor  # (B, V): what the model expected here, before any setting
+
+    @property
+    def logprobs(self) -> Tensor:
+        """(B,): log-probabilities of the ids as the model saw them, in nats."""
+        return self.logits.log_softmax(-1).gather(1, self.ids)[:, 0]
+
+
+def steps(
+    model: Module,
+    idx: Tensor,
+    max_new_tokens: int,
+    sampling: Sampling,
+    *,
+    generator: Generator | None = None,
+    padding: Tensor | None = None,
+    vocab_size: int | None = None,
+    use_cache: bool = True,
+) -> Iterator[Step]:
+    """The continuation of ids (B, T) as it comes, token by token.
+
+    padding (B,): how many places at the start of each row are empty, where texts differ in length.
+    vocab_size: only ids below it are written. use_cache: whether keys and values are kept, which
+    changes the time and, but for rounding, nothing else; a context that has outgrown the model's
+    block_size loses its beginning and is read anew for every token. The model computes in eval
+    mode, and is put back after every token.
+    """
+    _check(idx, max_new_tokens)
+
+    def write(idx: Tensor) -> Iterator[Step]:
+        block_size = getattr(getattr(model, "config", None), "block_size", None)
+        cache = None
+        if use_cache and hasattr(model, "new_cache") and (block_size or 0) >= idx.shape[1]:
+            cache = model.new_cache(idx.shape[0], idx.shape[1] + max_new_tokens)
+        for _ in range(max_new_tokens):
+            if cache is not None and idx.shape[1] > block_size:
+                cache = None
+            with no_grad():
+                logits = _expected(model, idx, block_size, cache, padding)[:, :vocab_size]
+                chosen = sampling.choose(logits, _context(idx, padding), generator)
+                idx = cat([idx, chosen], 1)
+            yield Step(chosen, logits)
+
+    return write(idx)
+
+
+def _context(idx: Tensor, padding: Tensor | None) -> Tensor:
+    """idx (B, T) with an id of no token in the places that are empty."""
+    if padding is None:
+        return idx
+    places = creation.arange(idx.shape[1], device=idx.device)
+    return idx.masked_fill(places < padding[:, None], NO_TOKEN)
+
+
+def _expected(
+    model: Module, idx: Tensor, block_size: int | None, cache: Any, padding: Tensor | None
+) -> Tensor:
+    """Logits (B, V) for what follows ids (B, T)."""
+    more: dict[str, Any] = {}
+    if cache is not None:
+        more["cache"], idx = cache, idx[:, cache.length :]
+    elif block_size is not None and idx.shape[1] > block_size:
+        if padding is not None:
+            padding = (padding - (idx.shape[1] - block_size)).clamp(min=0)
+        idx = idx[:, -block_size:]
+    if padding is not None:
+        more["padding"] = padding
+    was_training = model.training
+    if was_training:
+        model.eval()  # dropout would spoil text and stream
+    try:
+        out = model(idx, **more)
+    finally:
+        if was_training:
+            model.train()
+    return (out[0] if isinstance(out, tuple) else out)[:, -1, :]
 
 
 def generate(
@@ -25,69 +116,138 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     greedy: bool = False,
-    stop: str | None = None,
+    stop: str | Sequence[str] | None = None,
     tokenizer: Tokenizer | None = None,
     generator: Generator | None = None,
+    *,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    use_cache: bool = True,
 ) -> Tensor:
     """ids (B, T), int64, continued: (B, T + n), n <= max_new_tokens.
 
-    temperature: logits are divided by it. top_k: draw among the k likeliest only. top_p: among the
-    smallest set of tokens that holds this share (Holtzman et al., 2019, arXiv 1904.09751). greedy:
-    take the likeliest, draw nothing. stop: end with this text (one row; needs the tokenizer).
-    generator: the source of random numbers; with one of its own the global stream is not touched.
-
-    The model is put into eval mode meanwhile: dropout would spoil text and stream. Contexts longer
-    than model.config.block_size lose their beginning. ValueError: an option out of its range.
+    The settings are those of `Sampling`. stop: end with this text, or the first of these (one row;
+    needs the tokenizer). generator: the source of random numbers; with one of its own the global
+    stream is not touched. use_cache: as for `steps`. ValueError: an option out of its range.
     RuntimeError: the model computes NaN.
     """
-    _check(idx, max_new_tokens, temperature, top_k, top_p, stop, tokenizer)
-    block_size = getattr(getattr(model, "config", None), "block_size", None)
-    prompt_length, was_training = idx.shape[1], model.training
-    model.eval()
-    try:
+    sampling = Sampling(temperature, top_k, top_p, greedy, min_p, repetition_penalty)
+    row = None
+    if stop is not None:
+        if tokenizer is None or idx.shape[0] != 1:
+            message = "[generate] stop must be a text, with a tokenizer and one row of ids"
+            came = f"{idx.shape[0]} rows, tokenizer {tokenizer!r}"
+            raise ValueError(f"{message}, got {came}; generate_texts ends each text by itself")
+        row = Row(tokenizer, stop)
+    found = [idx]
+    options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
+    for step in steps(model, idx, max_new_tokens, sampling, **options):
+        found.append(step.ids)
+        if row is not None:
+            row.push(int(step.ids[0, 0].item()))
+            if row.ended:
+                break
+    return cat(found, 1)
+
+
+class Piece(NamedTuple):
+    """One more token of a text."""
+
+    text: str  # what is certain now: "" while a character or perhaps a stop text is incomplete
+    id: int | None  # None for the last, which brings what was held back
+    logprob: float  # of the token, as the model saw it, in nats
+    top: list[tuple[int, float]]  # the likeliest ids here, with their log-probabilities
+
+
+def stream_text(
+    model: Module,
+    tokenizer: Tokenizer,
+    prompt: str | Sequence[int],
+    max_new_tokens: int,
+    *,
+    stop: str | Sequence[str] | None = None,
+    stop_ids: Sequence[int] = (),
+    alternatives: int = 0,
+    generator: Generator | None = None,
+    use_cache: bool = True,
+    **sampling: Any,
+) -> Iterator[Piece]:
+    """What follows a prompt, as it comes. Everything given is checked before the first token.
+
+    prompt: a text, or ids. stop: texts that end it, and are left out; stop_ids: tokens that do.
+    alternatives: how many of the likeliest tokens to name at each place. sampling: the fields of
+    `Sampling`. ValueError: an empty prompt, one longer than the model's block_size, an id or a
+    character that is not in the vocabulary.
+    """
+    ids = _prompt_ids(model, tokenizer, prompt)
+    row, settings = Row(tokenizer, stop, stop_ids), _sampling(sampling)
+    if alternatives < 0:
+        message = f"[generate] alternatives must be >= 0, got {alternatives}"
+        raise ValueError(f"{message}; 10 names the ten likeliest tokens")
+    idx = creation.tensor([ids], device=_device(model))
+    options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
+    found = steps(model, idx, max_new_tokens, settings, vocab_size=_limit(tokenizer), **options)
+    return _pieces(found, row, alternatives)
+
+
+def _pieces(found: Iterator[Step], row: Row, alternatives: int) -> Iterator[Piece]:
+    for step in found:
         with no_grad():
-            for _ in range(max_new_tokens):
-                out = model(idx if block_size is None else idx[:, -block_size:])
-                logits = (out[0] if isinstance(out, tuple) else out)[:, -1, :]  # (B, V)
-                if greedy:
-                    highest, chosen = logits.max(-1, keepdim=True)
-                    if bool(highest.isnan().any()):  # drawing looks by itself
-                        message = "[generate] logits must be numbers, got NaN"
-                        raise RuntimeError(f"{message}; are the model's weights damaged?")
-                else:
-                    probs = _narrowed(logits / temperature, top_k, top_p).softmax(-1)
-                    chosen = random.multinomial(probs, 1, generator=generator)
-                idx = cat([idx, chosen], 1)
-                if stop and tokenizer is not None:
-                    if stop in _tail(idx, prompt_length, stop, tokenizer):
-                        break
-    finally:
-        model.train(was_training)
-    return idx
+            expected = step.logits.log_softmax(-1)[0]
+            top: list[tuple[int, float]] = []
+            if alternatives:
+                values, ids = expected.topk(min(alternatives, len(expected)))
+                top = [*zip(ids.tolist(), values.tolist())]
+        chosen = int(step.ids[0, 0].item())
+        yield Piece(row.push(chosen), chosen, expected[chosen].item(), top)
+        if row.ended:
+            return
+    if rest := row.finish():
+        yield Piece(rest, None, 0.0, [])
+
+
+def generate_texts(
+    model: Module,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str | Sequence[int]],
+    max_new_tokens: int,
+    *,
+    stop: str | Sequence[str] | None = None,
+    stop_ids: Sequence[int] = (),
+    generator: Generator | None = None,
+    use_cache: bool = True,
+    **sampling: Any,
+) -> list[str]:
+    """The continuations of several prompts, which may differ in length, computed together. Each
+    ends by itself; the arguments and errors are those of `stream_text`."""
+    ids = [_prompt_ids(model, tokenizer, prompt) for prompt in prompts]
+    rows = [Row(tokenizer, stop, stop_ids) for _ in prompts]
+    settings, device = _sampling(sampling), _device(model)
+    if not ids:
+        return []
+    longest = max(map(len, ids))
+    empty = [longest - len(row) for row in ids]
+    idx = creation.tensor([[0] * n + row for n, row in zip(empty, ids)], device=device)
+    options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
+    if any(empty):
+        options["padding"] = creation.tensor(empty, device=device)
+    texts = [""] * len(rows)
+    found = steps(model, idx, max_new_tokens, settings, vocab_size=_limit(tokenizer), **options)
+    for step in found:
+        for i, (row, chosen) in enumerate(zip(rows, step.ids[:, 0].tolist())):
+            if not row.ended:
+                texts[i] += row.push(chosen)
+        if all(row.ended for row in rows):
+            break
+    return [text + row.finish() for text, row in zip(texts, rows)]
 
 
 def generate_text(
-    model: Module,
-    tokenizer: Tokenizer,
-    prompt: str,
-    max_new_tokens: int,
-    *,
-    stop: str | None = None,
-    **options: Any,
+    model: Module, tokenizer: Tokenizer, prompt: str, max_new_tokens: int, **options: Any
 ) -> str:
-    """The prompt and its continuation; a stop text ends it and is left out.
-
-    options: those of `generate`. ValueError: an empty prompt, or a character out of the vocabulary.
-    """
-    if not prompt:
-        message = "[generate] the prompt must hold at least one character, got an empty text"
-        raise ValueError(f"{message}; start_of_text(tokenizer) is one")
-    device = next((p.device for p in model.parameters()), None)
-    idx = creation.tensor([tokenizer.encode(prompt)], device=device)
-    options = {**options, "stop": stop, "tokenizer": tokenizer}
-    out = generate(model, idx, max_new_tokens, **options)[0].tolist()
-    text = tokenizer.decode(out[idx.shape[1] :])
-    return prompt + (text.split(stop)[0] if stop else text)
+    """The prompt and its continuation; the options and errors are those of `stream_text`."""
+    pieces = stream_text(model, tokenizer, prompt, max_new_tokens, **options)
+    return prompt + "".join(piece.text for piece in pieces)
 
 
 def start_of_text(tokenizer: Tokenizer) -> str:
@@ -100,47 +260,43 @@ def start_of_text(tokenizer: Tokenizer) -> str:
     return "\n"
 
 
-def _check(
-    idx: Tensor,
-    max_new_tokens: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    stop: str | None,
-    tokenizer: Tokenizer | None,
-) -> None:
+def _sampling(given: dict[str, Any]) -> Sampling:
+    if unknown := [name for name in given if name not in OPTIONS]:
+        message = f"[generate] the settings must be {', '.join(OPTIONS)}, got {unknown[0]!r}"
+        raise TypeError(f"{message}; a typo?")
+    return Sampling(**given)
+
+
+def _limit(tokenizer: Tokenizer) -> int | None:
+    """How many ids there are texts for; a model's vocabulary may be padded beyond them."""
+    return getattr(tokenizer, "vocab_size", None)
+
+
+def _device(model: Module) -> Any:
+    return next((p.device for p in model.parameters()), None)
+
+
+def _prompt_ids(model: Module, tokenizer: Tokenizer, prompt: str | Sequence[int]) -> list[int]:
+    """The ids of a prompt that can be continued."""
+    if not len(prompt):
+        message = "[generate] the prompt must hold at least one character, got an empty text"
+        raise ValueError(f"{message}; start_of_text(tokenizer) is one")
+    ids = tokenizer.encode(prompt) if isinstance(prompt, str) else [int(i) for i in prompt]
+    config = getattr(model, "config", None)
+    most, known = getattr(config, "block_size", None), getattr(config, "vocab_size", None)
+    if most is not None and len(ids) > most:
+        message = f"[generate] the prompt must have at most {most} tokens, the model's block_size"
+        raise ValueError(f"{message}, got {len(ids)}; pass its end?")
+    if known is not None and not (0 <= min(ids) and max(ids) < known):
+        wrong = next(i for i in ids if not 0 <= i < known)
+        message = f"[generate] ids must be in 0..{known - 1}, the model's vocabulary, got {wrong}"
+        raise ValueError(f"{message}; is it another model's tokenizer?")
+    return ids
+
+
+def _check(idx: Tensor, max_new_tokens: int) -> None:
     if idx.ndim != 2 or idx.shape[1] < 1:
         message = f"[generate] the prompt must be ids (B, T) with T >= 1, got {tuple(idx.shape)}"
         raise ValueError(f"{message}; start from the id of a newline?")
     if max_new_tokens < 0:
         raise ValueError(f"[generate] max_new_tokens must be >= 0, got {max_new_tokens}; try 200")
-    if not 0 < temperature < math.inf:
-        message = f"[generate] temperature must be above 0 and finite, got {temperature}"
-        raise ValueError(f"{message}; for the likeliest token pass greedy=True")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"[generate] top_k must be >= 1, got {top_k}; None keeps every token")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"[generate] top_p must be in (0, 1], got {top_p}; 1 keeps every token")
-    if stop is not None and (not stop or tokenizer is None or idx.shape[0] != 1):
-        came = "an empty text" if not stop else f"{idx.shape[0]} rows, tokenizer {tokenizer!r}"
-        message = "[generate] stop must be a text, with a tokenizer and one row of ids"
-        raise ValueError(f"{message}, got {came}; generate row by row?")
-
-
-def _narrowed(logits: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """logits (B, V) with -inf for the tokens that top_k and top_p exclude."""
-    if top_k is not None:
-        kept, _ = logits.topk(min(top_k, logits.shape[-1]))
-        logits = logits.masked_fill(logits < kept[:, -1:], -math.inf)
-    if top_p is not None:
-        ranked, order = logits.softmax(-1).sort(dim=-1, descending=True)
-        beyond = ranked.cumsum(-1) - ranked >= top_p  # those before it hold the share already
-        places = order.argsort(-1)  # the rank of each token
-        logits = logits.masked_fill(beyond.take_along_dim(places, 1), -math.inf)
-    return logits
-
-
-def _tail(idx: Tensor, prompt_length: int, stop: str, tokenizer: Tokenizer) -> str:
-    """The last new characters, as many as can newly complete `stop`: no token is empty."""
-    new = idx[0, prompt_length:].tolist()
-    return tokenizer.decode(new[-len(stop.encode("utf-8", "surrogatepass")) :])

@@ -169,3 +169,16 @@ def _read_json(path: StrPath) -> Any:
     except ValueError as error:
         message = f"[load_tokenizer] {str(path)!r} must be JSON, got: {error}"
         raise ValueError(f"{message}; is it damaged, or another file?") from error
+
+
+class StreamDecoder:
+    """Ids one at a time, and of the text what is certain."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def push(self, token: int) -> str:
+        return self.tokenizer.decode([token])
+
+    def flush(self) -> str:
+        return ""

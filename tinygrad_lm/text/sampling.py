@@ -1,0 +1,92 @@
+"""How the next token is chosen from what a model expects: a few numbers, and what they do to the
+logits, in the order in which they are applied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..engine.core.tensor import Tensor
+from ..engine.pytorch import random
+from ..engine.random.generator import Generator
+
+# Shapes: B batch, T time, V vocabulary.
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """The settings, in the order in which they work. ValueError: one is out of its range.
+
+    repetition_penalty: logits of tokens that are in the context already are divided by it, or
+    multiplied where negative (Keskar et al., 2019, arXiv 1909.05858). temperature: logits are
+    divided by it. top_k: draw among the k likeliest only. top_p: among the smallest set of tokens
+    that holds this share (Holtzman et al., 2019, arXiv 1904.09751). min_p: among those at least
+    this share as likely as the likeliest (Nguyen et al., 2024, arXiv 2407.01082). greedy: take the
+    likeliest, draw nothing.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    greedy: bool = False
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            message = "[generate] temperature must be above 0 and finite"
+            raise ValueError(
+                f"{message}, got {self.temperature}; for the likeliest token pass greedy=True"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            message = f"[generate] top_k must be >= 1, got {self.top_k}"
+            raise ValueError(f"{message}; None keeps every token")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            message = f"[generate] top_p must be in (0, 1], got {self.top_p}"
+            raise ValueError(f"{message}; 1 keeps every token")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            message = f"[generate] min_p must be in [0, 1], got {self.min_p}"
+            raise ValueError(f"{message}; 0 keeps every token")
+        if not 0 < self.repetition_penalty < math.inf:
+            message = "[generate] repetition_penalty must be above 0 and finite"
+            raise ValueError(f"{message}, got {self.repetition_penalty}; 1 changes nothing")
+
+    def choose(self, logits: Tensor, context: Tensor, generator: Generator | None = None) -> Tensor:
+        """One id (B, 1) for each row of logits (B, V); context: the ids before it, (B, T).
+
+        RuntimeError: the logits are NaN.
+        """
+        if self.repetition_penalty != 1:
+            logits = penalised(logits, context, self.repetition_penalty)
+        if self.greedy:
+            highest, chosen = logits.max(-1, keepdim=True)
+            if bool(highest.isnan().any()):  # drawing looks by itself
+                message = "[generate] logits must be numbers, got NaN"
+                raise RuntimeError(f"{message}; are the model's weights damaged?")
+            return chosen
+        narrowed = self.narrowed(logits / self.temperature)
+        return random.multinomial(narrowed.softmax(-1), 1, generator=generator)
+
+    def narrowed(self, logits: Tensor) -> Tensor:
+        """logits (B, V) with -inf for the tokens that are excluded."""
+        if self.top_k is not None:
+            kept, _ = logits.topk(min(self.top_k, logits.shape[-1]))
+            logits = logits.masked_fill(logits < kept[:, -1:], -math.inf)
+        if self.top_p is not None:
+            ranked, order = logits.softmax(-1).sort(dim=-1, descending=True)
+            beyond = ranked.cumsum(-1) - ranked >= self.top_p  # before it there is the share
+            places = order.argsort(-1)  # the rank of each token
+            logits = logits.masked_fill(beyond.take_along_dim(places, 1), -math.inf)
+        if self.min_p:
+            least = logits.max(-1, keepdim=True)[0] + math.log(self.min_p)
+            logits = logits.masked_fill(logits < least, -math.inf)
+        return logits
+
+
+def penalised(logits: Tensor, context: Tensor, penalty: float) -> Tensor:
+    """logits (B, V), less likely for the tokens in context (B, T); ids beyond V are of none."""
+    context = context.minimum(context.new_full((1, 1), logits.shape[-1]))
+    seen = logits.new_zeros(logits.shape[0], logits.shape[-1] + 1).scatter(1, context, 1.0)
+    less = (logits / penalty).where(logits > 0, logits * penalty)
+    return less.where(seen[:, :-1] > 0, logits)
