@@ -244,7 +244,7 @@ def test_control_characters_reach_a_pipe_and_no_terminal(here, capsys, monkeypat
     seen = {}
     for terminal in (False, True):
         monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
-        train("--overwrite", "--sample-tokens", "200")
+        train("--overwrite", "--sample-tokens", "200", "--block-size", "20")
         trained = capsys.readouterr().out
         seen[terminal] = trained, sample(capsys, "--prompt", f"\t{CONTROLS}", "--top-k", "1")
     controls = set(map(chr, (*range(32), *range(127, 160)))) - {"\n", "\t"}

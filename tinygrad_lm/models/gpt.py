@@ -217,7 +217,7 @@ class GPT(nn.Module):
         """An empty memory of `batch` texts of at most `room` tokens, for `forward`."""
         c = self.config
         shape = (batch, c.n_head, min(room, c.block_size), c.n_embd // c.n_head)
-        return KVCache(c.n_layer, shape, self.lm_head.weight)
+        return KVCache(c.n_layer, shape, self.transformer.ln_f.weight)
 
     def crop_block_size(self, block_size: int) -> None:
         """Shorten the longest context; make the optimiser afterwards."""

@@ -129,7 +129,8 @@ class Op:
         and gradients are rounded once. The last node is named after the op."""
         given: list[Any] = [x if isinstance(x, Tensor) else plain(self.name, x) for x in inputs]
         given = [wrap(x) if type(x) in LIBRARIES else x for x in given]
-        kind = result_type(*[getattr(x, "array", x) for x in given]) if narrow(given) else None
+        low = self.wide and narrow(given)
+        kind = result_type(*[getattr(x, "array", x) for x in given]) if low else None
         if not (self.fused or kind):  # a user's op, which may not leave its work to others
             return self.result(NotImplemented, None, ())
         before, mode.autocast = mode.autocast, None  # it has seen the op itself

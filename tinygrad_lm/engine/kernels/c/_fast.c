@@ -10,6 +10,7 @@
 #include "rows.h"
 #include "attention.h"
 #include "gemm.h"
+#include "few.h"
 #include "mersenne.h"
 
 #define MOST 12   /* arrays of one call */
@@ -352,6 +353,19 @@ static PyObject *matmul(ARGUMENTS) {
     return end(&a);
 }
 
+/* few(rows, n, k, threads, x, half, w, bias, out): out = x w^T + bias; half: w is bfloat16 */
+static PyObject *few(ARGUMENTS) {
+    EXPECT(9);
+    long rows = INT, n = INT, k = INT, threads = INT;
+    FewRows f = {.rows = rows, .n = n, .k = k};
+    f.x = IN(rows * k);
+    f.half = INT;
+    f.w = memory(&a, args[next++], n * k, f.half ? 2 : 4, PyBUF_SIMPLE);
+    f.bias = MAYBE_IN(n), f.out = OUT(rows * n);
+    if (READY) run(few_rows, &f, n, 32, threads_for(n * k, threads));
+    return end(&a);
+}
+
 /* keep_below(n, bound, keep, key, position): the new position */
 static PyObject *keep_below_(ARGUMENTS) {
     EXPECT(5);
@@ -388,6 +402,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("scale", scale),
     KERNEL("attention", attention),
     KERNEL("matmul", matmul),
+    KERNEL("few", few),
     KERNEL("keep_below", keep_below_),
     {0},
 };

@@ -4,6 +4,7 @@
 
 #define TILE 6    /* rows of a tile of a product */
 #define QUERIES 24 /* queries in a block */
+#define FEW_QUERIES 2 /* so few are not worth packing keys and values for */
 
 /* c = or += a b for a tile of `rows` x `wide` vectors: sum over k < depth of a[i ai + k ak] b[k];
    rows of b and c at steps ldb and ldc. */
@@ -101,10 +102,55 @@ static void drop(const Attention *w, float *weights, long head, long t, long see
     for (long s = 0; s < seen; s++) weights[s] *= keep[s] ? w->share : 0;
 }
 
+/* weights (seen,) of query t, from its scores: softmax, and dropout */
+INLINE void weigh(const Attention *w, float *row, long head, long t, long seen) {
+    float top = top_of(row, seen);
+    vec total = all(0);
+    EACH(s, seen) {
+        vec y = exp_(get(row, s, seen, -INFINITY) - top);
+        store(row + s, y);
+        total += y;
+    }
+    float whole = sum(total);
+    w->shift[head * w->T + t] = top + logf(whole);
+    EACH(s, seen) store(row + s, load(row + s) * (1 / whole));
+    if (w->keep) drop(w, row, head, t, seen);
+}
+
+/* One query, as in writing text: keys and values are read once, where they lie. */
+static void attend_once(const Attention *w, long head, long t, float *weights) {
+    long seen = seen_by(w, t), D = w->D, E = w->E;
+    const float *q = at(w->q, head, w->H) + t * w->q.row, *k = at(w->k, head, w->H);
+    const float *v = at(w->v, head, w->H);
+    for (long s = 0; s < seen; s++, k += w->k.row) {
+        vec total = all(0);
+        EACH(i, D) total += get(q, i, D, 0) * get(k, i, D, 0);
+        weights[s] = w->scale * sum(total);
+    }
+    weigh(w, weights, head, t, seen);
+    float *out = at(w->out, head, w->H) + t * w->out.row;
+    for (long e = 0; e < E; e += 4 * LANES) {
+        vec total[4] = {{0}};
+        const float *row = v + e;
+        for (long s = 0; s < seen; s++, row += w->v.row)
+            for (long i = 0; i < 4 && e + i * LANES < E; i++)
+                total[i] += weights[s] * get(row, i * LANES, E - e, 0);
+        for (long i = 0; i < 4 && e + i * LANES < E; i++)
+            put(out + e, total[i], i * LANES, E - e);
+    }
+}
+
 static void attention_forward(void *job, long from, long to) {
     Attention *w = job;
     long T = w->T, S = w->S, D = w->D, E = w->E;
     long Sp = up(S), Dp = up(D), Ep = up(E);
+    if (T <= FEW_QUERIES) {
+        float *weights = scratch(Sp);
+        if (!weights) w->failed = 1;
+        for (long head = from; weights && head < to; head++)
+            for (long t = 0; t < T; t++) attend_once(w, head, t, weights);
+        return;
+    }
     float *kt = scratch(D * Sp + S * Ep + QUERIES * (Dp + Sp + Ep));
     if (!kt) {
         w->failed = 1;
@@ -122,18 +168,8 @@ static void attention_forward(void *job, long from, long to) {
             for (long r = 0; r < rows; r++) {
                 float *row = weights + r * Sp;
                 long seen = seen_by(w, t + r);
-                float top = top_of(row, seen);
-                vec total = all(0);
-                EACH(s, seen) {
-                    vec y = exp_(get(row, s, seen, -INFINITY) - top);
-                    store(row + s, y);
-                    total += y;
-                }
-                float whole = sum(total);
-                w->shift[head * T + t + r] = top + logf(whole);
-                EACH(s, seen) store(row + s, load(row + s) * (1 / whole));
+                weigh(w, row, head, t + r, seen);
                 for (long s = up(seen); s < end; s += LANES) store(row + s, all(0));
-                if (w->keep) drop(w, row, head, t + r, seen);
             }
             product(rows, E, end, weights, Sp, 1, v, Ep, out, Ep, 0);
             unpack(at(w->out, head, w->H) + t * w->out.row, w->out.row, out, Ep, rows, E, 1);

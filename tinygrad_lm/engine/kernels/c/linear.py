@@ -5,11 +5,14 @@ large layers, sum up its gradient as they read.
 import numpy
 
 from ...arrays import get_num_threads, joint, kernel
+from ...core.recording import mode
 from ...ops import fused
 from ...ops import linear as ops
 from . import fast
 
+KINDS, BFLOAT16 = "fE", "E"  # dtypes by their characters
 LARGE = 1 << 22  # from so many multiplications on, adding up while reading pays
+FEW = 8  # rows up to which reading the weights is what takes the time
 LONG = 1 << 15  # so many rows it adds up exactly; the sums of blocks are added one after another
 
 
@@ -20,6 +23,15 @@ def product(a, b, bias=None, sums=None):
     (m, k), n = a.shape, b.shape[1]
     out = numpy.empty((m, n), numpy.float32)
     fast.matmul(m, n, k, get_num_threads(), a, b, bias, sums, out)
+    return out
+
+
+def few(rows, weight, bias):
+    """rows (r, C) @ weight (O, C).T + bias by the loops of `few.h`; weight float32 or bfloat16."""
+    half = weight.dtype.char == BFLOAT16
+    out = numpy.empty((len(rows), len(weight)), numpy.float32)
+    rows, weight = numpy.ascontiguousarray(rows), weight.view(numpy.uint16) if half else weight
+    fast.few(len(rows), *weight.shape, get_num_threads(), rows, half, weight, bias, out)
     return out
 
 
@@ -47,13 +59,17 @@ def linear(x, weight, bias=None):
     """x (..., C) @ weight (O, C).T + bias (O,)."""
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:] or min(weight.shape) < 4:
         return NotImplemented
-    if x.dtype.char != "f" or weight.dtype.char != "f" or x.size < 4 * x.shape[-1]:
+    if x.dtype.char != "f" or weight.dtype.char not in KINDS or not x.size:
         return NotImplemented
     if bias is not None:
         if bias.shape != weight.shape[:1] or bias.dtype.char != "f":
             return NotImplemented
         bias = numpy.ascontiguousarray(bias)
     shape, rows = x.shape, x.reshape(-1, x.shape[-1])
+    if not mode.recording and len(rows) <= FEW and weight.flags.c_contiguous:
+        return few(rows, weight, bias).reshape(*shape[:-1], len(weight)), None
+    if len(rows) < 4 or weight.dtype.char != "f":  # so few: NumPy's BLAS has loops of its own
+        return NotImplemented
     out = product(rows, weight.T, bias)
     outputs = out.shape
     large = bias is not None and x.size * len(weight) >= LARGE and len(rows) <= LONG
