@@ -20,19 +20,20 @@ PACKAGE = "tinygrad_lm"
 
 # The page: all of the engine's core; more than 500 since 16-bit floats are computed in float32, and
 # threads may share a leaf. An afternoon: the page, the two files of ops to start with,
-# the model and its training.
+# the model and its training; a hundred lines more since it writes with a cache and loads GPT-2.
 CORE = "engine/core/"
 CORE_LINES = 520
-AFTERNOON_LINES = 1580
+AFTERNOON_LINES = 1680
 AFTERNOON = re.compile(
     r"engine/core/.*|engine/ops/(elementwise|fused)\.py|models/gpt\.py|training/trainer\.py"
 )
 # Of C: nobody needs them to understand an op, so they must not grow. The product of matrices is a
 # seventh of the kernels: two thirds of a step of a GPT are spent in it, a sixth of a small MLP's.
-# Ten lines more than 1500: sums of rows are added in a cascade, as exact as PyTorch's.
+# Ten lines more than 1500: sums of rows are added in a cascade, as exact as PyTorch's; a hundred
+# more: a text is written at the rate at which memory gives the weights, which BLAS does not reach.
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
 # Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
-COMPILED_LINES = {"_fast.c and its loops": 1510, "recorder.c": 675, "CUDA": 1600}
+COMPILED_LINES = {"_fast.c and its loops": 1640, "recorder.c": 675, "CUDA": 1600}
 FILE_LINES = 400
 FUNCTION_LINES = {CORE: 30, "": 59}
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).

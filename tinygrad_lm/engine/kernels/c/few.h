@@ -19,12 +19,14 @@ typedef uint32_t words __attribute__((vector_size(4 * LANES)));
 
 /* LANES numbers of w from `i` on, or the n that are left, and zeros. */
 INLINE vec weights_at(const void *w, long i, long n, const int half) {
-    if (!half) return n < LANES ? load_part((const float *)w + i, n, 0) : load((const float *)w + i);
+    const float *whole = w;
+    const uint16_t *upper = w;
+    if (!half) return n < LANES ? load_part(whole + i, n, 0) : load(whole + i);
     halves x = {0};
     if (n < LANES)
-        memcpy(&x, (const uint16_t *)w + i, 2 * n);
+        memcpy(&x, upper + i, 2 * n);
     else
-        x = *(const halves_anywhere *)((const uint16_t *)w + i);
+        x = *(const halves_anywhere *)(upper + i);
     return (vec)(__builtin_convertvector(x, words) << 16);
 }
 
