@@ -72,15 +72,21 @@ setup(
         "cuda13": ["cupy-cuda13x>=14"],
         "cudnn": ["nvidia-cudnn-frontend==1.23.0"],
         "plot": ["matplotlib"],
+        "bpe": ["tokenizers"],
+        "sentencepiece": ["sentencepiece"],
+        "tiktoken": ["tiktoken"],
+        "serve": ["flask"],
         "test": [
             "pytest>=8",
             "pytest-xdist",
             "hypothesis",
             "matplotlib",
+            "tokenizers",
+            "flask",
             "ruff",
             "mypy",
         ],
-        "parity": ["torch==2.13.0"],
+        "parity": ["torch==2.13.0", "transformers", "tiktoken", "sentencepiece"],
         # For the GPU of tests/cupy_on_cpu: the CuPy it knows, and CUDA's headers.
         "emulated": [
             "cupy-cuda13x==14.2.*",

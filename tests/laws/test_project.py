@@ -77,7 +77,16 @@ TOP_LEVEL = {
     "pyproject.toml",
 }
 REQUIRED = {"numpy", "ml_dtypes", "safetensors", "tqdm", "threadpoolctl"}
-EXTRAS = {"cupy", "torch", "matplotlib", "hypothesis"}
+EXTRAS = {
+    "cupy",
+    "flask",
+    "hypothesis",
+    "matplotlib",
+    "sentencepiece",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+}
 # Extras that a file may look for while it loads: a dtype exists or not; a CUDA kernel file loads
 # on first use only.
 MAY_LOOK_FOR = {"engine/kernels/cuda/": {"cupy"}}
