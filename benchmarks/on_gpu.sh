@@ -19,11 +19,11 @@ SUMMARY="$OUT/summary.txt"
 : > "$SUMMARY"
 BENCH="$PYTHON benchmarks/cpu_vs_gpu.py --devices cuda --append --out $OUT/rows.jsonl"
 TESTS=(tests/fast/test_cuda*.py)
-WORKERS=12 QUICK="" FULL="--full" TEXT=shakespeare WRITER="gpt2 --repeats 3"
+WORKERS=12 QUICK="" FULL="--full" TEXT=shakespeare WRITER="gpt2 --batch 1 --repeats 3"
 if [ -n "$REHEARSE" ]; then
     export TINYGRAD_LM_CUPY_ON_CPU=1 REHEARSE_WITH=cupy_on_cpu
     TESTS=(tests/fast/test_cuda_kernels.py -k gelu)
-    WORKERS=1 QUICK="--quick" FULL="" TEXT=builtin WRITER="gpt-cpu --tokens 2 --repeats 1" # needs no download
+    WORKERS=1 QUICK="--quick" FULL="" TEXT=builtin WRITER="gpt-cpu --batch 1 --prompt 2 --tokens 2 --repeats 1" # needs no download
 fi
 
 # phase NUMBER NAME LIMIT COMMAND...: runs the command for at most LIMIT seconds, all of its output

@@ -360,7 +360,7 @@ def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
     log = (tmp_path / "log.log").read_text()
     *_, table = lines  # of generate.py: ours alone, as PyTorch has no GPU here
     lines = [line for line in lines if line.startswith(("[", "all"))]
-    assert table.startswith("| tinygrad_lm |")
+    assert table.startswith("| 1 | tinygrad_lm |")
     assert [": rc 0" in line for line in lines] == [*[True] * 5, False], done.stdout + log
     _, rows = crossover.load(tmp_path / "rows.jsonl")
     assert {r["work"] for r in rows} == {"gpt2", "baby", "mlp"}

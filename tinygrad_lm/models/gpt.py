@@ -14,6 +14,7 @@ from typing import Any
 from .. import nn
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
+from ..engine.pytorch.common import Dtype
 from ..nn import functional as F
 from ..optim import AdamW
 from ..text.generation import generate
@@ -218,6 +219,14 @@ class GPT(nn.Module):
         c = self.config
         shape = (batch, c.n_head, min(room, c.block_size), c.n_embd // c.n_head)
         return KVCache(c.n_layer, shape, self.transformer.ln_f.weight)
+
+    def store_weights(self, dtype: Dtype) -> GPT:
+        """Keep the matrices in 16 bits, in half the memory; the rest, and the arithmetic, stays as
+        it is. For writing, which is as fast as they are read; training wants `.to(dtype)`."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.data = module.weight.data.to(dtype)
+        return self
 
     def crop_block_size(self, block_size: int) -> None:
         """Shorten the longest context; make the optimiser afterwards."""
