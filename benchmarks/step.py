@@ -111,7 +111,7 @@ def agreement(record: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--work", choices=list(WORKS), default="gpt-cpu")
+    parser.add_argument("--work", "--preset", choices=list(WORKS), default="gpt-cpu")
     parser.add_argument("--repeats", type=int, help="runs of each engine")
     parser.add_argument("--steps", type=int, default=0, help="timed steps of a run")
     parser.add_argument("--threads", type=int, default=2)

@@ -4,6 +4,7 @@ traffic that is, and how often it is run."""
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from collections.abc import Callable
@@ -186,6 +187,7 @@ class Size:
     vocabulary: int = 65
     bias: bool = False
     dropout: float = 0.0
+    recompute: bool = False  # blocks are computed again in backward, and keep one activation each
 
     @property
     def tokens(self) -> int:
@@ -222,6 +224,7 @@ class Size:
 def gpt_class(torch: Any) -> Any:
     """A GPT in nanoGPT's form, tied head, dropout in its four places."""
     nn, F = torch.nn, torch.nn.functional
+    checkpoint = importlib.import_module(f"{torch.__name__}.utils.checkpoint").checkpoint
 
     class Attention(nn.Module):
         def __init__(self, s: Size):
@@ -256,6 +259,7 @@ def gpt_class(torch: Any) -> Any:
     class GPT(nn.Module):
         def __init__(self, s: Size):
             super().__init__()
+            self.recompute = s.recompute
             self.wte = nn.Embedding(s.vocabulary, s.width)
             self.wpe = nn.Embedding(s.context, s.width)
             self.drop = nn.Dropout(s.dropout)
@@ -268,7 +272,7 @@ def gpt_class(torch: Any) -> Any:
             positions = torch.arange(ids.size(1), device=ids.device)
             x = self.drop(self.wte(ids) + self.wpe(positions))
             for block in self.h:
-                x = block(x)
+                x = checkpoint(block, x, use_reentrant=False) if self.recompute else block(x)
             return self.lm_head(self.ln_f(x))
 
         def forward(self, ids: Any, targets: Any) -> Any:
@@ -371,5 +375,17 @@ WORKS = {
         (1, 1, 5),
         (2, 1e-4),
         size=Size(12, 12, 768, 256, 4, **GPT2),
+    ),
+    "gpt2": Work(
+        "GPT-2 124M as it is fine-tuned, T 1024, B 1",
+        (1, 1, 3),
+        (2, 1e-4),
+        size=Size(12, 12, 768, 1024, 1, **GPT2),
+    ),
+    "gpt2-recomputed": Work(
+        "the same with gradient checkpointing",
+        (1, 1, 3),
+        (2, 1e-4),
+        size=Size(12, 12, 768, 1024, 1, **GPT2, recompute=True),
     ),
 }

@@ -1,4 +1,5 @@
-"""The command line: `tinygrad-lm train` and `tinygrad-lm sample`, and as `python -m tinygrad_lm`.
+"""The command line: `tinygrad-lm train`, `sample`, `eval`, `serve` and `export`, and as
+`python -m tinygrad_lm`.
 
 Flags are made from the fields of `TrainConfig`. What a user can get wrong is one line on stderr and
 exit code 2.
@@ -17,8 +18,8 @@ from typing import Any, NoReturn
 from .engine.arrays import out_of_memory
 from .text.terminal import escaped, shown
 
-# Flags of other programs, and what is so here.
-NOT_HERE = {"--tokenizer": "every character is a token", "--vocab-size": "the text decides it"}
+FLAGS = {"init_from": ["--init-from", "--init"]}  # fields of TrainConfig with a second spelling
+PLACE = "a training run's --out, a folder with GPT-2's files, or gpt2, gpt2-medium, ..."
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,8 +38,8 @@ class Parser(argparse.ArgumentParser):
             names = [name for action in self._actions for name in action.option_strings]
             flag = unknown[0].split("=")[0].replace("_", "-")
             close = difflib.get_close_matches(flag, names, n=1)
-            meant = NOT_HERE.get(flag) or (close and f"did you mean {close[0]}?")
-            self.error(f"there is no {unknown[0]}" + (f"; {meant}" if meant else ""))
+            meant = f"; did you mean {close[0]}?" if close else ""
+            self.error(f"there is no {unknown[0]}{meant}")
         for name, value in vars(known).items():
             if value == []:  # Python 3.11 and older make that of --flag=--
                 self.error(f"argument --{name.replace('_', '-')}: expected one argument")
@@ -52,7 +53,8 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
-    _add_sample(commands)
+    for add in (_add_sample, _add_eval, _add_serve, _add_export):
+        add(commands)
     return top
 
 
@@ -76,29 +78,73 @@ def _add_train(commands: Any) -> None:
             if kind is bool
             else {"type": kind, "metavar": kind.__name__.upper()}
         )
-        flag = "--" + field.name.replace("_", "-")
-        train.add_argument(flag, help=text.replace("%", "%%"), **details)
+        flags = FLAGS.get(field.name, ["--" + field.name.replace("_", "-")])
+        train.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **details)
     train.set_defaults(run=_train)
 
 
+def _with_model(commands: Any, name: str, what: str, run: Any) -> Any:
+    """A command about a trained model; `add_argument` of its parser."""
+    command = commands.add_parser(name, help=what[0].lower() + what[1:-1], description=what)
+    add = command.add_argument
+    add("--checkpoint", required=True, metavar="DIR", help=PLACE)
+    add("--which", choices=["best", "last"], default="best", help="which checkpoint (best)")
+    add("--device", help="where to compute: cpu, cuda, ...")
+    text = "how matrices are kept: bfloat16 takes half the memory and, in writing, less time"
+    add("--weights", choices=["float32", "bfloat16"], default="float32", help=f"{text} (float32)")
+    command.set_defaults(run=run)
+    return add
+
+
 def _add_sample(commands: Any) -> None:
-    sample = commands.add_parser(
-        "sample", help="let a trained model write", description="Let a trained model write."
-    )
-    add = sample.add_argument
-    add("--checkpoint", required=True, metavar="DIR", help="the --out of a training run")
+    add = _with_model(commands, "sample", "Let a trained model write.", _sample)
     add("--prompt", metavar="TEXT", help="what the text begins with (else a new line)")
     add("--num-samples", type=int, default=1, metavar="N", help="how many texts (1)")
     add("--max-new-tokens", type=int, default=500, metavar="N", help="length (500)")
     add("--temperature", type=float, default=0.8, metavar="T", help="below 1: safer (0.8)")
     add("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
     add("--top-p", type=float, metavar="P", help="choose among the likeliest that hold share P")
+    add(
+        "--min-p",
+        type=float,
+        metavar="P",
+        help="leave out what is P times less likely than the best",
+    )
+    add(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        metavar="R",
+        help="above 1: repeat less (1)",
+    )
     add("--greedy", action="store_true", help="always take the likeliest token")
-    add("--stop", metavar="TEXT", help="end before this text")
+    add("--stop", metavar="TEXT", action="append", help="end before this text (may be given again)")
     add("--seed", type=int, default=1337, metavar="N", help="seed of the random numbers (1337)")
-    add("--which", choices=["best", "last"], default="best", help="which checkpoint (best)")
-    add("--device", help="where to compute: cpu, cuda, ...")
-    sample.set_defaults(run=_sample)
+
+
+def _add_eval(commands: Any) -> None:
+    add = _with_model(commands, "eval", "Measure how well a model expects a text.", _eval)
+    add("--data", help="a UTF-8 file, or shakespeare, names, builtin; or a token file")
+    add("--stride", type=int, metavar="N", help="tokens between windows (half of block_size)")
+    add(
+        "--completions",
+        metavar="FILE",
+        help="JSONL of ctx, endings, label: which ending is likelier",
+    )
+    add("--limit", type=int, metavar="N", help="only so many of its rows")
+
+
+def _add_serve(commands: Any) -> None:
+    add = _with_model(commands, "serve", "Try a model on a page in the browser.", _serve)
+    add("--host", default="127.0.0.1", help="who may reach it (127.0.0.1: this machine alone)")
+    add("--port", type=int, default=8000, metavar="N", help="8000; 0: any that is free")
+
+
+def _add_export(commands: Any) -> None:
+    what = "Write a model as a folder that transformers loads."
+    add = _with_model(commands, "export", what, _export)
+    add("--out", required=True, metavar="DIR", help="the folder, made if it is not there")
+    add("--overwrite", action="store_true", help="replace such files that are there")
 
 
 def _train(given: dict[str, Any]) -> int:
@@ -118,21 +164,63 @@ def _train(given: dict[str, Any]) -> int:
     return 0
 
 
-def _sample(given: dict[str, Any]) -> int:
-    from .engine.random.generator import Generator
+def _model(given: dict[str, Any]) -> tuple[Any, Any]:
+    """The model and the tokenizer that a command is about."""
+    from .engine.arrays import dtype_named
     from .models.checkpoints import load_gpt
-    from .text.generation import generate_text, start_of_text
 
     model, tokenizer = load_gpt(given["checkpoint"], given["which"], given["device"])
-    generator = Generator().manual_seed(given["seed"])
-    names = ("max_new_tokens", "temperature", "top_k", "top_p", "greedy", "stop")
-    options = {name: given[name] for name in names}
-    prompt = start_of_text(tokenizer) if given["prompt"] is None else given["prompt"]
+    if given["weights"] != "float32":
+        model.store_weights(dtype_named(given["weights"]))
+    return model, tokenizer
+
+
+def _sample(given: dict[str, Any]) -> int:
+    from .engine.random.generator import Generator
+    from .text.generation import OPTIONS, end_of_text, start_of_text, stream_text
+
     if given["num_samples"] < 1:
         raise ValueError(f"[sample] num_samples must be >= 1, got {given['num_samples']}; try 1")
+    model, tokenizer = _model(given)
+    options = {name: given[name] for name in ("max_new_tokens", "stop", *OPTIONS)}
+    options["generator"] = Generator().manual_seed(given["seed"])
+    prompt = start_of_text(tokenizer) if given["prompt"] is None else given["prompt"]
     for _ in range(given["num_samples"]):
-        text = generate_text(model, tokenizer, prompt, generator=generator, **options)
-        print(shown(f"{text}\n---------------"), flush=True)
+        pieces = stream_text(model, tokenizer, prompt, stop_ids=end_of_text(tokenizer), **options)
+        print(shown(prompt), end="", flush=True)
+        for piece in pieces:
+            print(shown(piece.text), end="", flush=True)
+        print("\n---------------", flush=True)
+    return 0
+
+
+def _eval(given: dict[str, Any]) -> int:
+    from .training.corpus import Corpus
+    from .training.evaluation import perplexity, score_completions
+
+    if not given["data"] and not given["completions"]:
+        raise ValueError("[eval] there must be --data or --completions, got neither; which text?")
+    corpus = Corpus(given["data"]) if given["data"] else None
+    model, tokenizer = _model(given)
+    if corpus is not None:
+        text = corpus.text if corpus.is_text else corpus.ids(tokenizer)
+        print(shown(str(perplexity(model, tokenizer, text, given["stride"]))))
+    if given["completions"]:
+        print(score_completions(model, tokenizer, given["completions"], given["limit"]))
+    return 0
+
+
+def _serve(given: dict[str, Any]) -> int:
+    from .serving import serve
+
+    serve(*_model(given), given["host"], given["port"], name=given["checkpoint"])
+    return 0
+
+
+def _export(given: dict[str, Any]) -> int:
+    model, tokenizer = _model(given)
+    model.save_pretrained(given["out"], tokenizer, overwrite=given["overwrite"])
+    print(shown(f"written to {given['out']}; GPT2LMHeadModel.from_pretrained reads it"))
     return 0
 
 

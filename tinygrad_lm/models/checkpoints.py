@@ -1,4 +1,5 @@
-"""A GPT and its tokenizer in a checkpoint, and back: the part of a run that sampling needs.
+"""A GPT and its tokenizer in a checkpoint, and back: the part of a run that sampling needs. Instead
+of a run's folder there may be one with GPT-2's files, or the name of one of OpenAI's models.
 
 The optimiser and the position in training, which only resuming needs, are kept by `training/`.
 """
@@ -6,6 +7,7 @@ The optimiser and the position in training, which only resuming needs, are kept 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,37 +16,73 @@ from ..engine.arrays import device as Device
 from ..engine.pytorch import creation
 from ..saving.checkpoint import load_checkpoint
 from ..saving.files import Arrays, StrPath
-from ..text.tokenizers import CharTokenizer, load_tokenizer
+from ..text.tokenizers import Tokenizer, load_tokenizer
 from .gpt import GPT, GPTConfig
+from .lora import add_lora, lora_settings, merge_lora
+from .pretrained import OPENAI, find_pretrained, read_config
 
 PREFIX = "model."
 
 
-def model_state(model: GPT, tokenizer: CharTokenizer) -> tuple[Arrays, dict[str, Any]]:
+def model_state(model: GPT, tokenizer: Tokenizer) -> tuple[Arrays, dict[str, Any]]:
     """(arrays, meta) for `save_checkpoint`, from which `load_gpt` makes both again."""
     arrays = {PREFIX + name: t.detach().cpu().numpy() for name, t in model.state_dict().items()}
-    return arrays, {"gpt": dataclasses.asdict(model.config), "tokenizer": tokenizer.to_json()}
+    meta = {"gpt": dataclasses.asdict(model.config), "tokenizer": tokenizer.to_json()}
+    return arrays, {**meta, "lora": lora_settings(model)}
+
+
+def pretrained_folder(place: StrPath) -> Path | None:
+    """The folder of GPT-2's files that `place` is or names, downloaded if need be; None where it is
+    to be a run's."""
+    if Path(place, "config.json").is_file() and not Path(place, "last.json").is_file():
+        return Path(place)
+    return (
+        find_pretrained(str(place)) if str(place) in OPENAI and not Path(place).exists() else None
+    )
+
+
+def shape_of(place: StrPath) -> dict[str, Any]:
+    """The fields of the GPTConfig of what `load_gpt` would load. Errors as for it."""
+    if folder := pretrained_folder(place):
+        return read_config(folder)
+    return dataclasses.asdict(load_gpt(place)[0].config)
 
 
 def load_gpt(
-    folder: StrPath,
+    place: StrPath,
     which: str = "best",
     device: str | Device | None = None,
     dropout: float | None = None,
-) -> tuple[GPT, CharTokenizer]:
-    """The model and the tokenizer of the checkpoint `which` ("best" or "last") of a run's folder.
+) -> tuple[GPT, Tokenizer]:
+    """The model and tokenizer of the checkpoint `which` ("best" or "last") of a run's folder, of a
+    folder with config.json, model.safetensors and a tokenizer, or of "gpt2", "gpt2-medium", ...
 
-    dropout: another rate than the run's. FileNotFoundError: none there. ValueError: damaged, not of
-    a GPT, of another shape, or with weights that are no finite floats.
+    dropout: another rate than the run's (GPT-2's files: than 0). Low-rank additions are merged.
+    FileNotFoundError: none there. ValueError: damaged, not of a GPT, of another shape, or with
+    weights that are no finite floats.
     """
-    arrays, meta = load_checkpoint(folder, which)
-    model, tokenizer = rebuild(arrays, meta, f"{str(folder)!r} ({which})", dropout)
+    if found := pretrained_folder(place):
+        tokenizer = load_tokenizer(found)
+        model = GPT.from_pretrained(found, dropout=dropout or 0.0)
+        check_vocabulary(tokenizer, model.config.vocab_size)
+    else:
+        arrays, meta = load_checkpoint(place, which)
+        model, tokenizer = rebuild(arrays, meta, f"{str(place)!r} ({which})", dropout)
+        if meta.get("lora"):
+            merge_lora(model)
     return (model if device is None else model.to(device)), tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, known: int) -> None:
+    """ValueError: the tokenizer has ids that a model with `known` of them does not know."""
+    if tokenizer.vocab_size > known:
+        message = f"[load_gpt] the tokenizer must have at most {known} tokens, as the model, got"
+        raise ValueError(f"{message} {tokenizer.vocab_size}; is it another model's?")
 
 
 def rebuild(
     arrays: Arrays, meta: dict[str, Any], where: str, dropout: float | None = None
-) -> tuple[GPT, CharTokenizer]:
+) -> tuple[GPT, Tokenizer]:
     """What `model_state` was given. where: for the error, the place the arrays came from."""
     try:
         changed = {} if dropout is None else {"dropout": dropout}
@@ -57,6 +95,8 @@ def rebuild(
     found = {n.removeprefix(PREFIX): a for n, a in arrays.items() if n.startswith(PREFIX)}
     _check_weights(found, config, where)
     model = GPT(config)
+    if lora := meta.get("lora"):
+        add_lora(model, **lora)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes = {name: array.shape for name, array in found.items()}
     for name in sorted(wanted.keys() | shapes.keys()):

@@ -21,6 +21,7 @@ from .tokenizers import Tokenizer
 
 # Shapes: B batch, T time, V vocabulary.
 
+ENDS = ("<|endoftext|>", "</s>")  # special tokens that end a text
 NO_TOKEN = 2**31  # above every id
 
 OPTIONS = ("temperature", "top_k", "top_p", "greedy", "min_p", "repetition_penalty")
@@ -258,6 +259,11 @@ def start_of_text(tokenizer: Tokenizer) -> str:
     except ValueError:
         return tokenizer.decode([0])
     return "\n"
+
+
+def end_of_text(tokenizer: Tokenizer) -> list[int]:
+    """The ids after which a text is over."""
+    return [i for name, i in getattr(tokenizer, "special", {}).items() if name in ENDS]
 
 
 def _sampling(given: dict[str, Any]) -> Sampling:

@@ -26,9 +26,19 @@ class TrainConfig:
     ValueError: a number is out of its range; the message names the field.
     """
 
-    data: str = option("builtin", "text: a UTF-8 file, or shakespeare, names, builtin", free=True)
+    data: str = option(
+        "builtin", "text: a UTF-8 file, or shakespeare, names, builtin; or a token file", free=True
+    )
     out: str = option("out", "folder for checkpoints, metrics and the loss curve", free=True)
-    init_from: str | None = option(None, "folder of a run whose weights to fine-tune", str)
+    init_from: str | None = option(
+        None,
+        "what to fine-tune: a run's folder, one with GPT-2's files, or gpt2, gpt2-medium, ...",
+        str,
+    )
+    tokenizer: str = option(
+        "char", "char, byte, bpe (made from the text), or a file or folder with one"
+    )
+    vocab_size: int = option(1024, "how many tokens bpe makes")
     device: str | None = option(None, "where to compute: cpu, cuda, cuda:1, ...", str, True)
     dtype: str = option("float32", "of the weights: float32, or bfloat16 with masters", free=True)
     threads: int | None = option(None, "threads for the arithmetic (else all cores)", int, True)
@@ -41,10 +51,15 @@ class TrainConfig:
     block_size: int = option(64, "longest context, in tokens")
     dropout: float = option(0.0, "share of activations dropped in training")
     bias: bool = option(False, "biases in linear layers and layer norms")
+    lora_rank: int = option(0, "train low-rank additions of this rank to attention alone; 0: all")
+    lora_alpha: float = option(16.0, "weight of the additions, over their rank")
 
     max_iters: int = option(1200, "steps", free=True)
     batch_size: int = option(12, "sequences per forward pass")
     gradient_accumulation_steps: int = option(1, "forward passes per step")
+    gradient_checkpointing: bool = option(
+        False, "keep one activation per block and compute the rest again: less memory", free=True
+    )
     learning_rate: float = option(2e-3, "highest rate, reached after the warm-up")
     min_lr: float = option(1e-4, "rate at the end of the decay")
     warmup_iters: int = option(100, "steps of rising rate")
@@ -102,10 +117,14 @@ RANGES: dict[str, tuple[float, float, str]] = {
         1,
         math.inf,
         "n_layer n_head n_embd block_size batch_size gradient_accumulation_steps max_iters "
-        "lr_decay_iters eval_interval eval_iters log_interval threads",
+        "lr_decay_iters eval_interval eval_iters log_interval threads vocab_size",
     ),
-    ">= 0 and finite": (0, math.inf, "warmup_iters min_lr weight_decay grad_clip sample_tokens"),
-    "above 0 and finite": (math.ulp(0.0), math.inf, "learning_rate"),
+    ">= 0 and finite": (
+        0,
+        math.inf,
+        "warmup_iters min_lr weight_decay grad_clip sample_tokens lora_rank",
+    ),
+    "above 0 and finite": (math.ulp(0.0), math.inf, "learning_rate lora_alpha"),
     "in [0, 1)": (0, 1, "dropout beta1 beta2"),
     "above 0 and below 1": (math.ulp(0.0), 1, "val_fraction"),
     "in [0, 2**64)": (0, 2**64, "seed"),

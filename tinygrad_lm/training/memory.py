@@ -17,6 +17,7 @@ except ImportError:  # Windows
 
 PER_PARAMETER = 16  # bytes: weight, gradient and AdamW's two; in 16 bits the master, too
 PER_UNIT = 4 * 4  # of each layer, position and unit of n_embd, kept for backward
+PER_CHECKPOINT = 4
 PER_LOGIT = 4
 
 
@@ -45,8 +46,9 @@ def needed(config: TrainConfig, vocab_size: int) -> tuple[int, int]:
     """(bytes for the parameters and what belongs to them, bytes of one forward pass), at least."""
     c, tokens = config, config.batch_size * config.block_size
     parameters = c.n_embd * (vocab_size + c.block_size + 12 * c.n_layer * c.n_embd)
-    kept = tokens * (PER_UNIT * c.n_layer * c.n_embd + PER_LOGIT * vocab_size)
-    return PER_PARAMETER * parameters, kept
+    per_layer = PER_CHECKPOINT if c.gradient_checkpointing else PER_UNIT
+    kept = tokens * (per_layer * c.n_layer * c.n_embd + PER_LOGIT * vocab_size)
+    return (4 if c.lora_rank else PER_PARAMETER) * parameters, kept
 
 
 def check_fits(config: TrainConfig, vocab_size: int) -> None:

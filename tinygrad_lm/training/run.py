@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data import load_text
 from ..engine.arrays import dtype_named, library_on, set_num_threads
 from ..engine.random.generator import Generator, manual_seed
 from ..look.viz import save_loss_curve
-from ..models.checkpoints import load_gpt, model_state, rebuild
+from ..models.checkpoints import load_gpt, model_state, rebuild, shape_of
 from ..models.gpt import GPT, GPTConfig
+from ..models.lora import add_lora, save_lora
 from ..saving.checkpoint import load_checkpoint, remove_unused, save_checkpoint
 from ..saving.files import Arrays, StrPath, check_writable
 from ..text.generation import generate_text, start_of_text
-from ..text.tokenizers import CharTokenizer
+from ..text.tokenizers import Tokenizer
 from .config import MODEL_FIELDS, TrainConfig
 from .console import Interrupted, Metrics, Progress, Signals
+from .corpus import Corpus
 from .folder import OTHERS, RUNS, Lock, check_free, made_with
 from .memory import check_fits
 from .trainer import Trainer, split_tokens
@@ -43,9 +43,9 @@ def saved_config(folder: StrPath) -> TrainConfig:
     return _config_in(load_checkpoint(folder, "last")[1], folder)
 
 
-def pretrained_shape(folder: StrPath) -> dict[str, Any]:
+def pretrained_shape(place: StrPath) -> dict[str, Any]:
     """The fields of TrainConfig that a model to start from decides. Errors as for `load_gpt`."""
-    shape = dataclasses.asdict(load_gpt(folder, "best")[0].config)
+    shape = {"bias": True, **shape_of(place)}
     return {name: shape[name] for name in MODEL_FIELDS if name != "dropout"}
 
 
@@ -117,24 +117,24 @@ class Run:
     ) -> None:
         self.config, self.signals, self.out = config, signals, Path(config.out)
         self.resume, self.overwrite = resume, overwrite
-        text, saved = self._inputs()
-        model, tokens = self._model(text, saved)
+        corpus, saved = self._inputs()
+        model, tokens = self._model(corpus, saved)
         self._state(model, tokens, saved)
-        sizes = f"{len(text):,} characters, {self.tokenizer.vocab_size} distinct"
+        sizes = corpus.size(self.tokenizer, sum(map(len, tokens.values())))
         count = f"{model.get_num_params(False):,} parameters"
         self.title = f"{config.data}: {sizes}; {count}; from step {self.trainer.step}"
 
     # ------------------------------------------------ stage 1: what the run is given
 
-    def _inputs(self) -> tuple[str, Saved | None]:
+    def _inputs(self) -> tuple[Corpus, Saved | None]:
         """The text, and the checkpoint of a run to resume; folder and device are checked first."""
         check_free(self.out, self.resume, self.overwrite)
         library_on(self.config.device)
         if self.config.threads is not None:
             set_num_threads(self.config.threads)
-        text = load_text(self.config.data)
-        self.sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        return text, self._saved() if self.resume else None
+        corpus = Corpus(self.config.data)
+        self.sha256 = corpus.sha256
+        return corpus, self._saved() if self.resume else None
 
     def _saved(self) -> Saved:
         """The checkpoint to resume from, which must be of this configuration and this text."""
@@ -152,27 +152,39 @@ class Run:
 
     # ------------------------------------------------ stage 2: what is trained, and on what
 
-    def _model(self, text: str, saved: Saved | None) -> tuple[GPT, Arrays]:
+    def _model(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, Arrays]:
         """The seeded model on its device, and the text in its ids, split in two."""
         config = self.config
         manual_seed(config.seed)
-        model, self.tokenizer = self._model_and_tokenizer(text, saved)
+        model, self.tokenizer = self._model_and_tokenizer(corpus, saved)
+        model.gradient_checkpointing = config.gradient_checkpointing
         self.prompt = config.sample_prompt or start_of_text(self.tokenizer)
         self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
-        tokens = split_tokens(self.tokenizer.encode_array(text), config)
+        tokens = split_tokens(corpus.ids(self.tokenizer), config)
         model = model if config.device is None else model.to(config.device)
         return model.to(dtype_named(config.dtype)), tokens
 
-    def _model_and_tokenizer(self, text: str, saved: Saved | None) -> tuple[GPT, CharTokenizer]:
+    def _model_and_tokenizer(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, Tokenizer]:
         """A resumed model, one to fine-tune, or a new one."""
         config = self.config
         if saved:
             return rebuild(saved.arrays, saved.meta, f"{self.out} (last)")
         if config.init_from is None:
-            tokenizer = CharTokenizer.from_text(text)
+            tokenizer = corpus.tokenizer(config.tokenizer, config.vocab_size)
             shape = {name: getattr(config, name) for name in MODEL_FIELDS}
             check_fits(config, tokenizer.vocab_size)
-            return GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **shape)), tokenizer
+            model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, **shape))
+        else:
+            model, tokenizer = self._pretrained()
+        if config.lora_rank:
+            add_lora(model, config.lora_rank, config.lora_alpha)
+        return model, tokenizer
+
+    def _pretrained(self) -> tuple[GPT, Tokenizer]:
+        """The model that the run starts from, if it has the shape of the configuration."""
+        config = self.config
+        assert config.init_from is not None
+        check_fits(config, shape_of(config.init_from)["vocab_size"])
         model, tokenizer = load_gpt(config.init_from, "best", dropout=config.dropout)
         for name in MODEL_FIELDS:
             came, there = getattr(config, name), getattr(model.config, name)
@@ -261,6 +273,8 @@ class Run:
         self.metrics.write({**event, "seconds": round(time.monotonic() - self.start, 3)})
         if trainer.best < best:  # first, so that no kill leaves a `last` that thinks it is there
             self.save("best")
+            if config.lora_rank:
+                save_lora(trainer.model, self.out / "adapter")
         self.save("last")
         self.progress.say(
             f"step {trainer.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}"

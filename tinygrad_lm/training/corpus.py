@@ -1,0 +1,63 @@
+"""What a run is trained on: a text, of which a tokenizer makes ids, or a file that has them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+from ..data import load_text, open_tokens
+from ..data.token_files import read_header
+from ..text.tokenizers import (
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    Tokenizer,
+    load_tokenizer,
+)
+
+TOKEN_FILE = ".bin"
+
+
+class Corpus:
+    """The text called `data`, or the token file, mapped and not read. sha256: of what is in it.
+    Errors as for `load_text` and `open_tokens`."""
+
+    def __init__(self, data: str) -> None:
+        self.data, self.text, self.tokens = data, "", np.empty(0, np.uint16)
+        self.is_text = not data.endswith(TOKEN_FILE)
+        if self.is_text:
+            self.text = load_text(data)
+            content = self.text.encode("utf-8", "surrogatepass")
+        else:
+            self.tokens = open_tokens(data)  # the header has the checksum of the ids
+            content = json.dumps(read_header(data), sort_keys=True).encode()
+        self.sha256 = hashlib.sha256(content).hexdigest()
+
+    def tokenizer(self, kind: str, vocab_size: int) -> Tokenizer:
+        """A new one: char, byte, or bpe with vocab_size tokens, made of the text; or that of a file
+        or a folder. ValueError: a token file needs the one that it was made with."""
+        if kind not in ("char", "byte", "bpe"):
+            return load_tokenizer(kind)
+        if not self.is_text:
+            message = "[train] a token file must come with its tokenizer, got"
+            raise ValueError(f"{message} {kind!r}; pass the tokenizer's file, or --init-from?")
+        if kind == "bpe":
+            return BPETokenizer.train(self.text, vocab_size)
+        return ByteTokenizer() if kind == "byte" else CharTokenizer.from_text(self.text)
+
+    def ids(self, tokenizer: Tokenizer) -> np.ndarray:
+        """All tokens, (N,). ValueError: a character or a vocabulary that is not the tokenizer's."""
+        if self.is_text:
+            return tokenizer.encode_array(self.text)
+        if (wanted := read_header(self.data)["vocab_size"]) > tokenizer.vocab_size:
+            message = f"[train] the tokenizer must have the {wanted} tokens of {self.data}"
+            raise ValueError(f"{message}, got {tokenizer.vocab_size}; is it another one?")
+        return self.tokens
+
+    def size(self, tokenizer: Tokenizer, count: int) -> str:
+        """In words, where it has `count` tokens."""
+        if isinstance(tokenizer, CharTokenizer) and self.is_text:
+            return f"{count:,} characters, {tokenizer.vocab_size} distinct"
+        return f"{count:,} tokens, {tokenizer.vocab_size:,} in the vocabulary"
