@@ -21,6 +21,7 @@ PYTORCH = {
     "cuda": "pages.cuda",
     "distributed": "pages.distributed",
     "utils": "pages.utils",
+    "utils.checkpoint": "engine.pytorch.checkpointing",
     "utils.data": "data",
     "utils.data.dataloader": "data.loader",
     "utils.data.dataset": "data.datasets",

@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy
 
-from .arrays import LIBRARIES, cuda_is_available, cupy, dtype_of, is_recording_step, recording_step
+from .arrays import (
+    LIBRARIES,
+    changed,
+    cuda_is_available,
+    cupy,
+    dtype_of,
+    is_recording_step,
+    leaves,
+    recording_step,
+)
 from .core.tensor import Tensor, wrap
 from .random.generator import default_generator
 
@@ -188,28 +197,6 @@ def explained(error: BaseException) -> str:
         "[capture] a step must not read from the device, upload to it, wait for it or call a "
         f"library that does; return what is to be read, and pass in what is new: {text}"
     )
-
-
-def leaves(tree: Any) -> Iterator[Any]:
-    """What is in nested tuples, lists and dicts."""
-    if isinstance(tree, (tuple, list)):
-        for x in tree:
-            yield from leaves(x)
-    elif isinstance(tree, dict):
-        for x in tree.values():
-            yield from leaves(x)
-    else:
-        yield tree
-
-
-def changed(tree: Any, change: Callable) -> Any:
-    """The same nest with each leaf changed."""
-    if isinstance(tree, dict):
-        return {name: changed(x, change) for name, x in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        found = [changed(x, change) for x in tree]
-        return type(tree)(*found) if hasattr(tree, "_fields") else type(tree)(found)
-    return change(tree)
 
 
 def detached(x: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from .. import nn
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
+from ..engine.pytorch.checkpointing import checkpoint
 from ..engine.pytorch.common import Dtype
 from ..nn import functional as F
 from ..optim import AdamW
@@ -146,6 +147,8 @@ class GPT(nn.Module):
     >>> logits, loss = model(idx, targets)  # both (B, T) int64
     """
 
+    gradient_checkpointing = False  # True: less memory in training, and a third more time
+
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = dataclasses.replace(config)  # our own: crop_block_size changes it
@@ -201,8 +204,9 @@ class GPT(nn.Module):
             positions = (positions - padding[:, None]).clamp(min=0)  # (B, T)
         x = self.transformer.drop(self.transformer.wte(idx) + self.transformer.wpe(positions))
         mask = visible(T, past + T, padding, idx)
+        again = self.gradient_checkpointing and self.training and cache is None
         for block, layer in zip(self.transformer.h, cache or repeat(None)):
-            x = block(x, layer, mask)
+            x = checkpoint(block, x, layer, mask) if again else block(x, layer, mask)
         x = self.transformer.ln_f(x)  # (B, T, C)
         if targets is None:
             return self.lm_head(x[:, -1:]), None

@@ -24,6 +24,11 @@ def before_each_replay(action: Callable[[], object]) -> None:
         _State.actions.append(action)
 
 
+def actions_noted() -> int:
+    """How many there are so far."""
+    return len(_State.actions or ())
+
+
 def check_not_recording(what: str, instead: str) -> None:
     """An error while a step is being recorded: the device does not run then, and knows nothing."""
     if _State.actions is not None:
