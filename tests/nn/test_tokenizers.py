@@ -98,7 +98,7 @@ GOOD = CharTokenizer("ab").to_json()
         (b"[1]", "must be a tinygrad_lm tokenizer"),
         (b'{"characters": "ab"}', "must be a tinygrad_lm tokenizer"),
         (json.dumps({**GOOD, "format_version": 3}).encode(), "got 3 and 'char'"),
-        (json.dumps({**GOOD, "kind": "bpe"}).encode(), "got 2 and 'bpe'"),
+        (json.dumps({**GOOD, "kind": "morse"}).encode(), "got 2 and 'morse'"),
         (json.dumps({**GOOD, "kind": {}}).encode(), "got 2 and {}"),
         (json.dumps({**GOOD, "characters": 5}).encode(), "characters, a text"),
         (json.dumps({**GOOD, "characters": "ac"}).encode(), "of its checksum, got 'ac'"),
