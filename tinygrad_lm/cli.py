@@ -1,5 +1,5 @@
-"""The command line: `tinygrad-lm train`, `sample`, `eval`, `serve` and `export`, and as
-`python -m tinygrad_lm`.
+"""The command line: `tinygrad-lm train`, `sample`, `chat`, `eval`, `serve` and `export`, and
+as `python -m tinygrad_lm`.
 
 Flags are made from the fields of `TrainConfig`. What a user can get wrong is one line on stderr and
 exit code 2.
@@ -53,7 +53,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
-    for add in (_add_sample, _add_eval, _add_serve, _add_export):
+    for add in (_add_sample, _add_chat, _add_eval, _add_serve, _add_export):
         add(commands)
     return top
 
@@ -100,7 +100,17 @@ def _add_sample(commands: Any) -> None:
     add = _with_model(commands, "sample", "Let a trained model write.", _sample)
     add("--prompt", metavar="TEXT", help="what the text begins with (else a new line)")
     add("--num-samples", type=int, default=1, metavar="N", help="how many texts (1)")
-    add("--max-new-tokens", type=int, default=500, metavar="N", help="length (500)")
+    _add_settings(add, length=500)
+
+
+def _add_chat(commands: Any) -> None:
+    add = _with_model(commands, "chat", "Talk to a model that has learned from dialogues.", _chat)
+    _add_settings(add, length=100)
+
+
+def _add_settings(add: Any, length: int) -> None:
+    """How a model writes."""
+    add("--max-new-tokens", type=int, default=length, metavar="N", help=f"length ({length})")
     add("--temperature", type=float, default=0.8, metavar="T", help="below 1: safer (0.8)")
     add("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
     add("--top-p", type=float, metavar="P", help="choose among the likeliest that hold share P")
@@ -175,15 +185,22 @@ def _model(given: dict[str, Any]) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _sample(given: dict[str, Any]) -> int:
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The flags of `_add_settings`, as options of `stream_text`."""
     from .engine.random.generator import Generator
-    from .text.generation import OPTIONS, end_of_text, start_of_text, stream_text
+    from .text.generation import OPTIONS
+
+    options = {name: given[name] for name in ("max_new_tokens", "stop", *OPTIONS)}
+    return {**options, "generator": Generator().manual_seed(given["seed"])}
+
+
+def _sample(given: dict[str, Any]) -> int:
+    from .text.generation import end_of_text, start_of_text, stream_text
 
     if given["num_samples"] < 1:
         raise ValueError(f"[sample] num_samples must be >= 1, got {given['num_samples']}; try 1")
     model, tokenizer = _model(given)
-    options = {name: given[name] for name in ("max_new_tokens", "stop", *OPTIONS)}
-    options["generator"] = Generator().manual_seed(given["seed"])
+    options = _settings(given)
     prompt = start_of_text(tokenizer) if given["prompt"] is None else given["prompt"]
     for _ in range(given["num_samples"]):
         pieces = stream_text(model, tokenizer, prompt, stop_ids=end_of_text(tokenizer), **options)
@@ -192,6 +209,29 @@ def _sample(given: dict[str, Any]) -> int:
             print(shown(piece.text), end="", flush=True)
         print("\n---------------", flush=True)
     return 0
+
+
+def _chat(given: dict[str, Any]) -> int:
+    """A line from the standard input, an answer, and so on until the input ends."""
+    from .text.chat import conversation, reply
+
+    model, tokenizer = _model(given)
+    messages: list[dict[str, str]] = []
+    conversation(tokenizer, messages)  # a model without dialogues is refused before a word is said
+    options, terminal = _settings(given), sys.stdin.isatty()
+    while True:
+        print("> " if terminal else "", end="", flush=True)
+        if not (line := sys.stdin.readline()):
+            return 0
+        if not line.strip():
+            continue
+        messages.append({"role": "user", "content": line.strip()})
+        answer = ""
+        for piece in reply(model, tokenizer, messages, **options):
+            answer += piece.text
+            print(shown(piece.text), end="", flush=True)
+        print(flush=True)
+        messages.append({"role": "assistant", "content": answer})
 
 
 def _eval(given: dict[str, Any]) -> int:
