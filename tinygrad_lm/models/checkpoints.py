@@ -18,8 +18,9 @@ from ..saving.checkpoint import load_checkpoint
 from ..saving.files import Arrays, StrPath
 from ..text.tokenizers import Tokenizer, load_tokenizer
 from .gpt import GPT, GPTConfig
+from .hub import OPENAI, find_pretrained
 from .lora import add_lora, lora_settings, merge_lora
-from .pretrained import OPENAI, find_pretrained, read_config
+from .pretrained import read_config
 
 PREFIX = "model."
 

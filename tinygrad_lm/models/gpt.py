@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 from .. import nn
@@ -18,8 +19,11 @@ from ..engine.pytorch.checkpointing import checkpoint
 from ..engine.pytorch.common import Dtype
 from ..nn import functional as F
 from ..optim import AdamW
+from ..saving.files import StrPath
 from ..text.generation import generate
+from . import pretrained
 from .cache import KVCache, Past, visible
+from .hub import find_pretrained
 
 # Shapes: B batch, T time, C channels (n_embd), H heads, D head size, V vocabulary.
 
@@ -217,6 +221,28 @@ class GPT(nn.Module):
     def generate(self, idx: Tensor, max_new_tokens: int, *args: Any, **options: Any) -> Tensor:
         """idx (B, T) continued by up to max_new_tokens ids; see `generation.generate`."""
         return generate(self, idx, max_new_tokens, *args, **options)
+
+    @classmethod
+    def from_pretrained(cls, place: StrPath, dropout: float = 0.0) -> GPT:
+        """The GPT of a folder with GPT-2's files, or of "gpt2", "gpt2-medium", "gpt2-large",
+        "gpt2-xl" or "owner/name", which are downloaded once. Random streams stay where they are.
+        FileNotFoundError, OSError: there are none. ValueError: damaged, or of another model."""
+        folder = Path(place) if Path(place).is_dir() else find_pretrained(str(place))
+        fields = pretrained.read_config(folder)
+        arrays = pretrained.read_weights(folder, fields)
+        with nn.init.without_values():
+            model = cls(GPTConfig(**fields, dropout=dropout))
+        for name, parameter in model.named_parameters():
+            parameter.data = creation.from_numpy(arrays.pop(name))
+        return model
+
+    def save_pretrained(
+        self, folder: StrPath, tokenizer: Any = None, overwrite: bool = False
+    ) -> None:
+        """Write GPT-2's files, from which transformers, and `from_pretrained`, make the same model;
+        see `pretrained.write`. tokenizer: its tokenizer.json is written, too, if it is a BPE."""
+        arrays = {n: p.detach().cpu().numpy() for n, p in self.named_parameters()}
+        pretrained.write(folder, dataclasses.asdict(self.config), arrays, tokenizer, overwrite)
 
     def new_cache(self, batch: int, room: int) -> KVCache:
         """An empty memory of `batch` texts of at most `room` tokens, for `forward`."""

@@ -3,7 +3,10 @@ draws what PyTorch's draws from the same generator, number for number."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
@@ -16,11 +19,33 @@ from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import Generator, default_generator
 
 
+class _Drawing(threading.local):
+    """Of each thread: whether values are drawn at all."""
+
+    on = True
+
+
+drawing = _Drawing()
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Inside, `uniform_` and `normal_` draw nothing and leave the memory of a tensor as it is: for
+    modules whose parameters come from a file, and at once."""
+    before, drawing.on = drawing.on, False
+    try:
+        yield
+    finally:
+        drawing.on = before
+
+
 @no_grad()
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Uniform on [a, b)."""
+    if not drawing.on:
+        return tensor
     return tensor.uniform_(a, b, generator=generator)
 
 
@@ -29,6 +54,8 @@ def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Normal with a mean and a standard deviation."""
+    if not drawing.on:
+        return tensor
     return tensor.normal_(mean, std, generator=generator)
 
 

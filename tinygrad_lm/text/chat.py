@@ -30,8 +30,8 @@ def conversation(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[lis
     assistant says, its end included. ValueError: a tokenizer, a role or a content that does not
     fit."""
     if not can_chat(tokenizer):
-        message = f"[chat] the tokenizer must have the special tokens {', '.join(SPECIAL[1:])}"
-        raise ValueError(f"{message}, got {tokenizer!r}; is the model one for dialogues?")
+        must = f"[chat] the tokenizer must have the special tokens {', '.join(SPECIAL[1:])}"
+        raise ValueError(f"{must}, got {tokenizer!r}; is the model one for dialogues?")
     ids: list[int] = []
     graded: list[bool] = []
     for i, message in enumerate(messages):
