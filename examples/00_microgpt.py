@@ -13,7 +13,9 @@ import math
 import os
 import random
 from concurrent.futures import ProcessPoolExecutor
+from functools import reduce
 from multiprocessing import get_context
+from operator import add, mul
 from statistics import median
 from time import perf_counter
 
@@ -28,20 +30,21 @@ from tinygrad_lm.optim import Adam
 # Shapes: B names, T places in a name, C channels, H heads, D channels of a head, V characters.
 
 C, H, PLACES, BATCH = 16, 4, 16, 32
-D = C // H
+D, QKV = C // H, ("query", "key", "value")
 RATE, BETA1, BETA2, EPS = 0.01, 0.85, 0.99, 1e-8
 MANY = f"fused, {BATCH} names a step"
 CLOSE = 5e-5  # what four printed digits can tell
 FEW = {False: 3, True: 13}  # steps of the scalars, in the fast form and with --full
-# What microgpt prints for its 1,000 names: losses by step. Its names are the second output.
+# What microgpt prints: the losses of some of its 1,000 steps, and 20 new names.
 FULL, SEED, PUBLISHED = 1_000, 42, {1: 3.3660, 13: 3.0544, 1_000: 2.6497}
+NEW = """kamon ann karai jaire vialan karia yeran anna areli kaina
+konna keylen liole alerin earan lenne kana lara alela anton""".split()
 
 
 def drawn(V):
     """The matrices to be learned, each row the weights of one output, in microgpt's order."""
-    shapes = {"token": (V, C), "place": (PLACES, C), "head": (V, C)}
-    shapes |= dict.fromkeys(("query", "key", "value", "mix"), (C, C))
-    shapes |= {"up": (4 * C, C), "down": (C, 4 * C)}
+    shapes = {"token": (V, C), "place": (PLACES, C), "out": (V, C)}
+    shapes |= dict.fromkeys((*QKV, "mix"), (C, C)) | {"up": (4 * C, C), "down": (C, 4 * C)}
     return {
         name: [[random.gauss(0, 0.08) for _ in range(columns)] for _ in range(rows)]
         for name, (rows, columns) in shapes.items()
@@ -100,19 +103,16 @@ class Number:
                 part.grad += slope * number.grad
 
 
+def plus(a, b):
+    return list(map(add, a, b))
+
+
 def dot(a, b):
-    total = a[0] * b[0]
-    for x, y in zip(a[1:], b[1:]):
-        total = total + x * y
-    return total
+    return reduce(add, map(mul, a, b))
 
 
 def times(rows, x):
     return [dot(row, x) for row in rows]
-
-
-def plus(a, b):
-    return [x + y for x, y in zip(a, b)]
 
 
 def normed(x):
@@ -125,10 +125,8 @@ def shares(x):
     """Softmax; without the largest taken away first, a large exponential would overflow."""
     largest = max(a.data for a in x)
     exps = [(a + -largest).exp() for a in x]
-    total = exps[0]
-    for e in exps[1:]:
-        total = total + e
-    return [e * total**-1 for e in exps]
+    scale = reduce(add, exps) ** -1
+    return [e * scale for e in exps]
 
 
 class Scalars:
@@ -146,7 +144,7 @@ class Scalars:
         """How likely each character is to be the next; keys and values remember the ones before."""
         w = self.w
         x = normed(plus(w["token"][token], w["place"][place]))
-        q, k, v = (times(w[name], normed(x)) for name in ("query", "key", "value"))
+        q, k, v = (times(w[n], normed(x)) for n in QKV)
         keys.append(k)
         values.append(v)
         seen = []
@@ -156,15 +154,14 @@ class Scalars:
         x = plus(x, times(w["mix"], seen))
         hidden = [a.relu() for a in times(w["up"], normed(x))]
         x = plus(x, times(w["down"], hidden))
-        return shares(times(w["head"], x))
+        return shares(times(w["out"], x))
 
     def loss(self, ids):
         """The mean of -log p over the characters of a name and its end."""
-        keys, values, total = [], [], None
+        keys, values, logs = [], [], []
         for place, (token, following) in enumerate(zip(ids, ids[1:])):
-            log = self.predicted(token, place, keys, values)[following].log()
-            total = log if total is None else total + log
-        return total * (-1 / len(keys))
+            logs.append(self.predicted(token, place, keys, values)[following].log())
+        return reduce(add, logs) * (-1 / len(logs))
 
     def update(self, rate):
         """Adam (Kingma and Ba, arXiv 1412.6980)."""
@@ -208,7 +205,7 @@ class PlaceByPlace(Scalars):
     def predicted(self, token, place, keys, values):
         w = self.w
         x = rms_norm(w["token"][token] + w["place"][place])  # (C,)
-        q, k, v = (w[name] @ rms_norm(x) for name in ("query", "key", "value"))
+        q, k, v = (w[n] @ rms_norm(x) for n in QKV)
         keys.append(k)
         values.append(v)
         K, V = torch.stack(keys), torch.stack(values)  # (places so far, C)
@@ -218,7 +215,7 @@ class PlaceByPlace(Scalars):
             seen.append(attention @ V[:, h : h + D])
         x = x + w["mix"] @ torch.cat(seen)
         x = x + w["down"] @ (w["up"] @ rms_norm(x)).relu()
-        return softmax(w["head"] @ x)  # (V,)
+        return softmax(w["out"] @ x)  # (V,)
 
 
 class WholeName(PlaceByPlace):
@@ -227,16 +224,13 @@ class WholeName(PlaceByPlace):
     def loss(self, ids):
         w, T = self.w, len(ids) - 1
         x = rms_norm(w["token"][ids[:-1]] + w["place"][:T])  # (T, C)
-        q, k, v = (  # each (H, T, D)
-            (rms_norm(x) @ w[name].T).view(T, H, D).transpose(0, 1)
-            for name in ("query", "key", "value")
-        )
+        q, k, v = ((rms_norm(x) @ w[n].T).view(T, H, D).transpose(0, 1) for n in QKV)  # (H, T, D)
         later = torch.ones(T, T).triu(1) == 1
         scores = (q @ k.transpose(1, 2) * D**-0.5).masked_fill(later, -math.inf)  # (H, T, T)
         seen = (softmax(scores) @ v).transpose(0, 1).reshape(T, C)
         x = x + seen @ w["mix"].T
         x = x + (rms_norm(x) @ w["up"].T).relu() @ w["down"].T
-        chances = softmax(x @ w["head"].T)  # (T, V)
+        chances = softmax(x @ w["out"].T)  # (T, V)
         return -chances[torch.arange(T), ids[1:]].log().mean()
 
 
@@ -256,9 +250,7 @@ class Fused:
 
     def __init__(self, weights, device="cpu", fixed=False):
         self.device, self.fixed = device, fixed
-        self.w = {
-            name: torch.tensor(x, device=device, requires_grad=True) for name, x in weights.items()
-        }
+        self.w = {n: torch.tensor(x, device=device, requires_grad=True) for n, x in weights.items()}
         self.optimizer = Adam(self.w.values(), RATE, (BETA1, BETA2), EPS)
         self.run = torch.capture(self.learn) if fixed else self.learn
 
@@ -266,14 +258,11 @@ class Fused:
         w, (B, T) = self.w, x.shape
         x = F.rms_norm(F.embedding(x, w["token"]) + w["place"][:T], (C,), eps=1e-5)  # (B, T, C)
         normed = F.rms_norm(x, (C,), eps=1e-5)
-        q, k, v = (  # each (B, H, T, D)
-            F.linear(normed, w[name]).view(B, T, H, D).transpose(1, 2)
-            for name in ("query", "key", "value")
-        )
+        q, k, v = (F.linear(normed, w[n]).view(B, T, H, D).transpose(1, 2) for n in QKV)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + F.linear(seen.transpose(1, 2).reshape(B, T, C), w["mix"])
         hidden = F.linear(F.rms_norm(x, (C,), eps=1e-5), w["up"]).relu()
-        return F.linear(x + F.linear(hidden, w["down"]), w["head"])  # (B, T, V)
+        return F.linear(x + F.linear(hidden, w["down"]), w["out"])  # (B, T, V)
 
     def loss(self, x, y):
         return F.cross_entropy(self.logits(x).flatten(0, 1), y.flatten(), ignore_index=-1)
@@ -316,10 +305,6 @@ def train(form, docs, steps, stop=None, batch=1):
     return losses, 1000 * median(seconds)
 
 
-def train_fused(weights, docs, steps):
-    return train(Fused(weights), docs, steps)
-
-
 def in_python(function, *args):
     """A call in a process of its own, whose engine has no C modules: kernels and recorder off."""
     os.environ["TINYGRAD_LM_COMPILED"] = "0"  # read at import: this process has its modules
@@ -331,10 +316,8 @@ def gap_between(form, losses, expected):
     """The largest difference of two losses, which must not be seen in four digits."""
     gaps = [abs(a - b) for a, b in zip(losses, expected)]
     if not all(gap < CLOSE for gap in gaps):
-        raise SystemExit(
-            f"[microgpt] every form must have the losses of the first to {CLOSE}, got differences "
-            f"{gaps} in {form!r}; is it another algorithm?"
-        )
+        message = f"[microgpt] {form!r} must have the losses {expected}, got {losses[: len(gaps)]}"
+        raise SystemExit(f"{message}; is it another algorithm?")
     return max(gaps)
 
 
@@ -348,26 +331,29 @@ def race(args, weights, docs):
         "scalars, floats (Number)": lambda: train(Scalars(weights, Number), docs, steps, few),
         "tensors, place by place": lambda: train(PlaceByPlace(weights), docs, steps),
         "tensors, a whole name": lambda: train(WholeName(weights), docs, steps),
-        "fused ops, without C": lambda: in_python(train_fused, weights, docs, steps),
+        "fused ops, without C": lambda: in_python(train, Fused(weights), docs, steps),
         "fused ops": lambda: train(fused, docs, steps),
         "fused, fixed length, captured": lambda: train(Fused(weights, fixed=True), docs, steps),
-        "captured, on the GPU": lambda: train(Fused(weights, "cuda", True), docs, steps),
         MANY: lambda: train(many, docs, steps, batch=BATCH),
     }
-    if not torch.cuda.is_available():
-        del forms["captured, on the GPU"]
-        print("there is no GPU here, so its row is missing")
-    print(f"\n{'form':32s}{'ms per step':>13s}{'times faster':>14s}   losses differ by")
+    if torch.cuda.is_available():
+        one, more = Fused(weights, "cuda", fixed=True), Fused(weights, "cuda", fixed=True)
+        forms["captured, on the GPU"] = lambda: train(one, docs, steps)
+        forms[f"{MANY}, on the GPU"] = lambda: train(more, docs, steps, batch=BATCH)
+    else:
+        print("There is no GPU here, so no row of one.")
+    print(f"\n{'form':34s}{'ms per step':>11s}{'times faster':>14s}   losses differ by")
     factors, losses = {}, {}
     for form, run in forms.items():
         found, milliseconds = run()
         if not losses:
             first, slowest = found, milliseconds
-        factors[form] = slowest * (BATCH if form == MANY else 1) / milliseconds  # for each name
-        gap = "(another algorithm)"
-        if form != MANY:
-            losses[form], gap = found, f"{gap_between(form, found, first):.0e}"
-        line = f"{form:32s}{milliseconds:13.3f}{factors[form]:14,.0f}   {gap}"
+        if MANY in form:
+            factors[form], gap = BATCH * slowest / milliseconds, "(another algorithm)"
+        else:
+            factors[form], gap = slowest / milliseconds, f"{gap_between(form, found, first):.0e}"
+            losses[form] = found
+        line = f"{form:34s}{milliseconds:11.3f}{factors[form]:14,.0f}   {gap}"
         common.result(args, f"{form}: times faster", factors[form], line=line)
     return factors, losses, fused, many
 
@@ -383,29 +369,30 @@ def main():
     ids, end = {c: i for i, c in enumerate(characters)}, len(characters)
     weights = drawn(end + 1)
     size = sum(len(rows) * len(rows[0]) for rows in weights.values())
-    print(f"{len(words):,} names, {end + 1} characters with the end, {size:,} numbers to learn")
     docs = [[end, *map(ids.get, word), end][: PLACES + 1] for word in words]
     cut = int(0.9 * len(docs))
-    print(f"{words[0]!r} is {docs[0]}")
+    print(f"{len(words):,} names, {words[0]!r} is {docs[0]}; {size:,} numbers to learn")
 
     factors, losses, fused, many = race(args, weights, docs[:cut])
     whole = [found for found in losses.values() if len(found) == args.steps]
     apart = max(max(at) - min(at) for at in zip(*whole))
-    common.result(args, f"{args.steps} steps of tensors: largest difference", apart)
+    common.result(args, f"all {args.steps} steps: largest difference", apart)
     same = args.steps == FULL and args.seed == SEED
-    for step in PUBLISHED if same else (1, args.steps):
-        published = PUBLISHED[step] if same else None
+    for step, published in (PUBLISHED if same else dict.fromkeys((1, args.steps))).items():
         common.result(args, f"loss at step {step}", whole[0][step - 1], published)
-    for what, model, seen in (("a name", fused, args.steps), (f"{BATCH} names", many, cut)):
+    new = ["".join(characters[i] for i in fused.sample(end) if i != end) for _ in NEW]
+    print("new names:", *new)
+    if same:
+        shared = sum(a == b for a, b in zip(new, NEW))
+        common.result(args, "of 20 names, those that microgpt prints", shared, len(NEW))
+    for what, model, seen in (("a name", fused, 1), (f"{BATCH} names", many, BATCH)):
         with torch.no_grad():
             dev = model.loss(*side_by_side(docs[cut:], PLACES, "cpu")).item()
-        floor = names.bigram_loss(words[: min(seen, cut)], words[cut:])
+        floor = names.bigram_loss(words[: min(seen * args.steps, cut)], words[cut:])
         common.result(args, f"{what} a step: dev", dev, None, floor)
-    new = ["".join(characters[i] for i in fused.sample(end) if i != end) for _ in range(20)]
-    print("new names:", *new)
 
     title = "The same losses, how many times faster"
-    how = {"xlabel": "names per second, those of the scalars being 1", "xscale": "log"}
+    how = {"xlabel": "names per second, in multiples of the scalars'", "xscale": "log"}
     common.picture(args, "00_microgpt.png", viz.plot_bars, factors, title=title, **how)
 
 
