@@ -194,8 +194,7 @@ def softmax(x):
 
 
 class PlaceByPlace(Scalars):
-    """The same, a list of numbers now being one tensor. Loss and update are word for word those of
-    the scalars."""
+    """The same, each list of numbers a tensor. Loss and update are the scalars', unchanged."""
 
     def __init__(self, weights):
         self.w = {name: torch.tensor(x, requires_grad=True) for name, x in weights.items()}
@@ -246,7 +245,7 @@ def side_by_side(names, T, device):
 
 class Fused:
     """The library's ops, each several of the above in one, and its Adam. With `fixed`, names are
-    filled up to 16 places, so that every step is alike and a GPU can be told of it once."""
+    filled up to 16 places: all steps are alike, so that a GPU can replay one (on a CPU: as is)."""
 
     def __init__(self, weights, device="cpu", fixed=False):
         self.device, self.fixed = device, fixed

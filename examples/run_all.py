@@ -59,9 +59,11 @@ LADDER = [
          "losses, in a fraction of the time",
          "References: what microgpt prints for its 1,000 names, as many as here. A form is so many "
          "times faster, per name, than the same in micrograd's `Value`s, each of which holds a "
-         "Tensor here; 13 steps of both scalar forms, 1,000 of the others, their medians. No loss "
-         "differs from the first form's by 0.00005; 32 names a step are another algorithm, and not "
-         "compared. The floor counts pairs in the names that were learned from."),
+         "Tensor; microgpt's own are floats, as in the second row. Medians of 13 steps of scalars "
+         "and 1,000 of the others; where others use the cores, a factor may come out half or twice "
+         "as large. No loss differs from the first form's by 0.00005; 32 names a step are another "
+         "algorithm and not compared. The floor counts pairs in the names that were learned from; "
+         "dev is the tenth of all names that no form has seen."),
     Step("01_micrograd.py", "micrograd", "0:08 to 2:21",
          "numbers with gradients, the chain rule, a network of scalars, its decision boundary",
          "References: micrograd's README, and its demo for the two moons: 100 steps over all 100 "
