@@ -390,7 +390,7 @@ def main():
         floor = names.bigram_loss(words[: min(seen * args.steps, cut)], words[cut:])
         common.result(args, f"{what} a step: dev", dev, None, floor)
 
-    title = "The same losses, how many times faster"
+    title = "How many times faster the same GPT learns"
     how = {"xlabel": "names per second, in multiples of the scalars'", "xscale": "log"}
     common.picture(args, "00_microgpt.png", viz.plot_bars, factors, title=title, **how)
 
