@@ -8,10 +8,11 @@ import argparse
 import importlib.util
 import json
 import math
+import random
 import sys
 
 import pytest
-from test_examples import EXAMPLES, STEPS, run
+from test_examples import EXAMPLES, README, STEPS, run
 
 import tinygrad_lm as tl
 from tinygrad_lm.nn import functional as F
@@ -111,6 +112,73 @@ def test_fine_tuning(short):
 
 
 # ------------------------------------------------------------------ the parts of the steps
+
+
+def test_an_engine_of_forty_lines_has_the_slopes_that_are_measured(load):
+    Number = load("00").Number
+
+    def expression(x, y):
+        a = (x * y + 3.0).log() * (x * -0.5).exp() + y**3
+        return a * a + (a + x).relu() + (y * -1.0).relu()
+
+    at, h = (0.7, 1.3), 1e-6
+    numbers = [Number(x) for x in at]
+    out = expression(*numbers)
+    out.backward()
+    for i, number in enumerate(numbers):
+        low, high = ([Number(x + s * h * (i == j)) for j, x in enumerate(at)] for s in (-1, 1))
+        slope = (expression(*high).data - expression(*low).data) / (2 * h)
+        assert number.grad == pytest.approx(slope, rel=1e-6)
+
+
+def test_the_forms_of_microgpt_agree_on_names_of_every_length(load):
+    micro = load("00")
+    random.seed(3)
+    assert sum(len(m) * len(m[0]) for m in micro.drawn(27).values()) == 4192
+    nothing = {name: [[0.0] * len(m[0]) for _ in m] for name, m in micro.drawn(5).items()}
+    weights = {name: [[3 * x for x in row] for row in m] for name, m in micro.drawn(5).items()}
+    docs = [
+        [4, 0, 4],
+        [4, *[0, 1, 2, 3] * 4],
+        [4, 3, 3, 1, 4],
+    ]  # no room for an end in the 2nd
+    forms = {
+        "Number": lambda w: micro.Scalars(w, micro.Number),
+        "places": micro.PlaceByPlace,
+        "whole": micro.WholeName,
+        "fused": micro.Fused,
+        "fixed": lambda w: micro.Fused(w, fixed=True),
+    }
+    expected, _ = micro.train(forms["Number"](weights), docs, 6)
+    assert expected[3] < expected[0] - 0.1  # it has learned something that could go wrong
+    for name, form in forms.items():
+        losses, _ = micro.train(form(weights), docs, 6)
+        assert losses == pytest.approx(expected, abs=2e-5), name
+        assert form(nothing).step(docs[:1], 0.01) == pytest.approx(math.log(5), abs=1e-6)
+
+
+def test_a_batch_weighs_every_character_the_same(load):
+    micro = load("00")
+    docs = [[4, 0, 4], [4, 3, 3, 1, 2, 2, 4]]  # 2 and 6 to be predicted
+    model = micro.Fused(micro.drawn(5), fixed=True)
+    first, second = (model.loss(*micro.side_by_side([ids], 16, "cpu")).item() for ids in docs)
+    both = model.loss(*micro.side_by_side(docs, 16, "cpu")).item()
+    assert both == pytest.approx((2 * first + 6 * second) / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [1e-4, math.nan])
+def test_another_loss_ends_the_race(load, wrong):
+    losses = [3.0, 2.5]
+    assert load("00").gap_between("form", [3.0, 2.5 + 1e-6, 9.0], losses) == pytest.approx(1e-6)
+    with pytest.raises(SystemExit, match=r"^\[microgpt\] 'form' must have the losses \[3.0, 2.5\]"):
+        load("00").gap_between("form", [3.0, 2.5 + wrong], losses)
+
+
+def test_what_microgpt_prints_is_in_the_figures(load):
+    micro, rows = load("00"), README.split("### 00_microgpt.py")[1].split("###")[0]
+    for step, loss in micro.PUBLISHED.items():
+        assert f"| loss at step {step} | {loss:.4f} | {loss:.4f} |" in rows
+    assert "those that microgpt prints | 20.0000 | 20.0000 |" in rows
 
 
 def test_the_tree_has_the_lectures_size_and_joins_neighbours(load):
