@@ -73,7 +73,10 @@ class BPETokenizer(_OfLibrary):
             made.encode_special_tokens = True  # as ordinary text: special ones are found by us
             added = made.get_added_tokens_decoder()
             vocabulary = made.get_vocab(with_added_tokens=False)
-            both = {**vocabulary, **{t["content"]: t["id"] for t in content["added_tokens"]}}
+            both = {
+                **vocabulary,
+                **{t["content"]: t["id"] for t in content.get("added_tokens", [])},
+            }
             if both != made.get_vocab() or len({*both.values()}) < len(both):
                 raise ValueError("one id for two tokens, or two ids for one")
             pieces = {i: _bytes_of(token) for token, i in vocabulary.items() if i not in added}
@@ -168,8 +171,8 @@ def _tokenizer_json(vocabulary: Any, merges: Any, special: Mapping[str, Any]) ->
 
 def _check_byte_level(content: Any) -> None:
     """ValueError (or another) where a tokenizer.json is not one whose tokens are exact bytes."""
-    model, decoder, before = (content[part] or {} for part in ("model", "decoder", "pre_tokenizer"))
-    steps = [step["type"] for step in before.get("pretokenizers", [before])]
+    model, decoder, before = (content.get(p) or {} for p in ("model", "decoder", "pre_tokenizer"))
+    steps = [step.get("type") for step in before.get("pretokenizers", [before])]
     kinds = model.get("type", "BPE"), decoder.get("type")
     if kinds != ("BPE", "ByteLevel") or "ByteLevel" not in steps:
         raise ValueError(f"the model {kinds[0]} with the decoder {kinds[1]} after {steps}")
@@ -217,6 +220,9 @@ class TiktokenTokenizer(_OfLibrary):
             self._made_by = library.Encoding(
                 "ranks", pat_str=pattern, mergeable_ranks=tokens, special_tokens=self.special
             )
+            sample = " Aa1'\n\t!\u0301\u4e2d\U0001f600\0"
+            if self.decode(self.encode(sample)) != sample:
+                raise ValueError(f"a pattern that leaves out parts of a text, {pattern!r:.200}")
         self.ranks, self.pattern = ranks, pattern
 
     @classmethod
@@ -239,7 +245,9 @@ class TiktokenTokenizer(_OfLibrary):
         except BaseException as error:  # a panic in Rust is no Exception
             if type(error).__name__ != "PanicException":
                 raise
-            message = "[encode] runs of blanks must be below a million characters for tiktoken, got"
+            message = (
+                "[encode] runs of blanks must be below a million characters for tiktoken, got:"
+            )
             raise ValueError(f"{message} {str(error)[:200]!r}; cut the text?") from error
 
     def _content(self) -> dict[str, Any]:
