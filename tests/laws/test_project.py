@@ -54,7 +54,7 @@ ROWS = (
     ("optim", "saving"),
     ("data", "text"),
     ("pages", "models", "look"),
-    ("training", "cli"),
+    ("training", "serving", "cli"),
     ("", "__main__", "as_torch", "micrograd"),
 )
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
@@ -76,7 +76,7 @@ TOP_LEVEL = {
     "pyproject.toml",
 }
 REQUIRED = {"numpy", "ml_dtypes", "safetensors", "tqdm", "threadpoolctl"}
-EXTRAS = {"cupy", "torch", "matplotlib", "hypothesis"}
+EXTRAS = {"cupy", "torch", "matplotlib", "hypothesis", "flask"}
 # Extras that a file may look for while it loads: a dtype exists or not; a CUDA kernel file loads
 # on first use only.
 MAY_LOOK_FOR = {"engine/kernels/cuda/": {"cupy"}}
