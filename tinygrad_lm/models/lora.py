@@ -31,6 +31,8 @@ from ..saving.files import (
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."  # of PEFT's names
+# Settings of PEFT by which the same A and B would mean something else.
+OTHER_FORMS = ("use_rslora", "use_dora", "use_qalora", "use_bdlora", "kasa_config", "alpha_pattern")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,7 +252,7 @@ def _read(path: StrPath) -> tuple[Settings, Arrays]:
         said = json.loads(text)
         if said["peft_type"] != "LORA":
             raise ValueError(f"the peft_type {said['peft_type']!r}")
-        for name in ("use_rslora", "alpha_pattern"):  # which scale it in another way
+        for name in OTHER_FORMS:
             if said.get(name):
                 raise ValueError(f"{name} = {said[name]!r}, which is not supported here")
         targets = said["target_modules"]
