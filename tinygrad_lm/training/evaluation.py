@@ -27,13 +27,10 @@ from .trainer import first_bad_value
 
 LOGITS_BYTES = 2**30  # of one forward pass: five windows of GPT-2
 CHUNK = 2**16  # ids decoded at once
+UTF8 = "utf-8", "surrogatepass"  # a half surrogate of a text is three bytes
 END_OF_TEXT = "<|endoftext|>"
 
 Progress = Callable[[int, int], None]  # what is done, of how much
-
-
-def _silent(done: int, total: int) -> None:
-    pass
 
 
 class Evaluation(NamedTuple):
@@ -56,7 +53,7 @@ def perplexity(
     batch_size: int = 8,
     *,
     start: bool | None = None,
-    progress: Progress = _silent,
+    progress: Progress = lambda done, total: None,
 ) -> Evaluation:
     """The loss of a text, or of the ids of one, (N,), in memory or mapped.
 
@@ -208,24 +205,22 @@ def _sizes(
     known. A character counts where its first byte is."""
     decode_bytes = getattr(tokenizer, "decode_bytes", None)
 
-    def measured(data: bytes) -> np.ndarray:
-        array = np.frombuffer(data, np.uint8)
-        return np.array([np.count_nonzero(array & 0xC0 != 0x80), array.size])
+    def decoded(a: int, b: int) -> bytes:
+        part = ids[a:b].tolist()
+        return decode_bytes(part) if decode_bytes else tokenizer.decode(part).encode(*UTF8)
 
-    def of(part: np.ndarray) -> np.ndarray:
-        if decode_bytes:
-            return measured(decode_bytes(part.tolist()))
-        return measured(tokenizer.decode(part.tolist()).encode("utf-8", "surrogatepass"))
-
+    parts: Iterable[bytes]
     if isinstance(text, str):
-        size = measured(text.encode("utf-8", "surrogatepass"))
-        size = size - of(ids[:1]) if but_first else size
+        parts = [text.encode(*UTF8)[len(decoded(0, int(but_first))) :]]
     elif decode_bytes:
-        parts = (ids[at : at + CHUNK] for at in range(int(but_first), len(ids), CHUNK))
-        size = sum((of(part) for part in parts), np.zeros(2, np.int64))
+        parts = (decoded(at, at + CHUNK) for at in range(int(but_first), len(ids), CHUNK))
     else:
         return None, None
-    return int(size[0]), int(size[1])
+    characters = size = 0
+    for part in parts:
+        characters += int(np.count_nonzero(np.frombuffer(part, np.uint8) & 0xC0 != 0x80))
+        size += len(part)
+    return characters, size
 
 
 class Completions(NamedTuple):
@@ -251,7 +246,7 @@ def score_completions(
     path_or_rows: StrPath | Iterable[Any],
     limit: int | None = None,
     *,
-    progress: Progress = _silent,
+    progress: Progress = lambda done, total: None,
 ) -> Completions:
     """Which ending of a context a model prefers (Zellers et al., 2019, arXiv 1905.07830).
 
@@ -333,5 +328,5 @@ def _question(model: GPT, tokenizer: Tokenizer, row: Any, where: str) -> _Questi
             raise wrong(f"have endings of at most {T} tokens", len(end), "a larger block_size")
         tokens = np.array([*start, *end][-T - 1 :], np.int64)
         rows.append((tokens, len(tokens) - len(end)))
-    sizes = [len(e.encode("utf-8", "surrogatepass")) for e in endings]
+    sizes = [len(e.encode(*UTF8)) for e in endings]
     return _Question(rows, np.array([[1] * len(ends), [*map(len, ends)], sizes]), label)
