@@ -116,30 +116,33 @@ def _windows(total: int, T: int, stride: int) -> Iterator[tuple[int, int, int]]:
 def _nats(model: GPT, rows: Sequence[tuple[np.ndarray, int]]) -> list[float]:
     """For each (tokens, first): minus the log-probability of its tokens from place `first` >= 1 on,
     in nats. Rows may differ in length; the places after a short one change nothing before them."""
-    width = max(len(tokens) for tokens, _ in rows) - 1
-    weight = next(model.parameters())
-    size = width * model.config.vocab_size * max(4, weight.dtype.itemsize)
-    most, found = max(1, LOGITS_BYTES // size), []
-    for at in range(0, len(rows), most):
-        part = rows[at : at + most]
-        ids = np.zeros((len(part), width), np.int64)
-        wanted = np.full_like(ids, -1)
-        for row, target, (tokens, first) in zip(ids, wanted, part):
-            row[: len(tokens) - 1] = tokens[:-1]
-            target[first - 1 : len(tokens) - 1] = tokens[first:]
-        x, y = (creation.tensor(array, device=weight.device) for array in (ids, wanted))
-        logits = model(x, y)[0]  # (B, T, V); the loss beside it is a mean in the model's dtype
-        for i, (tokens, first) in enumerate(part):
-            places = slice(first - 1, len(tokens) - 1)
-            scores = logits[i, places]
-            scores = scores.float() if scores.dtype.itemsize < 4 else scores
-            nats = F.cross_entropy(scores, y[i, places], reduction="sum").item()
-            if not math.isfinite(nats):
-                message = f"[eval] every loss must be finite, got {nats}"
-                raise RuntimeError(
-                    f"{message}, first in {first_bad_value(model, x, y)}; did its training diverge?"
-                )
-            found.append(nats)
+    longest = max(len(tokens) for tokens, _ in rows) - 1
+    itemsize = next(model.parameters()).dtype.itemsize
+    each = 10 if itemsize == 2 else itemsize  # computed in float32: two such copies beside them
+    most = max(1, LOGITS_BYTES // (longest * model.config.vocab_size * each))
+    parts = (rows[at : at + most] for at in range(0, len(rows), most))
+    return [nats for part in parts for nats in _one_pass(model, part, longest)]
+
+
+def _one_pass(model: GPT, rows: Sequence[tuple[np.ndarray, int]], longest: int) -> list[float]:
+    ids = np.zeros((len(rows), longest), np.int64)
+    wanted = np.full_like(ids, -1)
+    for row, target, (tokens, first) in zip(ids, wanted, rows):
+        row[: len(tokens) - 1] = tokens[:-1]
+        target[first - 1 : len(tokens) - 1] = tokens[first:]
+    device = next(model.parameters()).device
+    x, y = creation.tensor(ids, device=device), creation.tensor(wanted, device=device)
+    logits, found = model(x, y)[0], []  # (B, T, V); the loss beside it is a mean in their dtype
+    for i, (tokens, first) in enumerate(rows):
+        places = slice(first - 1, len(tokens) - 1)
+        scores = logits[i, places]
+        scores = scores.float() if scores.dtype.itemsize < 4 else scores
+        nats = F.cross_entropy(scores, y[i, places], reduction="sum").item()
+        if not math.isfinite(nats):
+            message = f"[eval] every loss must be finite, got {nats}"
+            came = f"first in {first_bad_value(model, x, y)}"
+            raise RuntimeError(f"{message}, {came}; did its training diverge?")
+        found.append(nats)
     return found
 
 
