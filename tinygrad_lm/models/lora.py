@@ -295,3 +295,9 @@ def _fitting(arrays: Arrays, layers: dict[str, Any], rank: int, path: StrPath) -
             message = f"[load_lora] {name} in {str(path)!r} must be finite, got others"
             raise ValueError(f"{message}; was it saved by a run that went wrong?")
     return found
+
+
+def lora_settings(model: nn.Module) -> dict[str, Any] | None:
+    """What `add_lora` was given, as plain values; None for a model without."""
+    found = next(iter(_lora_layers(model).values()), None)
+    return None if found is None else dataclasses.asdict(found.lora)
