@@ -4,6 +4,7 @@ known; and that everything wrong is refused before the model computes anything.
 PyTorch and transformers are compared in `parity/test_parity_evaluation.py`.
 """
 
+import functools
 import json
 import math
 import re
@@ -46,6 +47,7 @@ class Fixed(nn.Module):
         self.shapes = []
 
     def forward(self, idx, targets=None):
+        assert not (self.training or tg.is_grad_enabled())
         self.shapes.append(tuple(idx.shape))
         return self.logits.expand(*idx.shape, -1), None
 
@@ -72,7 +74,11 @@ def minus_logprob(model, context, token):
     return -logits[0, -1].log_softmax(-1)[int(token)].item()
 
 
-MODEL = lively()
+@functools.cache
+def gpt():
+    return lively()
+
+
 IDS = np.random.default_rng(1).integers(0, 7, 40)
 
 
@@ -83,30 +89,39 @@ def test_each_token_counts_once_after_the_context_of_its_window(n, stride, batch
     for i in range(1, n):
         begin = max(0, math.ceil((i - T) / stride)) * stride
         assert i - begin >= min(i, T - stride + 1)
-        nats += minus_logprob(MODEL, IDS[begin:i], IDS[i])
-    found = perplexity(MODEL, None, IDS[:n], stride, batch_size)
+        nats += minus_logprob(gpt(), IDS[begin:i], IDS[i])
+    found = perplexity(gpt(), None, IDS[:n], stride, batch_size)
     assert found.tokens == n - 1
     assert found.loss == pytest.approx(nats / (n - 1), rel=1e-12)
     assert found.perplexity == pytest.approx(math.exp(nats / (n - 1)), rel=1e-12)
 
 
 def test_a_stride_of_one_gives_every_token_the_longest_context():
-    nats = [minus_logprob(MODEL, IDS[max(0, i - T) : i], IDS[i]) for i in range(1, len(IDS))]
-    assert perplexity(MODEL, None, IDS, 1).loss == pytest.approx(np.mean(nats), rel=1e-12)
-    assert perplexity(MODEL, None, IDS, 2).loss != pytest.approx(np.mean(nats), rel=1e-3)
+    nats = [minus_logprob(gpt(), IDS[max(0, i - T) : i], IDS[i]) for i in range(1, len(IDS))]
+    assert perplexity(gpt(), None, IDS, 1).loss == pytest.approx(np.mean(nats), rel=1e-12)
+    assert perplexity(gpt(), None, IDS, 2).loss != pytest.approx(np.mean(nats), rel=1e-3)
 
 
 @pytest.mark.parametrize("n", [2, 4, T + 1])
 def test_a_text_that_fits_is_one_forward_pass(n):
     x, y = tg.tensor([IDS[: n - 1].tolist()]), tg.tensor([IDS[1:n].tolist()])
-    loss = MODEL(x, y)[1].item()
+    loss = gpt()(x, y)[1].item()
     for stride in range(1, T + 1):
-        assert perplexity(MODEL, None, IDS[:n], stride).loss == pytest.approx(loss, rel=1e-12)
+        assert perplexity(gpt(), None, IDS[:n], stride).loss == pytest.approx(loss, rel=1e-12)
 
 
 def test_half_a_window_is_the_usual_stride():
-    assert perplexity(MODEL, None, IDS) == perplexity(MODEL, None, IDS, T // 2)
+    assert perplexity(gpt(), None, IDS) == perplexity(gpt(), None, IDS, T // 2)
     assert perplexity(Fixed([0.5, 0.5], 1), None, IDS % 2).perplexity == pytest.approx(2)
+
+
+def test_a_perplexity_that_no_float_can_hold():
+    model = Fixed([0.5, 0.5])
+    model.logits.data = tg.tensor([0.0, 800.0])
+    assert perplexity(model, None, IDS * 0)[3:5] == (800, math.inf)
+    model.logits.data[0] = -math.inf
+    with pytest.raises(RuntimeError, match=r"\[eval\] every loss must be finite, got inf"):
+        perplexity(model, None, IDS * 0)
 
 
 def test_sizes_of_what_is_scored():
@@ -156,8 +171,8 @@ def test_a_mapped_file_is_the_text_that_it_was_made_of(tmp_path, monkeypatch):
     text = "abc da bé" * 5
     write_tokens(tmp_path / "t.bin", np.array(LETTERS.encode(text)), 7)
     tokens = open_tokens(tmp_path / "t.bin")
-    found = perplexity(MODEL, LETTERS, tokens)
-    assert found.loss == perplexity(MODEL, LETTERS, text).loss
+    found = perplexity(gpt(), LETTERS, tokens)
+    assert found.loss == perplexity(gpt(), LETTERS, text).loss
     assert found[1:3] + found[5:] == (None,) * 4
     monkeypatch.setattr(evaluation, "CHUNK", 4)  # a character's bytes in two pieces
     ids = np.array([*text.encode()], np.uint8)
@@ -173,7 +188,16 @@ def test_a_pass_is_as_large_as_its_logits_may_be(monkeypatch):
     assert perplexity(model, None, IDS, batch_size=5) == whole
     assert model.shapes == [(2, T), (2, T), (1, T)] * 2 + [(2, T)]
     monkeypatch.setattr(evaluation, "LOGITS_BYTES", 1)
+    model.shapes.clear()
     assert perplexity(model, None, IDS) == whole
+    assert model.shapes == [(1, T)] * 12
+
+
+def test_16_bit_logits_count_with_their_copies(monkeypatch):
+    model = Fixed([1 / 8] * 8).bfloat16()
+    monkeypatch.setattr(evaluation, "LOGITS_BYTES", 2 * T * 8 * 10)
+    perplexity(model, None, IDS[:16], T)
+    assert model.shapes == [(2, T), (1, T)]
 
 
 def test_a_16_bit_model_is_scored_in_float32():
@@ -212,10 +236,10 @@ def test_the_mode_is_put_back_and_nothing_is_drawn_or_recorded(work, training):
 
 def test_progress_ends_at_all_of_it():
     seen = []
-    perplexity(MODEL, None, IDS, batch_size=5, progress=lambda *now: seen.append(now))
+    perplexity(gpt(), None, IDS, batch_size=5, progress=lambda *now: seen.append(now))
     assert seen == [(18, 39), (33, 39), (39, 39)]
     seen.clear()
-    score_completions(MODEL, LETTERS, ROWS * 2, progress=lambda *now: seen.append(now))
+    score_completions(gpt(), LETTERS, ROWS * 2, progress=lambda *now: seen.append(now))
     assert seen == [(1, 2), (2, 2)]
 
 
@@ -285,16 +309,16 @@ def sum_of(model, context, ending):
 )
 def test_an_ending_scores_as_it_does_alone(context, endings):
     """In a batch of shorter and longer ones, after a context that may not fit."""
-    nats = np.array([sum_of(MODEL, context, ending) for ending in endings])
+    nats = np.array([sum_of(gpt(), context, ending) for ending in endings])
     tokens, sizes = [len(e) + 1 for e in endings], [len(e.encode()) for e in endings]
     right = [by.argmin() for by in (nats, nats / tokens, nats / sizes)]
     for label in range(len(endings)):
         row = {"ctx": context, "endings": endings, "label": label}
-        found = score_completions(MODEL, LETTERS, [row])
+        found = score_completions(gpt(), LETTERS, [row])
         assert found[1:4] == tuple(best == label for best in right)
     with tg.no_grad():
-        rows = evaluation._question(MODEL, LETTERS, row, "it").rows
-        assert evaluation._nats(MODEL, rows) == pytest.approx(nats, rel=1e-9)
+        rows = evaluation._question(gpt(), LETTERS, row, "it").rows
+        assert evaluation._nats(gpt(), rows) == pytest.approx(nats, rel=1e-9)
 
 
 def write(path, *lines):
@@ -334,6 +358,7 @@ def test_a_file_of_hellaswag_itself(tmp_path):
         ({**GOOD, "label": -1}, "must have a label in 0..2, got -1"),
         ({**GOOD, "label": "-1"}, "must have a label in 0..2, got '-1'"),
         ({**GOOD, "label": ""}, "must have a label in 0..2, got ''"),
+        ({**GOOD, "label": "²"}, "must have a label in 0..2, got '²'"),
         ({**GOOD, "label": True}, "must have a label in 0..2, got True"),
         ({**GOOD, "endings": ["a", "a" * T]}, f"must have endings of at most {T} tokens, got 7"),
         ({**GOOD, "endings": ["ax"]}, "must be of tokens that there are, got [encode]"),

@@ -59,8 +59,8 @@ def perplexity(
 
     Windows of T = block_size tokens advance by `stride` (by default T // 2); each scores the tokens
     that no window before has, so each token counts once, after T - stride tokens or more where the
-    text has them (Baevski and Auli, 2018, arXiv 1809.10853, section 5.1; Press et al., 2020, arXiv
-    2012.15832). A small stride is exact and slow: 1 gives every token the longest context.
+    text has them (Baevski and Auli, 2018, arXiv 1809.10853; Press et al., 2020, arXiv 2012.15832).
+    A small stride is exact and slow: 1 gives every token the longest context.
 
     start: whether the text begins after the tokenizer's <|endoftext|>, so that its first token is
     scored too; else that one is context alone. By default, where the tokenizer has that token in
@@ -71,11 +71,7 @@ def perplexity(
     """
     T = model.config.block_size
     stride = max(1, T // 2) if stride is None else stride
-    if not isinstance(stride, int) or not 1 <= stride <= T:
-        message = f"[eval] stride must be in 1..{T}, the model's block_size, got {stride!r}"
-        raise ValueError(f"{message}; {max(1, T // 2)} gives each token half a window of context")
-    if batch_size < 1:
-        raise ValueError(f"[eval] batch_size must be >= 1, got {batch_size}; try 8")
+    _check_windows(T, stride, batch_size)
     _check_vocabulary(model, tokenizer)
     ids = _ids(model, tokenizer, text)
     before = _before(tokenizer, start, ids)
@@ -84,21 +80,17 @@ def perplexity(
         message = "[eval] the text must have at least two tokens, one to predict from another"
         raise ValueError(f"{message}, got {len(ids)}; a longer text?")
     characters, size = _sizes(tokenizer, text, ids, not len(before))
-    windows, done, nats = _windows(total, T, stride), 0, 0.0
+    pieces = ((_piece(before, ids, a, b), first) for a, b, first in _windows(total, T, stride))
+    done, nats = 0, 0.0
     with _evaluating(model):
-        while batch := [*islice(windows, batch_size)]:
-            rows = [(_piece(before, ids, a, b), first) for a, b, first in batch]
+        while rows := [*islice(pieces, batch_size)]:
             nats += math.fsum(_nats(model, rows))
             done += sum(len(tokens) - first for tokens, first in rows)
             progress(done, total)
-
-    def bits_per(n: int | None) -> float | None:
-        return nats / math.log(2) / n if n else None
-
     loss = nats / total
-    e_to_the = math.exp(loss) if loss < 700 else math.inf
-    bits = bits_per(size), bits_per(characters)
-    return Evaluation(total, characters, size, loss, e_to_the, *bits)
+    value = math.exp(loss) if loss < 700 else math.inf
+    bits = [nats / math.log(2) / n if n else None for n in (size, characters)]
+    return Evaluation(total, characters, size, loss, value, bits[0], bits[1])
 
 
 def _windows(total: int, T: int, stride: int) -> Iterator[tuple[int, int, int]]:
@@ -155,6 +147,14 @@ def _evaluating(model: GPT) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+
+
+def _check_windows(T: int, stride: int, batch_size: int) -> None:
+    if not isinstance(stride, int) or not 1 <= stride <= T:
+        message = f"[eval] stride must be in 1..{T}, the model's block_size, got {stride!r}"
+        raise ValueError(f"{message}; {max(1, T // 2)} gives each token half a window of context")
+    if batch_size < 1:
+        raise ValueError(f"[eval] batch_size must be >= 1, got {batch_size}; try 8")
 
 
 def _check_vocabulary(model: GPT, tokenizer: Tokenizer | None) -> None:
