@@ -1,5 +1,6 @@
 """Step 13: GPT-2's files: load them, let them write, fine-tune them, hand the result on.
 
+"Let's reproduce GPT-2" begins with them (0:03 to 0:13).
 `--weights` names a folder with GPT-2's files as Hugging Face has them (config.json,
 model.safetensors, a tokenizer), or gpt2, which is downloaded. Without it the step makes such a
 folder first: a small model of GPT-2's shape, with a tokenizer of its own, pretrained on the manual
@@ -57,16 +58,25 @@ def train(model, ids, steps, rate, B, judge=None):
     return history
 
 
+def read_texts(args):
+    """The manual, a short text, and its held-out part. If the short one is from the manual too, it
+    is the end of it."""
+    second, first = common.read_text(args), load_text("builtin")
+    if args.data == "builtin":
+        cut = len(first) - SHORT - HELD_OUT
+        first, second = first[:cut], first[cut:]
+    return first, second[:SHORT], second[SHORT : SHORT + HELD_OUT]
+
+
 def main():
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--weights", help="a folder with GPT-2's files, or gpt2; else made here")
     given, sys.argv[1:] = parser.parse_known_args()
     args = common.arguments(__doc__, 400, 3_000, "shakespeare", 1337)
-    text = common.read_text(args)
-    short, held_out = text[:SHORT], text[SHORT : SHORT + HELD_OUT]
+    first, short, held_out = read_texts(args)
     if given.weights is None:
         given.weights = args.out / "gpt2-small"
-        make_weights(given.weights, load_text("builtin"), args.steps)
+        make_weights(given.weights, first, args.steps)
     few, curves = max(args.steps // 5, 1), {}
     start = held_out[: held_out.find("\n") + 1]
     for what, rank in (("all weights", 0), ("LoRA, rank 8", 8)):

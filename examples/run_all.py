@@ -38,6 +38,8 @@ VIDEOS = {
     "makemore part 4": "q8SA3rM6ckI",
     "makemore part 5": "t3YJ5hKiMQ0",
     "Let's build GPT": "kCc8FmEb1nY",
+    "Let's reproduce GPT-2": "l8pRSuU81PU",
+    "the GPT Tokenizer": "zduSFxRajkE",
 }
 PAGES = {"microgpt": "https://karpathy.github.io/2026/02/12/microgpt/"}
 
@@ -121,6 +123,15 @@ LADDER = [
          "Losses on a part of the short text that no model has seen, compared with each other; "
          "there is no published reference. 2,000 steps on the long text, 500 on the short one "
          "([note 6](#notes))."),
+    Step("13_gpt2.py", "Let's reproduce GPT-2, its weights", "0:03 to 0:13",
+         "GPT-2's files: loaded, continued, fine-tuned with all weights or few, handed on",
+         "Bits per byte of text that no model has learned from; there is no published reference. "
+         "The small model that stands for GPT-2 here has read the manual for 3,000 steps; 600 "
+         "steps on 40,000 characters."),
+    Step("14_chat.py", "the GPT Tokenizer, and nanochat's road in small", "0:05 to 1:10",
+         "a tokenizer of one's own, special tokens, dialogues of which only the answers are graded",
+         "50 questions that no model has been trained on; there is no published reference. 3,000 "
+         "steps on the text, 1,500 on dialogues."),
 ]  # fmt: skip
 
 

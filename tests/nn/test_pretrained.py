@@ -18,6 +18,7 @@ from tinygrad_lm import nn
 from tinygrad_lm.models import hub, pretrained
 from tinygrad_lm.models.checkpoints import load_gpt
 from tinygrad_lm.models.gpt import GPT, GPTConfig
+from tinygrad_lm.models.lora import add_lora, merge_lora
 from tinygrad_lm.saving.files import save_safetensors
 from tinygrad_lm.text.tokenizers import BPETokenizer
 
@@ -95,10 +96,15 @@ def test_files_are_what_others_expect(folder):
 def test_a_model_without_biases_gets_zeros(tmp_path):
     made = model(bias=False)
     made.save_pretrained(tmp_path)
+    assert not stored(tmp_path)["transformer.ln_f.bias"].any()
+    assert same(GPT.from_pretrained(tmp_path), made)
+    change_config(tmp_path, bias=True)  # as transformers reads it
     again = GPT.from_pretrained(tmp_path).eval()
     assert again.config.bias and not weights(again)["transformer.ln_f.bias"].any()
     x = tg.randint(0, 300, (2, 8))
-    np.testing.assert_allclose(again(x)[0].detach().numpy(), made.eval()(x)[0].detach().numpy(), atol=1e-6)
+    with tg.no_grad():
+        got, want = (gpt(x)[0].numpy() for gpt in (again, made.eval()))
+    np.testing.assert_allclose(got, want, atol=1e-6)
 
 
 def test_what_is_there_is_not_replaced_unasked(folder):
@@ -109,6 +115,16 @@ def test_what_is_there_is_not_replaced_unasked(folder):
     assert before == {file.name: file.read_bytes() for file in path.iterdir()}
     model(1).save_pretrained(path, overwrite=True)
     assert same(GPT.from_pretrained(path), model(1))
+
+
+def test_what_was_added_to_a_model_is_not_lost_without_a_word(tmp_path):
+    made = model()
+    add_lora(made, 2)
+    with pytest.raises(ValueError, match="got transformer.h.0.attn.c_attn.lora_A, .*; merge"):
+        made.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    merge_lora(made)
+    made.save_pretrained(tmp_path / "new")
 
 
 # ---------------------------------------------------------------- names and places
@@ -221,6 +237,7 @@ BROKEN = {
         lambda a: a.update({"ln_f.bias": np.ones(8, "f4")}),
         "have a tensor once",
     ),
+    "a bias": (lambda a: a["transformer.ln_f.bias"].fill(1), "no biases but 0"),
     "head": (
         lambda a: a.update({"lm_head.weight": np.ones((300, 8), "f4")}),
         "an lm_head.weight that is not wte.weight",
@@ -234,6 +251,8 @@ def test_wrong_tensors_are_named(folder, what, monkeypatch):
     arrays, (damage, words) = stored(path), BROKEN[what]
     damage(arrays)
     save_file(arrays, path / pretrained.WEIGHTS)
+    if what == "a bias":
+        change_config(path, bias=False)
     monkeypatch.setattr(GPT, "__init__", None)  # before a model is made
     with pytest.raises(ValueError, match=re.escape(words)) as refused:
         GPT.from_pretrained(path)

@@ -9,13 +9,16 @@ import importlib.util
 import json
 import math
 import random
+import re
 import sys
 
 import pytest
 from test_examples import EXAMPLES, README, STEPS, run
 
 import tinygrad_lm as tl
+from tinygrad_lm.models.checkpoints import load_gpt
 from tinygrad_lm.nn import functional as F
+from tinygrad_lm.text.chat import reply
 
 
 @pytest.fixture
@@ -257,6 +260,52 @@ def test_each_stage_has_the_lectures_size_and_never_looks_ahead(load, name):
     assert before.shape == (1, 8, 65)
     moved = (after - before).abs().amax(2)[0].tolist()
     assert max(moved[:5]) < 1e-6 and moved[5] > 1e-5
+
+
+@step("13", "--steps 60")
+def test_weights_that_are_made_here_are_fine_tuned(short, tmp_path):
+    rows, printed = short
+    before = rows["before: bits per byte"]["ours"]
+    assert before < 8  # as many as there are without a model
+    for what in ("all weights", "LoRA, rank 8"):
+        assert rows[f"fine-tuned, {what}: bits per byte"]["ours"] < before
+    trained, count = re.search(r"LoRA trains ([\d,]+) of ([\d,]+)", printed).groups()
+    assert int(trained.replace(",", "")) < int(count.replace(",", "")) / 8
+    files = "config.json model.safetensors tokenizer.json".split()
+    assert all((tmp_path / "gpt2-fine-tuned" / file).is_file() for file in files)
+    model, tokenizer = load_gpt(tmp_path / "gpt2-fine-tuned")
+    assert model.config.activation == "gelu_new" and tokenizer.special
+
+
+@step("14", "--steps 40")
+def test_who_has_seen_dialogues_answers(short, tmp_path):
+    """After so few steps, seldom rightly; but in the form of an answer."""
+    rows, printed = short
+    assert "pretrained: % of questions answered" in rows
+    model, tokenizer = load_gpt(tmp_path / "chat")
+    asked = [{"role": "user", "content": "Which day comes after Monday?"}]
+    assert [*reply(model, tokenizer, asked, 5, greedy=True)]
+
+
+def test_of_a_dialogue_the_answers_alone_are_graded(load):
+    chat = load("14")
+    tokenizer = chat.BPETokenizer.train("Which day is it?", 270, chat.SPECIAL)
+    x, y = chat.rows_of(tokenizer, [("day", "Which?", "It.")], 5)
+    end, user = tokenizer.special["<|end|>"], tokenizer.special["<|user|>"]
+    for row, wanted in zip(x.tolist(), y.tolist()):
+        assert row[0] == user and (graded := [i for i in wanted if i != -1])
+        answers = tokenizer.decode(graded).split("<|end|>")
+        assert answers[-1] == "" and {*answers[:-1]} == {"It."} and graded[-1] == end
+        for i, following in zip(wanted, row[1:]):
+            assert i in (
+                -1,
+                following,
+                end,
+            )  # the token that comes next; the last end is in y alone
+    asked = chat.questions()
+    assert len({question for _, question, _ in asked}) == len(asked)
+    assert ("number", "Which number comes after 9?", "10.") in asked
+    assert ("day", "Which day comes before Monday?", "Sunday.") in asked
 
 
 def test_the_large_stage_asks_for_a_gpu(tmp_path):

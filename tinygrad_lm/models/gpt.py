@@ -233,7 +233,7 @@ class GPT(nn.Module):
         with nn.init.without_values():
             model = cls(GPTConfig(**fields, dropout=dropout))
         for name, parameter in model.named_parameters():
-            parameter.data = creation.from_numpy(arrays.pop(name))
+            parameter.data = creation.from_numpy(arrays.pop(name)).to(parameter.device)
         return model
 
     def save_pretrained(

@@ -72,13 +72,16 @@ def read_config(folder: StrPath) -> dict[str, Any]:
         raise _refused(path, "have numbers as n_inner and layer_norm_epsilon", came, "damaged")
     activation = found.get("activation_function", "gelu_new")
     fields["activation"] = SAME.get(activation, activation) if isinstance(activation, str) else ""
-    return {**fields, "layer_norm_epsilon": epsilon, "n_inner": inner, "bias": True}
+    bias = found.get("bias", True)  # ours alone: theirs always has biases
+    if type(bias) is not bool:
+        raise _refused(path, "have true or false as bias", repr(bias), "damaged")
+    return {**fields, "layer_norm_epsilon": epsilon, "n_inner": inner, "bias": bias}
 
 
 def read_weights(folder: StrPath, fields: Mapping[str, Any]) -> Arrays:
     """All of a GPT's parameters as float32. ValueError: names are missing or unexpected, shapes are
     not those of `fields`, a file is damaged or a pickle, or a number is not finite."""
-    wanted, found = shapes(fields), {}
+    wanted, found = shapes({**fields, "bias": True}), {}
     unexpected: list[str] = []
     for file, name, array in _stored(Path(folder)):
         ours = canonical(name)
@@ -103,7 +106,10 @@ def read_weights(folder: StrPath, fields: Mapping[str, Any]) -> Arrays:
     if head is not None and not np.array_equal(head, found["transformer.wte.weight"]):
         must = "have one matrix to read and to write tokens"
         raise _refused(folder, must, "an lm_head.weight that is not wte.weight", "another model")
-    return found
+    kept = shapes(fields)
+    if biased := [name for name in found if name not in kept and found[name].any()]:
+        raise _refused(folder, "have no biases but 0, as bias is false", _listed(biased), "mixed")
+    return {name: found[name] for name in kept}
 
 
 def shapes(fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -238,8 +244,12 @@ def write(
     """A folder that transformers loads as GPT2LMHeadModel, with equal logits.
 
     Rows of the table beyond the tokenizer's vocabulary are left out; a model without biases is
-    written with zeros. FileExistsError: such files are there, and overwrite is False.
+    written with zeros, and comes back without. FileExistsError: such files are there, and overwrite
+    is False. ValueError: there are parameters that GPT-2 has not.
     """
+    if more := arrays.keys() - shapes(fields):
+        message = "[save_pretrained] the model must have the parameters of a GPT-2, got"
+        raise ValueError(f"{message} {_listed(more)}; merge what was added to it?")
     folder = Path(folder)
     names = (CONFIG, WEIGHTS, INDEX, TOKENIZER)
     if there := [name for name in names if (folder / name).exists() and not overwrite]:
@@ -266,6 +276,7 @@ def write(
         **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout),
         **dict.fromkeys(("bos_token_id", "eos_token_id"), end),
         "tie_word_embeddings": True,
+        **({} if fields.get("bias", True) else {"bias": False}),
         "torch_dtype": stored["transformer.wte.weight"].dtype.name,
     }
     folder.mkdir(parents=True, exist_ok=True)
