@@ -1,9 +1,9 @@
 """Step 0: all of it at once, a GPT of 4,192 numbers that learns names, and then only efficiency.
 
 Follows microgpt (https://karpathy.github.io/2026/02/12/microgpt/): one page with everything that
-training a GPT is. Here is its algorithm again, in one form after the other, from numbers that
-remember how they were made to kernels and 32 names at once. Every form has the same losses to the
-digits printed; what changes is the time. What the parts are and why is in steps 1 to 9.
+training a GPT is. Here is its algorithm again, form after form, from numbers that remember how they
+were made to kernels: the same losses to the digits printed, in less and less time. The last form,
+32 names a step, is another algorithm. What the parts are, and why, is in steps 1 to 9.
 
     python examples/00_microgpt.py            # 200 names, seconds
     python examples/00_microgpt.py --full     # 1,000 names, and microgpt's own figures beside ours
