@@ -53,10 +53,12 @@ def serve(
         def log_request(self, *args: Any) -> None:
             pass
 
+    if not 0 <= port < 2**16:
+        raise ValueError(f"[serve] port must be in 0..65535, got {port}; 0 finds a free one")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         message = f"[serve] host and port must be free to listen on, got {host!r} and {port}"
         raise OSError(f"{message} ({error}); another port?") from error
     with listening:

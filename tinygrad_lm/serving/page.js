@@ -92,16 +92,20 @@ async function write(address, asked, place, answer) {
   });
   if (!response.ok) throw new Error((await response.json()).error);
   let count = 0;
-  for await (const piece of linesOf(response.body)) {
-    if (piece.done) return piece;
-    addToken(place, piece);
-    answer.content += piece.text;
-    $("speed").textContent = speed(++count, (performance.now() - began) / 1000);
+  for await (const pieces of piecesOf(response.body)) {
+    const end = pieces.at(-1)?.done ? pieces.pop() : null;
+    addTokens(place, pieces);
+    answer.content += pieces.map((piece) => piece.text).join("");
+    count += pieces.length;
+    $("speed").textContent = speed(count, (performance.now() - began) / 1000);
+    if (end) return end;
+    await new Promise((resume) => setTimeout(resume, 15)); // the window is drawn, Stop is heard
   }
   throw new Error("The answer broke off; is the server still running?");
 }
 
-async function* linesOf(stream) {
+// The tokens of an answer, as many at once as have come.
+async function* piecesOf(stream) {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
   let rest = "";
@@ -110,7 +114,7 @@ async function* linesOf(stream) {
     if (done) return;
     const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
     rest = lines.pop(); // the beginning of the next
-    for (const line of lines) yield JSON.parse(line);
+    yield lines.map((line) => JSON.parse(line));
   }
 }
 
@@ -167,11 +171,18 @@ function startAnew() {
   $("status").textContent = $("speed").textContent = $("error").textContent = "";
 }
 
-function addToken(place, piece) {
+function addTokens(place, pieces) {
   const output = $("output");
   const atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
+  const tokens = pieces.map(tokenOf);
+  place.append(...tokens);
+  const last = tokens.findLast((token) => token.piece);
+  if (following && last) show(last);
+  if (atEnd) output.scrollTop = output.scrollHeight;
+}
+
+function tokenOf(piece) {
   const token = make("span", { textContent: piece.text });
-  place.append(token);
   if (piece.id !== null) { // else it is the rest of tokens that were held back
     token.className = "token" + (piece.text ? "" : " empty");
     if (piece.text.includes("\n")) token.classList.add("newline");
@@ -181,10 +192,9 @@ function addToken(place, piece) {
     token.tabIndex = -1;
     token.piece = piece;
     token.before = before.slice(-24);
-    if (following) show(token);
   }
   before += piece.text;
-  if (atEnd) output.scrollTop = output.scrollHeight;
+  return token;
 }
 
 // ------------------------------------------------------------ what else could have come
