@@ -440,7 +440,9 @@ class Browser:
     ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
     def __init__(self, chromium, driver, folder):
-        self.driver = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
+        own = {**os.environ, "HOME": str(folder)}  # nothing is left in the user's
+        command = [driver, "--port=0"]
+        self.driver = subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True)
         self.session = ""
         said = (re.search(r"on port ([1-9]\d+)", line) for line in self.driver.stdout)
         self.port = int(next(filter(None, said))[1])
@@ -454,7 +456,8 @@ class Browser:
         self.wanted = {"capabilities": {"alwaysMatch": options}}
 
     def open(self, address):
-        self.session = "/" + self.ask("POST", "", self.wanted)["sessionId"]
+        if not self.session:
+            self.session = "/" + self.ask("POST", "", self.wanted)["sessionId"]
         self.ask("POST", "/url", {"url": address})
 
     def ask(self, method, what, fields=None):
@@ -486,6 +489,15 @@ class Browser:
         mouse = {"type": "pointer", "id": "mouse", "actions": [move]}
         self.ask("POST", "/actions", {"actions": [mouse]})
 
+    def press(self, key):
+        active = self.ask("GET", "/element/active")[self.ELEMENT]
+        self.ask("POST", f"/element/{active}/value", {"text": key})
+
+    def complaints(self):
+        """What the browser itself found wrong; an answer of 400 is not."""
+        said = [entry["message"] for entry in self.ask("POST", "/se/log", {"type": "browser"})]
+        return [text for text in said if "responded with a status of 400" not in text]
+
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0]).textContent", selector)
 
@@ -498,13 +510,13 @@ class Browser:
             self.driver.communicate()
 
 
-@pytest.fixture
-def browser(tmp_path):
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         assert os.environ.get("TINYGRAD_LM_REQUIRE_BROWSER") != "1", "a browser is promised here"
         pytest.skip("chromium and chromedriver are not both installed")
-    browser = Browser(chromium, driver, tmp_path / "profile")
+    browser = Browser(chromium, driver, tmp_path_factory.mktemp("browser"))
     yield browser
     browser.close()
 
@@ -525,19 +537,25 @@ def test_the_page_writes_and_shows_what_was_expected(port, browser):
     wait_until(lambda: browser.text("#status") == "Length reached:")
     assert browser.text("#error") == ""
     assert browser.text("#output") == "abc" + "".join(piece.text for piece in pieces)
-    for number, key in (7, None), (8, "\ue014"):  # with the mouse, and on with the arrow key
-        if key:
-            browser.run("document.querySelector('.token.shown').focus()")
-            active = browser.ask("GET", "/element/active")[browser.ELEMENT]
-            browser.ask("POST", f"/element/{active}/value", {"text": key})
+    for number in 7, 8:  # with the mouse, and on with the arrow key
+        if number == 7:
+            browser.hover(".token:nth-of-type(9)")  # the first of these is the prompt
         else:
-            browser.hover(f".token:nth-of-type({number + 2})")  # after the prompt's
-        script = "return [...document.querySelectorAll('#alternatives .what')].map(e => e.title)"
-        script = script.replace("e.title", "e.textContent")
-        named = [{" ": "␣", "\n": "↵"}.get(c, c) for c, _ in texts(tokenizer, pieces[number])]
-        assert browser.run(script)[:10] == named
-        chosen = browser.text("#alternatives .chosen .what")
-        assert chosen == {" ": "␣", "\n": "↵"}.get(pieces[number].text, pieces[number].text)
+            browser.run("document.querySelector('.token.shown').focus()")
+            browser.press("\ue014")
+        wait_until(lambda n=number: browser.text("#place") == named(text_before(pieces, n)[-24:]))
+        found = browser.run(ALTERNATIVES)
+        assert found[:10] == [named(tokenizer.decode([i])) for i, _ in pieces[number].top]
+        assert browser.text("#alternatives .chosen .what") == named(pieces[number].text)
+    held = pieces[3].text + "?"  # never comes, but its first letter is held back
+    browser.type("#stop_text", held)
+    browser.click("#generate")
+    options["generator"].manual_seed(5)
+    pieces = [*stream_text(model, tokenizer, "abc", 30, stop=held, **options)]
+    wait_until(lambda: browser.text("#status") == "Length reached:")
+    assert browser.text("#output") == "abc" + "".join(piece.text for piece in pieces)
+    empty = sum(piece.text == "" for piece in pieces)
+    assert browser.run("return document.querySelectorAll('.token.empty').length") == empty > 0
     browser.type("#prompt", "ab?")
     browser.click("#generate")
     assert wait_until(lambda: browser.text("#error")).startswith("Every character must be one of")
@@ -547,10 +565,49 @@ def test_the_page_writes_and_shows_what_was_expected(port, browser):
     wait_until(lambda: browser.run("return document.querySelectorAll('.token').length") > 3)
     browser.click("#stop")
     wait_until(lambda: browser.text("#status") == "Stopped:")
-    refused = "Failed to load resource: the server responded with a status of 400"
-    said = [entry["message"] for entry in browser.ask("POST", "/se/log", {"type": "browser"})]
-    assert [text for text in said if refused not in text] == []
+    assert browser.complaints() == []
 
 
-def texts(tokenizer, piece):
-    return [(tokenizer.decode([i]), x) for i, x in piece.top]
+ALTERNATIVES = (
+    "return [...document.querySelectorAll('#alternatives .what')].map(e => e.textContent)"
+)
+
+
+def named(text):
+    return "␣" if text == " " else text.replace("\n", "↵")
+
+
+def text_before(pieces, number):
+    return "abc" + "".join(piece.text for piece in pieces[:number])
+
+
+def test_the_page_chats(browser):
+    from werkzeug.serving import make_server
+
+    model, messages = tiny(Bytes.vocab_size), []
+    server = make_server("127.0.0.1", 0, client(model, Bytes()).application, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        browser.open(f"http://127.0.0.1:{server.port}/")
+        browser.click("[value=messages]")
+        assert browser.run("return document.getElementById('max_new_tokens').value") == "16"
+        browser.type("#max_new_tokens", "9")
+        browser.type("#seed", "2")
+        for said in "<b>", "d":
+            browser.type("#prompt", said)
+            browser.click("#generate")
+            messages.append(message("user", said))
+            ids = chat_ids(messages, Bytes(), Bytes.special, 32 - 9)
+            options = {"temperature": 0.8, "generator": tl.Generator().manual_seed(2)}
+            pieces = stream_text(model, Bytes(), ids, 9, stop_ids=[258, 259], **options)
+            messages.append(message("assistant", "".join(piece.text for piece in pieces)))
+            wait_until(lambda: browser.run(SAID)[-1:] == [messages[-1]["content"]])
+            assert browser.run(SAID) == [each["content"] for each in messages]
+        browser.click("#forget")
+        assert browser.run(SAID) == [] and browser.complaints() == []
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+SAID = "return [...document.querySelectorAll('.message')].map(e => e.textContent)"

@@ -99,7 +99,7 @@ def application(
     def answer(kind: str) -> Any:
         lines = desk.lines(read_asked(request.get_data(), kind, max_new_tokens), kind)
         if not places.acquire(blocking=False):
-            return {"error": f"[serve] {max_requests} texts are being written; try again soon"}, 503
+            return {"error": f"[serve] {max_requests} at once are the most; try again soon"}, 503
         response = Response(lines, mimetype="application/x-ndjson")
         response.call_on_close(places.release)  # it was read to its end, or left
         return response
