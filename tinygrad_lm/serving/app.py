@@ -53,10 +53,12 @@ def serve(
         def log_request(self, *args: Any) -> None:
             pass
 
+    if not 0 <= port < 2**16:
+        raise ValueError(f"[serve] port must be in 0..65535, got {port}; 0 finds a free one")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         message = f"[serve] host and port must be free to listen on, got {host!r} and {port}"
         raise OSError(f"{message} ({error}); another port?") from error
     with listening:
@@ -97,7 +99,7 @@ def application(
     def answer(kind: str) -> Any:
         lines = desk.lines(read_asked(request.get_data(), kind, max_new_tokens), kind)
         if not places.acquire(blocking=False):
-            return {"error": f"[serve] {max_requests} texts are being written; try again soon"}, 503
+            return {"error": f"[serve] {max_requests} at once are the most; try again soon"}, 503
         response = Response(lines, mimetype="application/x-ndjson")
         response.call_on_close(places.release)  # it was read to its end, or left
         return response

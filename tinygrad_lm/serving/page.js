@@ -42,6 +42,11 @@ function settings() {
   return asked;
 }
 
+function shorten(most) {
+  const length = Math.min($("max_new_tokens").value, most);
+  $("max_new_tokens").value = $("max_new_tokens_slider").value = length;
+}
+
 function numberIn(id) {
   const number = $(id).valueAsNumber;
   return Number.isNaN(number) ? null : number;
@@ -49,6 +54,7 @@ function numberIn(id) {
 
 // ------------------------------------------------------------ asking
 
+let info = {}; // about the model
 let stopper = null; // while text is written: what stops it
 let messages = []; // of a chat: {role, content}
 let before = ""; // the text in front of the next token
@@ -92,16 +98,21 @@ async function write(address, asked, place, answer) {
   });
   if (!response.ok) throw new Error((await response.json()).error);
   let count = 0;
-  for await (const piece of linesOf(response.body)) {
-    if (piece.done) return piece;
-    addToken(place, piece);
-    answer.content += piece.text;
-    $("speed").textContent = speed(++count, (performance.now() - began) / 1000);
+  for await (const pieces of piecesOf(response.body)) {
+    const end = pieces.at(-1)?.done ? pieces.pop() : null;
+    addTokens(place, pieces);
+    answer.content += pieces.map((piece) => piece.text).join("");
+    count += pieces.length;
+    $("speed").textContent = speed(count, (performance.now() - began) / 1000);
+    if (end) return end;
+    // Let the window be drawn and Stop be heard; a hidden window would wait for seconds.
+    if (!document.hidden) await new Promise((resume) => setTimeout(resume, 15));
   }
   throw new Error("The answer broke off; is the server still running?");
 }
 
-async function* linesOf(stream) {
+// The tokens of an answer, as many at once as have come.
+async function* piecesOf(stream) {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
   let rest = "";
@@ -110,7 +121,7 @@ async function* linesOf(stream) {
     if (done) return;
     const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
     rest = lines.pop(); // the beginning of the next
-    for (const line of lines) yield JSON.parse(line);
+    yield lines.map((line) => JSON.parse(line));
   }
 }
 
@@ -140,7 +151,7 @@ function beginText(prompt) {
 
 function beginAnswer(said) {
   messages = [...messages, { role: "user", content: said }];
-  const place = make("div", { className: "message assistant" });
+  const place = make("div", { className: "message assistant", role: "group" });
   $("output").append(make("div", { className: "message user", textContent: said }), place);
   following = true;
   before = "";
@@ -160,6 +171,7 @@ function endAnswer(said, answer) {
 
 function startAnew() {
   messages = [];
+  if (chatting() && info.block_size) shorten(Math.floor(info.block_size / 2)); // room to ask
   $("output").replaceChildren();
   $("next").hidden = true;
   $("forget").hidden = !chatting();
@@ -167,24 +179,30 @@ function startAnew() {
   $("status").textContent = $("speed").textContent = $("error").textContent = "";
 }
 
-function addToken(place, piece) {
+function addTokens(place, pieces) {
   const output = $("output");
   const atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
+  const tokens = pieces.map(tokenOf);
+  place.append(...tokens);
+  const last = tokens.findLast((token) => token.piece);
+  if (following && last) show(last);
+  if (atEnd) output.scrollTop = output.scrollHeight;
+}
+
+function tokenOf(piece) {
   const token = make("span", { textContent: piece.text });
-  place.append(token);
   if (piece.id !== null) { // else it is the rest of tokens that were held back
     token.className = "token" + (piece.text ? "" : " empty");
     if (piece.text.includes("\n")) token.classList.add("newline");
     token.style.setProperty("--p", Math.exp(piece.logprob));
-    token.setAttribute("role", "option");
+    token.role = "option";
     token.ariaLabel = visible(piece.text) + ", " + percent(piece.logprob);
     token.tabIndex = -1;
     token.piece = piece;
     token.before = before.slice(-24);
-    if (following) show(token);
   }
   before += piece.text;
-  if (atEnd) output.scrollTop = output.scrollHeight;
+  return token;
 }
 
 // ------------------------------------------------------------ what else could have come
@@ -263,14 +281,15 @@ async function start() {
   $("modes").addEventListener("change", startAnew);
   for (const kind of ["pointerover", "focusin", "click"]) $("output").addEventListener(kind, point);
   $("output").addEventListener("keydown", step);
-  const info = await (await fetch("info")).json();
+  info = await (await fetch("info")).json();
   if (info.name) document.title = $("name").textContent = info.name;
   $("facts").textContent = [
-    `${info.parameters.toLocaleString("en")} parameters`,
-    `${info.vocabulary_size?.toLocaleString("en")} tokens in the vocabulary`,
-    `context of ${info.block_size}`,
-  ].join(", ");
+    [info.parameters, "parameters"],
+    [info.vocabulary_size, "tokens in the vocabulary"],
+    [info.block_size, "in the context"],
+  ].flatMap(([n, what]) => (n ? n.toLocaleString("en") + " " + what : [])).join(", ");
   $("max_new_tokens_slider").max = info.max_new_tokens;
+  shorten(info.max_new_tokens);
   $("modes").hidden = !info.chat;
 }
 
