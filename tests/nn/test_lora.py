@@ -228,8 +228,10 @@ def test_a_round_trip(tmp_path):
     ]
     other = small()
     add_lora(other, rank=3, alpha=5.5, targets=("attn.c_attn", "mlp.c_proj"))  # the same layers
+    parameters = [*other.parameters()]
     load_lora(other, tmp_path / "new" / "folder")
     assert logits(other) == logits(model)
+    assert all(p is q for p, q in zip(parameters, other.parameters(), strict=True))
     plain.load_state_dict(lora_state(other), strict=False)
 
 
@@ -285,6 +287,7 @@ def test_a_save_that_is_cut_short_leaves_one_whole_adapter(tmp_path, monkeypatch
             save_lora(new, tmp_path)
     load_lora(plain := small(), tmp_path)
     assert logits(plain) == logits(old) and len([*tmp_path.iterdir()]) == 3
+    assert (tmp_path / lora.CONFIG).read_text() == (tmp_path / "old.json").read_text()
     save_lora(new, tmp_path)
     (tmp_path / "old.json").replace(tmp_path / lora.CONFIG)  # killed between the two renames
     load_lora(plain := small(), tmp_path)
@@ -306,6 +309,7 @@ ADDED = [
     ({"targets": [1]}, ValueError, r"targets must be names"),
     ({"targets": ["c_attn", "q_proj"]}, ValueError, r"got 'q_proj'; one of c_attn, c_fc, c_proj"),
     ({"targets": ["attn"]}, ValueError, r"every target must be the name of a linear layer"),
+    ({"targets": ["roj"]}, ValueError, r"every target must be the name of a linear layer"),
     ({"targets": ["wte"]}, ValueError, r"every target must be the name of a linear layer"),
     ({"targets": ["lm_head"]}, ValueError, r"must belong to it alone, got lm_head\.weight"),
 ]

@@ -68,7 +68,7 @@ class LoRALinear(nn.Linear):
     lora: Settings
     lora_A: nn.Parameter
     lora_B: nn.Parameter
-    thawed: list[nn.Parameter]  # those of the whole model that were trained before
+    trained_before: list[nn.Parameter]  # of the whole model
 
     def forward(self, input: Tensor) -> Tensor:
         low = F.dropout(input, self.lora.dropout, self.training)
@@ -106,9 +106,9 @@ def merge_lora(model: nn.Module) -> None:
         W, A, B = (x.detach().to(wide) for x in (layer.weight, layer.lora_A, layer.lora_B))
         with no_grad():
             layer.weight.copy_(W + B @ A * (layer.lora.alpha / layer.lora.rank))
-        for parameter in layer.thawed:
+        for parameter in layer.trained_before:
             parameter.requires_grad_(True)
-        for name in ("lora_A", "lora_B", "lora", "thawed"):
+        for name in ("lora_A", "lora_B", "lora", "trained_before"):
             delattr(layer, name)
         layer.__class__ = nn.Linear  # type: ignore[assignment]
 
@@ -184,17 +184,16 @@ def _linears(model: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Linear]
     if _lora_layers(model):
         message = "[lora] the model must have no LoRA yet, got one that has"
         raise ValueError(f"{message}; merge_lora before?")
-    all_of_them = {name: m for name, m in model.named_modules() if type(m) is nn.Linear}
-    found = {
-        name: m
-        for name, m in all_of_them.items()
-        if any(f".{name}".endswith(f".{target}") for target in targets)
-    }
+    linears = {name: m for name, m in model.named_modules() if type(m) is nn.Linear}
+    chosen: set[str] = set()
     for target in targets:
-        if not any(f".{name}".endswith(f".{target}") for name in found):
-            there = sorted({name.rpartition(".")[2] for name in all_of_them})
+        meant = {name for name in linears if f".{name}".endswith(f".{target}")}
+        if not meant:
+            there = ", ".join(sorted({name.rpartition(".")[2] for name in linears})) or "none"
             message = "[lora] every target must be the name of a linear layer"
-            raise ValueError(f"{message}, got {target!r}; one of {', '.join(there) or 'none'}?")
+            raise ValueError(f"{message}, got {target!r}; one of {there}?")
+        chosen |= meant
+    found = {name: linear for name, linear in linears.items() if name in chosen}
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     for name, linear in found.items():
         if uses[id(linear.weight)] > 1:
@@ -207,12 +206,12 @@ def _attach(
     model: nn.Module, linears: dict[str, nn.Linear], settings: Settings
 ) -> list[LoRALinear]:
     """The layers with A and B of zeros; nothing else is trained any more."""
-    thawed = [p for p in model.parameters() if p.requires_grad]
+    trained_before = [p for p in model.parameters() if p.requires_grad]
     model.requires_grad_(False)
     made: list[Any] = [*linears.values()]
     for layer in made:
         layer.__class__ = LoRALinear
-        layer.lora, layer.thawed = settings, thawed
+        layer.lora, layer.trained_before = settings, trained_before
         like = {"dtype": layer.weight.dtype, "device": layer.weight.device}
         a, b = (settings.rank, layer.in_features), (layer.out_features, settings.rank)
         layer.lora_A = nn.Parameter(creation.zeros(a, **like))
