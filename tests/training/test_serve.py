@@ -24,23 +24,13 @@ from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.serving.asked import chat_ids
 from tinygrad_lm.serving.desk import Turns
 from tinygrad_lm.text.generation import generate_text, stream_text
-from tinygrad_lm.text.tokenizers import CharTokenizer
+from tinygrad_lm.text.tokenizers import ByteTokenizer, CharTokenizer
 
 CHARACTERS = "abcdefghijklmnop \n"
 LOCAL = {"base_url": "http://localhost"}
 
 
-class Bytes:
-    """A token for each byte, and special ones, which no text has."""
-
-    special = {"<|user|>": 256, "<|assistant|>": 257, "<|end|>": 258, "<|endoftext|>": 259}
-    vocab_size = 260
-
-    def encode(self, text):
-        return [*text.encode()]
-
-    def decode(self, ids):
-        return bytes(i for i in ids if i < 256).decode(errors="replace")
+SPECIAL = ("<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>")
 
 
 def tiny(vocab_size=18):
@@ -122,10 +112,10 @@ def test_why_a_text_ends():
         asked = {"stop": [stop, "not there"], "max_new_tokens": most, "seed": 5}
         *_, end = lines(ask(client(), **asked))
         assert (end["reason"], end["tokens"]) == ends
-    model = tiny(Bytes.vocab_size)
+    model = tiny(256 + len(SPECIAL))
     model.lm_head.weight.data[259] = 0
     model.lm_head.weight.data[:259] *= 0.01
-    *_, last, end = lines(ask(client(model, Bytes()), max_new_tokens=1000, seed=1))
+    *_, last, end = lines(ask(client(model, ByteTokenizer(SPECIAL)), max_new_tokens=1000, seed=1))
     assert (last["id"], last["text"], end["reason"]) == (259, "", "stop")
 
 
@@ -317,25 +307,25 @@ CHAT = [message("user", "a<|end|>"), message("assistant", "bc"), message("user",
 
 
 def test_a_chat_is_ids_that_no_text_makes():
-    special = Bytes.special
+    special = ByteTokenizer(SPECIAL).special
     first, second = [256, *b"a<|end|>", 258], [257, *b"bc", 258]
     whole = [*first, *second, 256, *b"d", 258, 257]
-    assert chat_ids(CHAT, Bytes(), special, None) == whole
-    assert chat_ids(CHAT, Bytes(), special, len(whole)) == whole
-    assert chat_ids(CHAT, Bytes(), special, len(whole) - 1) == [256, *b"d", 258, 257]
-    assert chat_ids(CHAT, Bytes(), special, 4) == [256, *b"d", 258, 257]
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, None) == whole
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, len(whole)) == whole
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, len(whole) - 1) == [256, *b"d", 258, 257]
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, 4) == [256, *b"d", 258, 257]
     with pytest.raises(ValueError, match=r"\[chat\] the last message must have at most 0 tokens"):
-        chat_ids(CHAT, Bytes(), special, 3)
+        chat_ids(CHAT, ByteTokenizer(SPECIAL), special, 3)
 
 
 def test_a_chat_is_answered():
-    model = tiny(Bytes.vocab_size)
-    here = client(model, Bytes())
+    model = tiny(256 + len(SPECIAL))
+    here = client(model, ByteTokenizer(SPECIAL))
     assert here.get("/info", **LOCAL).json["chat"] is True
     asked = {"messages": CHAT, "seed": 3, "max_new_tokens": 20}
     *found, end = lines(here.post("/chat", json=asked, **LOCAL))
     options = {"stop_ids": [258, 259], "generator": tl.Generator().manual_seed(3)}
-    pieces = stream_text(model, Bytes(), [256, *b"d", 258, 257], 20, **options)
+    pieces = stream_text(model, ByteTokenizer(SPECIAL), [256, *b"d", 258, 257], 20, **options)
     assert [each["id"] for each in found] == [piece.id for piece in pieces]
     for wrong, words in (
         ([], "messages must be a list that ends with what the user says"),
@@ -584,8 +574,10 @@ def text_before(pieces, number):
 def test_the_page_chats(browser):
     from werkzeug.serving import make_server
 
-    model, messages = tiny(Bytes.vocab_size), []
-    server = make_server("127.0.0.1", 0, client(model, Bytes()).application, threaded=True)
+    model, messages = tiny(256 + len(SPECIAL)), []
+    server = make_server(
+        "127.0.0.1", 0, client(model, ByteTokenizer(SPECIAL)).application, threaded=True
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         browser.open(f"http://127.0.0.1:{server.port}/")
@@ -597,9 +589,11 @@ def test_the_page_chats(browser):
             browser.type("#prompt", said)
             browser.click("#generate")
             messages.append(message("user", said))
-            ids = chat_ids(messages, Bytes(), Bytes.special, 32 - 9)
+            ids = chat_ids(messages, ByteTokenizer(SPECIAL), ByteTokenizer(SPECIAL).special, 32 - 9)
             options = {"temperature": 0.8, "generator": tl.Generator().manual_seed(2)}
-            pieces = stream_text(model, Bytes(), ids, 9, stop_ids=[258, 259], **options)
+            pieces = stream_text(
+                model, ByteTokenizer(SPECIAL), ids, 9, stop_ids=[258, 259], **options
+            )
             messages.append(message("assistant", "".join(piece.text for piece in pieces)))
             wait_until(lambda: browser.run(SAID)[-1:] == [messages[-1]["content"]])
             assert browser.run(SAID) == [each["content"] for each in messages]
