@@ -72,9 +72,8 @@ def rows_of(tokenizer, asked, count):
     x = torch.full((count, T), tokenizer.special["<|endoftext|>"])
     y = torch.full((count, T), -1)
     for row in range(count):
-        ids, graded = conversation(
-            tokenizer, dialogue(random.choices(asked, k=random.randint(1, 3)))
-        )
+        chosen = random.choices(asked, k=random.randint(1, 3))
+        ids, graded = conversation(dialogue(chosen), tokenizer)
         n = min(len(ids) - 1, T)
         x[row, :n] = torch.tensor(ids[:n])
         y[row, :n] = torch.tensor([i if g else -1 for i, g in zip(ids[1:], graded[1:])][:n])

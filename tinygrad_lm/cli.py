@@ -217,7 +217,7 @@ def _chat(given: dict[str, Any]) -> int:
 
     model, tokenizer = _model(given)
     messages: list[dict[str, str]] = []
-    conversation(tokenizer, messages)  # a model without dialogues is refused before a word is said
+    conversation(messages, tokenizer)  # a model without dialogues is refused before a word is said
     options, terminal = _settings(given), sys.stdin.isatty()
     while True:
         print("> " if terminal else "", end="", flush=True)

@@ -21,8 +21,8 @@ import pytest
 import tinygrad_lm as tl
 from tinygrad_lm import serving
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.serving.asked import chat_ids
 from tinygrad_lm.serving.desk import Turns
+from tinygrad_lm.text.chat import chat_ids
 from tinygrad_lm.text.generation import generate_text, stream_text
 from tinygrad_lm.text.tokenizers import ByteTokenizer, CharTokenizer
 
@@ -307,15 +307,14 @@ CHAT = [message("user", "a<|end|>"), message("assistant", "bc"), message("user",
 
 
 def test_a_chat_is_ids_that_no_text_makes():
-    special = ByteTokenizer(SPECIAL).special
     first, second = [256, *b"a<|end|>", 258], [257, *b"bc", 258]
     whole = [*first, *second, 256, *b"d", 258, 257]
-    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, None) == whole
-    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, len(whole)) == whole
-    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, len(whole) - 1) == [256, *b"d", 258, 257]
-    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), special, 4) == [256, *b"d", 258, 257]
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), None) == whole
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), len(whole)) == whole
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), len(whole) - 1) == [256, *b"d", 258, 257]
+    assert chat_ids(CHAT, ByteTokenizer(SPECIAL), 4) == [256, *b"d", 258, 257]
     with pytest.raises(ValueError, match=r"\[chat\] the last message must have at most 0 tokens"):
-        chat_ids(CHAT, ByteTokenizer(SPECIAL), special, 3)
+        chat_ids(CHAT, ByteTokenizer(SPECIAL), 3)
 
 
 def test_a_chat_is_answered():
@@ -589,7 +588,7 @@ def test_the_page_chats(browser):
             browser.type("#prompt", said)
             browser.click("#generate")
             messages.append(message("user", said))
-            ids = chat_ids(messages, ByteTokenizer(SPECIAL), ByteTokenizer(SPECIAL).special, 32 - 9)
+            ids = chat_ids(messages, ByteTokenizer(SPECIAL), 32 - 9)
             options = {"temperature": 0.8, "generator": tl.Generator().manual_seed(2)}
             pieces = stream_text(
                 model, ByteTokenizer(SPECIAL), ids, 9, stop_ids=[258, 259], **options

@@ -5,14 +5,10 @@ computed; what is wrong becomes a ValueError in one sentence.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..saving.tree import parse
 from ..text.generation import OPTIONS
-from ..text.tokenizers import Tokenizer
-
-USER, ASSISTANT, END, END_OF_TEXT = "<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"
 
 WHOLE, REAL, SWITCH = "a whole number", "a number", "true or false"
 TEXTS = "a text or a list of texts"
@@ -88,36 +84,3 @@ def _fits(name: str, value: Any) -> bool:
 def shortened(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def can_chat(special: Mapping[str, int]) -> bool:
-    return {USER, ASSISTANT, END} <= special.keys()
-
-
-def chat_ids(
-    messages: Any, tokenizer: Tokenizer, special: Mapping[str, int], most: int | None
-) -> list[int]:
-    """The ids of a conversation, up to where the assistant speaks.
-
-    A message is its speaker's token, its text and <|end|>; no text makes such a token. most: where
-    there are more ids, the oldest questions are left out, with their answers. ValueError: the
-    messages are not a user's and an assistant's by turns, or the last alone is too long.
-    """
-    rows = []
-    for place, message in enumerate(messages if isinstance(messages, list) else []):
-        role = ("user", "assistant")[place % 2]
-        content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, str) or message != {"role": role, "content": content}:
-            wrong = f"[chat] message {place} must hold role {role!r} and content, a text"
-            raise ValueError(f"{wrong}, got {shortened(message)}; the two speak by turns")
-        rows.append([special[f"<|{role}|>"], *tokenizer.encode(content), special[END]])
-    if len(rows) % 2 == 0 or not content:
-        wrong = "[chat] messages must be a list that ends with what the user says"
-        raise ValueError(f"{wrong}, got {shortened(messages)}; say something?")
-    while most is not None and sum(map(len, rows)) + 1 > most:
-        if len(rows) == 1:
-            wrong = f"[chat] the last message must have at most {max(most - 3, 0)} tokens, to leave"
-            came = f"room for the answer, got {len(rows[0]) - 2}"
-            raise ValueError(f"{wrong} {came}; a smaller max_new_tokens?")
-        rows = rows[2:]
-    return [*sum(rows, []), special[ASSISTANT]]

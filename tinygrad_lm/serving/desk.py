@@ -13,9 +13,10 @@ from typing import Any
 
 from ..engine.random.generator import Generator
 from ..nn import Module
-from ..text.generation import Piece, stream_text
+from ..text.chat import END, can_chat, chat_ids
+from ..text.generation import Piece, end_of_text, stream_text
 from ..text.tokenizers import Tokenizer
-from .asked import END, END_OF_TEXT, Asked, can_chat, chat_ids, shortened
+from .asked import Asked, shortened
 
 
 class Turns:
@@ -42,7 +43,6 @@ class Desk:
 
     def __init__(self, model: Module, tokenizer: Tokenizer) -> None:
         self.model, self.tokenizer, self.turns = model, tokenizer, Turns()
-        self.special: dict[str, int] = getattr(tokenizer, "special", {})
         config = getattr(model, "config", None)
         self.block_size = getattr(config, "block_size", None)
         self.vocabulary_size = getattr(tokenizer, "vocab_size", getattr(config, "vocab_size", None))
@@ -52,18 +52,17 @@ class Desk:
             "block_size": self.block_size,
             "vocabulary_size": self.vocabulary_size,
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "chat": can_chat(self.special),
+            "chat": can_chat(self.tokenizer),
         }
 
     def lines(self, asked: Asked, kind: str) -> Iterator[str]:
         """The answer, a line of JSON for each token and one at the end; kind: "prompt" or
         "messages". ValueError: it cannot be given, before anything is computed."""
-        names = [END_OF_TEXT] if kind == "prompt" else [END, END_OF_TEXT]
-        stop_ids = [self.special[name] for name in names if name in self.special]
-        start = asked.start
+        stop_ids, start = end_of_text(self.tokenizer), asked.start
         if kind == "messages":
             most = None if self.block_size is None else self.block_size - asked.max_new_tokens
-            start = chat_ids(start, self.tokenizer, self.special, most)
+            start = chat_ids(start, self.tokenizer, most)
+            stop_ids.append(self.tokenizer.special[END])
         elif not isinstance(start, str):
             message = f"[generate] prompt must be a text, got {shortened(start)}"
             raise ValueError(f"{message}; in quotes?")
