@@ -70,7 +70,7 @@ def test_a_model_is_unchanged_at_first():
 def test_a_starts_within_its_bound_and_b_at_zero():
     layer = nn.Sequential(nn.Linear(400, 5))
     add_lora(layer, rank=50, targets=["0"])
-    A, B = (x.numpy() for x in lora_state(layer).values())
+    A, B = (x.cpu().numpy() for x in lora_state(layer).values())
     assert 0.99 / 20 < np.abs(A).max() <= 1 / 20 and abs(A.mean()) < 1e-3 and not B.any()
     assert A.std() == pytest.approx(1 / 20 / 3**0.5, rel=0.02)  # of a uniform distribution
 
@@ -89,12 +89,12 @@ def test_the_formula_and_its_gradients():
     x, G = tg.randn(7, 5, dtype=tg.float64, requires_grad=True), tg.randn(7, 4, dtype=tg.float64)
     y = layer(x)
     y.backward(G)
-    W, b, A, B, X = (t.detach().numpy() for t in (*layer.parameters(), x))
-    g = G.numpy()
-    np.testing.assert_allclose(y.detach().numpy(), X @ (W + s * B @ A).T + b, 1e-12)
-    np.testing.assert_allclose(layer.lora_A.grad.numpy(), s * B.T @ g.T @ X, 1e-12)
-    np.testing.assert_allclose(layer.lora_B.grad.numpy(), s * g.T @ X @ A.T, 1e-12)
-    np.testing.assert_allclose(x.grad.numpy(), g @ (W + s * B @ A), 1e-12)
+    W, b, A, B, X = (t.detach().cpu().numpy() for t in (*layer.parameters(), x))
+    g = G.cpu().numpy()
+    np.testing.assert_allclose(y.detach().cpu().numpy(), X @ (W + s * B @ A).T + b, 1e-12)
+    np.testing.assert_allclose(layer.lora_A.grad.cpu().numpy(), s * B.T @ g.T @ X, 1e-12)
+    np.testing.assert_allclose(layer.lora_B.grad.cpu().numpy(), s * g.T @ X @ A.T, 1e-12)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), g @ (W + s * B @ A), 1e-12)
     assert tg.gradcheck(lambda x, *_: layer(x), [x, layer.lora_A, layer.lora_B])
 
 
@@ -206,7 +206,7 @@ def test_16_bit_weights_are_rounded_once():
     add_lora(layer, rank=1, alpha=1.0, targets=["0"])
     for p in layer.parameters():
         nn.init.normal_(p)
-    W, A, B = (p.detach().float().numpy() for p in layer.parameters())
+    W, A, B = (p.detach().float().cpu().numpy() for p in layer.parameters())
     merge_lora(layer)
     assert layer[0].weight.float().tolist() == tg.tensor(W + B @ A).bfloat16().float().tolist()
 
