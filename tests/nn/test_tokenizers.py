@@ -236,6 +236,23 @@ def test_a_stream_of_characters_gives_half_surrogates_too(text):
     assert [stream.push(i) for i in tokenizer.encode(text)] == [*text] and stream.flush() == ""
 
 
+def test_half_surrogates_are_characters_and_stay_apart():
+    tokenizer = CharTokenizer("\ud83d\ude00\ud800a")
+    text = "\ud83d\ude00a\ud800"
+    ids = tokenizer.encode(text)
+    assert len(ids) == 4 and tokenizer.decode(ids) == text == streamed(tokenizer, ids)
+    assert tokenizer.decode_bytes(ids) == text.encode("utf-8", "surrogatepass")
+
+
+def test_a_stream_looks_at_few_ids_at_a_time():
+    class Watched(ByteTokenizer):
+        def decode_bytes(self, ids):
+            assert len(ids) <= 2
+            return super().decode_bytes(ids)
+
+    assert streamed(Watched(), b"a long text") == "a long text"
+
+
 def test_a_stream_holds_back_half_a_character_and_no_more():
     stream = StreamDecoder(BYTES)
     pushed = [stream.push(i) for i in "é😀".encode() + b"\xf0\x9fa\xe4\xb8"]
@@ -332,9 +349,16 @@ CUT = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "strid
 PAD = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_id": 0, "pad_type_id": 0}
 
 
-def test_options_that_would_cut_pad_or_roll_dice_are_off():
-    text = "the quick brown fox"
-    odd = changed(truncation=CUT, padding={**PAD, "pad_to_multiple_of": None, "pad_token": END})
+def test_options_that_would_cut_pad_add_or_roll_dice_are_off():
+    text, between = (
+        "the quick brown fox",
+        tokenizers.processors.TemplateProcessing(single=f"{END} $A", special_tokens=[(END, 0)]),
+    )
+    odd = changed(
+        post_processor=json.loads(between.__getstate__()),
+        truncation=CUT,
+        padding={**PAD, "pad_to_multiple_of": None, "pad_token": END},
+    )
     for content in (odd, changed(dropout=0.9)):
         assert BPETokenizer(content).encode(text) == BPE.encode(text)
 
@@ -364,6 +388,7 @@ def test_an_added_token_that_is_not_special_is_ordinary():
         (changed(decoder={"type": "Metaspace"}), "the decoder Metaspace"),
         (changed(pre_tokenizer=None), r"after \[None\]"),
         (changed(added_tokens=[{**ADDED, "id": 5}]), "two ids for one"),
+        (changed(added_tokens=[ADDED, {**ADDED, "id": 999, "content": "<y>"}]), "two ids for one"),
         (changed(added_tokens=[{**ADDED, "content": "<s>"}]), "one id for two tokens, or"),
         (changed(added_tokens=5), "expected a sequence"),
         ('{"model": 5}', "got: "),

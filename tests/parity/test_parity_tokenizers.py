@@ -305,6 +305,13 @@ def test_control_tokens_are_special(pieces):
         ours.decode([ours.vocab_size])
 
 
+def test_after_a_flush_another_text_begins(pieces):
+    ours, theirs, _ = pieces
+    stream, ids = StreamDecoder(ours), theirs.encode("fox")
+    texts = ["".join(map(stream.push, ids)) + stream.flush() for _ in range(2)]
+    assert texts == [theirs.decode(ids)] * 2
+
+
 def test_a_model_is_all_in_its_json(pieces, tmp_path):
     ours, _, folder = pieces
     again = load_tokenizer(json.loads(json.dumps(ours.to_json())))

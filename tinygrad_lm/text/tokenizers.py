@@ -87,7 +87,5 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """The rest, where the ids ended within a character; the next `push` starts a new text."""
-        rest = self._decoder.decode(b"", final=True)
         self._start, self._begun = [], b""
-        self._decoder.reset()
-        return rest
+        return self._decoder.decode(b"", final=True)
