@@ -224,7 +224,7 @@ def table(record: dict[str, Any]) -> str:
             found = results[name]
             times = harness.step_times(found)
             half = "bfloat16" in name or record["settings"]["dtype"] == "bfloat16"
-            least = record["parameters"] * (2 if half else 4) / record["bandwidth"] * 1e3
+            least = 1e3 * record["parameters"] * (2 if half else 4) / (record["bandwidth"] or 1)
             lines.append(
                 [batch, name, harness.spread(times, 1), f"{1e3 * int(batch) / median(times):,.0f}"]
                 + [harness.spread(harness.ratios(times, mine))]
