@@ -1,6 +1,6 @@
 """What must work with the hard dependencies alone: what a test extra brings hides what is missing.
-Run where only `pip install .` has been: the commands train, write, evaluate and export, bfloat16 is there, a script
-that imports torch runs, tensors and weights are saved and read."""
+Run where only `pip install .` has been: the commands train, write, evaluate and export, bfloat16 is
+there, a script that imports torch runs, tensors and weights are saved and read."""
 
 import importlib.util
 import subprocess
