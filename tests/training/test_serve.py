@@ -34,13 +34,16 @@ class Bytes:
     """A token for each byte, and special ones, which no text has."""
 
     special = {"<|user|>": 256, "<|assistant|>": 257, "<|end|>": 258, "<|endoftext|>": 259}
-    vocab_size = 260
+    vocab_size, errors = 260, "replace"
 
     def encode(self, text):
         return [*text.encode()]
 
+    def decode_bytes(self, ids):
+        return bytes(i for i in ids if i < 256)
+
     def decode(self, ids):
-        return bytes(i for i in ids if i < 256).decode(errors="replace")
+        return self.decode_bytes(ids).decode(errors=self.errors)
 
 
 def tiny(vocab_size=18):
