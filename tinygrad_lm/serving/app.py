@@ -48,7 +48,6 @@ def serve(
 
     class Handler(WSGIRequestHandler):
         timeout = PATIENCE
-        disable_nagle_algorithm = True  # it holds a token back until the one before is confirmed
 
         def log_request(self, *args: Any) -> None:
             pass

@@ -35,10 +35,11 @@ function addSlider([name, label, hint, min, max, step, value]) {
 }
 
 function settings() {
-  const asked = { alternatives: 10, greedy: $("greedy").checked, stop: $("stop_text").value || null };
+  const asked = { alternatives: 10, greedy: $("greedy").checked };
   for (const [name] of SLIDERS) asked[name] = numberIn(name);
   asked.seed = numberIn("seed");
   asked.top_k ||= null; // 0 is no limit
+  asked.stop = $("stop_text").value.replaceAll("\\n", "\n") || null;
   return asked;
 }
 
@@ -74,13 +75,15 @@ async function generate(event) {
   busy(true);
   try {
     const end = await write(chatting() ? "chat" : "generate", asked, place, answer);
-    $("status").textContent = { stop: "Ended:", length: "Length reached:" }[end.reason] ?? "Broke off:";
+    const ends = { stop: "Ended:", length: "Length reached:", error: "Broke off:" };
+    $("status").textContent = ends[end.reason];
     $("speed").textContent = speed(end.tokens, end.seconds) + ", seed " + end.seed;
     if (end.error) fail(end.error);
   } catch (error) {
     const stopped = error.name === "AbortError";
     $("status").textContent = stopped ? "Stopped:" : "";
-    if (!stopped) fail(error instanceof TypeError ? "The server does not answer; is it running?" : error.message);
+    const lost = error instanceof TypeError; // what `fetch` makes of it
+    if (!stopped) fail(lost ? "The server does not answer; is it running?" : error.message);
   }
   stopper = null;
   busy(false);
