@@ -18,8 +18,10 @@ from ..engine.pytorch.checkpointing import checkpoint
 from ..engine.pytorch.common import Dtype
 from ..nn import functional as F
 from ..optim import AdamW
+from ..saving.files import StrPath
 from ..text.generation import generate
 from .cache import KVCache, Past, visible
+from .pretrained import find_pretrained, read_config, read_weights, write_pretrained
 
 # Shapes: B batch, T time, C channels (n_embd), H heads, D head size, V vocabulary.
 
@@ -170,6 +172,31 @@ class GPT(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("c_proj.weight"):
                 nn.init.normal_(parameter, mean=0.0, std=0.02 / math.sqrt(2 * config.n_layer))
+
+    @classmethod
+    def from_pretrained(cls, path: StrPath, dropout: float = 0.0, dtype: Dtype = "float32") -> GPT:
+        """The GPT-2 in a folder with config.json and model.safetensors, or of a name on the hub
+        ("gpt2", "gpt2-xl", "owner/name"), downloaded once; errors: `models/pretrained.py`."""
+        folder = find_pretrained(path)
+        config = GPTConfig(**read_config(folder), dropout=dropout)
+        weights = read_weights(folder, dataclasses.asdict(config), dtype)
+        with nn.init.skipped():
+            model = cls(config)
+        for name, p in model.named_parameters():
+            p.data = creation.from_numpy(weights.pop(name)).to(p.device)
+        return model
+
+    def save_pretrained(
+        self,
+        path: StrPath,
+        tokenizer: Any = None,
+        vocab_size: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a folder that `from_pretrained` and transformers read; see `write_pretrained`."""
+        weights = {name: p.detach().cpu().numpy() for name, p in self.named_parameters()}
+        fields = dataclasses.asdict(self.config)
+        write_pretrained(path, fields, weights, tokenizer, vocab_size, overwrite)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):

@@ -3,7 +3,11 @@ draws what PyTorch's draws from the same generator, number for number."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
@@ -16,7 +20,40 @@ from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import Generator, default_generator
 
 
-@no_grad()
+class _Here(threading.local):
+    """What holds in this thread."""
+
+    skipped = False
+
+
+_here = _Here()
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """Inside, the functions of this file write nothing and draw nothing: a module made there has
+    parameters without values, for one who has the values."""
+    before, _here.skipped = _here.skipped, True
+    try:
+        yield
+    finally:
+        _here.skipped = before
+
+
+def _first_values(fill: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`fill` outside the graph; nothing within `skipped`."""
+
+    @functools.wraps(fill)
+    def filled(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if _here.skipped:
+            return tensor
+        with no_grad():
+            return fill(tensor, *args, **kwargs)
+
+    return filled
+
+
+@_first_values
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -24,7 +61,7 @@ def uniform_(
     return tensor.uniform_(a, b, generator=generator)
 
 
-@no_grad()
+@_first_values
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
@@ -32,7 +69,7 @@ def normal_(
     return tensor.normal_(mean, std, generator=generator)
 
 
-@no_grad()
+@_first_values
 def constant_(tensor: Tensor, val: float) -> Tensor:
     return tensor.fill_(val)
 
@@ -45,7 +82,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 0.0)
 
 
-@no_grad()
+@_first_values
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix in a 2-D tensor."""
     if tensor.ndim != 2:
@@ -56,7 +93,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return tensor
 
 
-@no_grad()
+@_first_values
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -158,7 +195,7 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
 
 
-@no_grad()
+@_first_values
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """A (semi-)orthogonal matrix times gain (Saxe et al., 2013, arXiv 1312.6120)."""
     rows, columns = tensor.shape[0], tensor.array.size // tensor.shape[0]

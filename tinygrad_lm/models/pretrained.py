@@ -1,0 +1,296 @@
+"""GPT-2's weights, in and out, in the files that transformers reads and writes: config.json and
+model.safetensors, with or without shards. `GPT.from_pretrained` and `GPT.save_pretrained` are these
+functions; neither PyTorch nor transformers is needed.
+
+Their model computes what ours does, under other names and with some matrices transposed. What it
+can be told to compute otherwise is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine.arrays import as_dtype
+from ..engine.pytorch.common import Dtype
+from ..saving.files import Arrays, StrPath, check_writable, replacing, save_safetensors
+from .gpt2_files import (
+    BUFFERS,
+    CONFIG,
+    EMBEDDING,
+    HEAD,
+    NOT_READ,
+    WEIGHTS,
+    WHY_NOT,
+    Entry,
+    arrays_of,
+    check_entries,
+    is_matrix,
+    our_name,
+    read_json_object,
+    shapes_of,
+    squeezed,
+    stored_transposed,
+    wanted,
+    weight_files,
+)
+
+OPENAI = {n: f"openai-community/{n}" for n in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
+OPENAI["distilgpt2"] = "distilbert/distilgpt2"
+
+ACTIVATIONS = {name: name for name in ("gelu", "gelu_new", "relu", "silu")} | {
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "swish": "silu",
+}
+# What transformers can be told to compute otherwise: (what we compute, in words).
+OURS: dict[str, tuple[Any, str]] = {
+    "model_type": ("gpt2", "other models are other functions"),
+    "scale_attn_weights": (True, "attention divides its scores by the root of the head size"),
+    "scale_attn_by_inverse_layer_idx": (False, "attention is the same in every layer"),
+    "add_cross_attention": (False, "there is no encoder to look at"),
+}
+END = "<|endoftext|>"
+TOKENIZER, MAKER = "tokenizer.json", "tinygrad_lm"
+
+
+def find_pretrained(place: StrPath) -> Path:
+    """The folder that `place` is, or that the hub keeps under this name ("gpt2", "owner/name"),
+    which is downloaded once. Errors as for `hub.hub_folder`; ValueError: a file."""
+    path = Path(place)
+    if path.is_dir():
+        return path
+    if path.exists():
+        message = f"[from_pretrained] {str(place)!r} must be a folder, got a file"
+        if any(path.match(kind) for kind in NOT_READ):
+            raise ValueError(f"{message}, {WHY_NOT}")
+        raise ValueError(f"{message}; name the folder that also has its {CONFIG}?")
+    from .hub import hub_folder  # it loads Python's HTTP, which takes longer than all of this
+
+    return hub_folder(os.fspath(place), OPENAI)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The fields of our GPTConfig, without dropout, that a folder's config.json says (or OpenAI's
+    hparams.json). ValueError, by name: what we cannot compute, or a value that is none."""
+    path = _config_file(folder)
+    given, where = read_json_object(path), repr(str(path))
+    given.setdefault("vocab_size", given.get("n_vocab"))  # OpenAI's name
+    for name, (ours, why) in OURS.items():
+        if given.get(name, ours) != ours:
+            message = f"[from_pretrained] {name} in {where} must be {ours!r}, as {why}"
+            raise ValueError(f"{message}; got {given[name]!r}, which this GPT cannot compute")
+    found: dict[str, Any] = {}
+    for field, name in {
+        "block_size": "n_positions" if "n_positions" in given else "n_ctx",
+        **{name: name for name in ("vocab_size", "n_layer", "n_head", "n_embd")},
+    }.items():
+        found[field] = _number(given.get(name), int, name, where)
+    if given.get("n_inner") is not None:
+        found["n_inner"] = _number(given["n_inner"], int, "n_inner", where)
+    epsilon = given.get("layer_norm_epsilon", 1e-5)
+    found["layer_norm_epsilon"] = _number(epsilon, (int, float), "layer_norm_epsilon", where)
+    activation = given.get("activation_function", "gelu_new")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        message = f"[from_pretrained] activation_function in {where} must be one of"
+        raise ValueError(f"{message} {', '.join(ACTIVATIONS)}, got {activation!r}; another model?")
+    bias = given.get("bias", True)
+    if not isinstance(bias, bool):
+        message = f"[from_pretrained] bias in {where} must be true or false, got {bias!r}"
+        raise ValueError(f"{message}; leave it out where there are biases")
+    return {**found, "activation": ACTIVATIONS[activation], "bias": bias}
+
+
+def _config_file(folder: Path) -> Path:
+    for name in (CONFIG, "hparams.json"):
+        if (folder / name).is_file():
+            return folder / name
+    came = ", ".join(sorted(path.name for path in folder.iterdir())[:9])
+    message = f"[from_pretrained] {str(folder)!r} must hold {CONFIG}, got {came or 'nothing'}"
+    raise FileNotFoundError(f"{message}; is it the right folder?")
+
+
+def _number(value: Any, kinds: Any, name: str, where: str) -> Any:
+    """`value`, a positive number. ValueError: it is none."""
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+        what = "a whole number >= 1" if kinds is int else "a number above 0"
+        message = f"[from_pretrained] {name} in {where} must be {what}, got {value!r}"
+        raise ValueError(f"{message}; is the file damaged?")
+    return value
+
+
+def read_weights(folder: Path, config: Mapping[str, Any], dtype: Dtype = "float32") -> Arrays:
+    """The parameters of a GPT by our names, contiguous, from the files of a folder.
+
+    config: the fields of its GPTConfig, which says what must be there; that is looked at before
+    any tensor is read. One file is in memory at a time, beside what is returned. dtype: of what
+    comes out, whatever the file has. ValueError, by name: tensors that are missing, unexpected, of
+    another shape, no finite numbers, a head that is not the embedding; a damaged file.
+    """
+    kind = as_dtype(dtype)
+    if not kind.is_floating_point:
+        raise TypeError(f"[from_pretrained] dtype must be floating-point, got {dtype!r}")
+    files, where = weight_files(folder), repr(str(folder))
+    entries = _entries(files, where)
+    check_entries(entries, config, where)
+    tied = read_json_object(_config_file(folder)).get("tie_word_embeddings", True)
+    if not tied and HEAD not in entries:
+        message = f"[from_pretrained] {where} must hold {HEAD}, as its {CONFIG} has"
+        raise ValueError(f"{message} tie_word_embeddings false, got none; copy it again?")
+    back = stored_transposed(entries, config)
+    found: Arrays = {}
+    for path in files:
+        arrays = arrays_of(path)
+        while arrays:
+            given, array = arrays.popitem()
+            name = our_name(given)
+            if name in entries:
+                array = array.reshape(squeezed(array.shape)) if is_matrix(name) else array
+                array = array.T if back and is_matrix(name) else array
+                found[name] = _finite(array, kind.np, f"{given!r} in {str(path)!r}")
+    _check_tied(found, where)
+    return found if config["bias"] else _without_biases(found, config, where)
+
+
+def _entries(files: list[Path], where: str) -> dict[str, Entry]:
+    """What the files hold, by our names, without the buffers. ValueError: two of one name."""
+    found: dict[str, Entry] = {}
+    for path in files:
+        for given, (dtype, shape) in shapes_of(path).items():
+            name = our_name(given)
+            if BUFFERS.fullmatch(name):
+                continue
+            if name in found:
+                message = f"[from_pretrained] {where} must hold each tensor once, got {given!r}"
+                raise ValueError(f"{message} and {found[name].name!r}; were files mixed?")
+            found[name] = Entry(given, dtype, shape)
+    return found
+
+
+def _finite(array: np.ndarray, kind: np.dtype, where: str) -> np.ndarray:
+    """`array`, contiguous, as floats of a kind. ValueError: not all of them are numbers."""
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+        found = np.asarray(array, kind, "C")
+    if not np.isfinite(found).all():
+        came = found[~np.isfinite(found)][0]
+        message = f"[from_pretrained] {where} must hold finite numbers, got {came}"
+        raise ValueError(f"{message} as {kind.name}; was it saved by a run that went wrong?")
+    return found
+
+
+def _check_tied(found: Arrays, where: str) -> None:
+    """Take the head away, which is the embedding. ValueError: it is not."""
+    head = found.pop(HEAD, None)
+    if head is not None and not np.array_equal(head, found[EMBEDDING]):
+        message = f"[from_pretrained] {HEAD} in {where} must equal {EMBEDDING}, got another matrix"
+        raise ValueError(f"{message}; this GPT reads and writes tokens with one")
+
+
+def _without_biases(found: Arrays, config: Mapping[str, Any], where: str) -> Arrays:
+    """What a model without biases keeps. ValueError: one that would have to be 0 is not."""
+    kept = wanted(config, False)
+    wrong = [name for name, array in found.items() if name not in kept and array.any()]
+    if wrong:
+        message = f'[from_pretrained] {where} must have zeros for biases, as "bias" is false in its'
+        raise ValueError(f"{message} {CONFIG}, got others in {', '.join(wrong)}; leave it out?")
+    return {name: found[name] for name in kept}
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_pretrained(
+    path: StrPath,
+    config: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray],
+    tokenizer: Any = None,
+    vocab_size: int | None = None,
+    overwrite: bool = False,
+) -> None:
+    """A folder that `read_config` and `read_weights` read, and transformers' GPT2LMHeadModel.
+
+    config: the fields of a GPTConfig. weights: its parameters by our names. tokenizer: gives the
+    size of the vocabulary and the id of "<|endoftext|>", and is written beside the weights where
+    transformers could read it (kind "bpe"). vocab_size: how many tokens there are, where the
+    model's vocabulary is padded. A model without biases gets zeros, which compute the same, and
+    "bias": false for ourselves. Each file is written all or nothing, config.json last.
+    ValueError: other parameters than GPT-2's, or a vocabulary that does not fit. FileExistsError:
+    another model's files are there, unless `overwrite`.
+    """
+    vocabulary = _vocabulary(config["vocab_size"], tokenizer, vocab_size)
+    shapes = wanted(config, config["bias"])
+    if other := shapes.keys() ^ weights.keys():
+        message = "[save_pretrained] the model must have GPT-2's parameters and no others, got"
+        hint = "merge what was added to it first"
+        raise ValueError(f"{message} a difference in {', '.join(sorted(other)[:9])}; {hint}?")
+    arrays = {
+        name: np.ascontiguousarray(array.T if is_matrix(name) else array)
+        for name, array in weights.items()
+    }
+    arrays[EMBEDDING] = arrays[EMBEDDING][:vocabulary]
+    kind = arrays[EMBEDDING].dtype
+    for name, shape in wanted(config).items():
+        arrays.setdefault(name, np.zeros(shape, kind))
+    folder, with_tokenizer = Path(path), getattr(tokenizer, "kind", None) == "bpe"
+    _check_place(folder, [WEIGHTS, CONFIG, *([TOKENIZER] if with_tokenizer else [])], overwrite)
+    save_safetensors(folder / WEIGHTS, arrays, {"format": "pt"})
+    if with_tokenizer:
+        tokenizer.save(folder / TOKENIZER)
+    end = getattr(tokenizer, "special", {}).get(END)
+    content = _their_config(config, vocabulary, end)
+    with replacing(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
+
+
+def _vocabulary(most: int, tokenizer: Any, vocab_size: int | None) -> int:
+    least = 1 if tokenizer is None else tokenizer.vocab_size
+    size = vocab_size if vocab_size is not None else most if tokenizer is None else least
+    if isinstance(size, bool) or not isinstance(size, int) or not least <= size <= most:
+        message = f"[save_pretrained] vocab_size must be in {least}..{most}, from the tokenizer's"
+        raise ValueError(f"{message} to the model's, got {size!r}; is it another tokenizer?")
+    return size
+
+
+def _their_config(config: Mapping[str, Any], vocabulary: int, end: int | None) -> dict[str, Any]:
+    """The config.json of transformers. Of the fields of GPTConfig, only `bias` is not theirs."""
+    same = {name: config[name] for name in ("n_layer", "n_head", "n_embd", "layer_norm_epsilon")}
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "saved_by": MAKER,
+        **same,
+        "n_positions": config["block_size"],
+        "n_ctx": config["block_size"],
+        "n_inner": config["n_inner"] or None,
+        "vocab_size": vocabulary,
+        "activation_function": config["activation"],
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config["dropout"]),
+        **dict.fromkeys(("bos_token_id", "eos_token_id"), end),
+        "tie_word_embeddings": True,
+        **({} if config["bias"] else {"bias": False}),
+    }
+
+
+def _check_place(folder: Path, names: list[str], overwrite: bool) -> None:
+    """Make the folder. FileExistsError: it has files of these names that another program wrote;
+    OSError: it cannot be written to."""
+    there = [name for name in names if os.path.lexists(folder / name)]
+    if there and not overwrite:
+        try:
+            mine = read_json_object(folder / CONFIG).get("saved_by") == MAKER
+        except (OSError, ValueError):
+            mine = False
+        if not mine:
+            message = f"[save_pretrained] {str(folder)!r} must hold no other model, got"
+            hint = "choose another folder, or overwrite=True"
+            raise FileExistsError(f"{message} {', '.join(there)} that we did not write; {hint}?")
+    check_writable(folder)
