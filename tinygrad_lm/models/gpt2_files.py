@@ -48,14 +48,14 @@ def shards(index: Path) -> list[str]:
     """The names of the files that an index lists, each once. ValueError: it lists none, or a path,
     which could lead out of the folder."""
     placed = read_json_object(index).get("weight_map")
-    listed = isinstance(placed, dict) and placed
-    names: list[Any] = [*dict.fromkeys(placed.values())] if listed else [None]
-    for name in names:
+    names: dict[str, None] = {}
+    for name in placed.values() if isinstance(placed, dict) and placed else [None]:
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
             message = f"[from_pretrained] weight_map in {str(index)!r} must give names of"
             hint = "shards lie beside their index"
             raise ValueError(f"{message} safetensors files, got {name!r}; {hint}")
-    return names
+        names[name] = None
+    return [*names]
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -98,14 +98,16 @@ def arrays_of(path: Path) -> Arrays:
     return _npz(path) if path.suffix == ".npz" else load_safetensors(path)[0]
 
 
-DAMAGES = (ValueError, EOFError, KeyError, OSError, MemoryError, NotImplementedError)
+# What NumPy and zipfile raise where a file is not what they expect.
+DAMAGES: tuple[type[Exception], ...] = (ValueError, EOFError, LookupError, OSError, MemoryError)
+DAMAGES += (AttributeError, TypeError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
 def _npz(path: StrPath) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (*DAMAGES, zipfile.BadZipFile, zlib.error, RuntimeError, SyntaxError) as error:
+    except DAMAGES as error:
         message = f"[from_pretrained] {str(path)!r} must be a whole .npz file of plain arrays, got"
         raise ValueError(f"{message}: {error!r:.200}; copy it again?") from error
 
