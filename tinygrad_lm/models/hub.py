@@ -158,19 +158,22 @@ class _Download:
     def _fetch(self, target: Path, optional: bool = False) -> bool:
         """Whether a file is there, after having been downloaded if need be."""
         part = target.with_name(target.name + ".part")
+        most, emptied = 0, False
         while not target.exists():
-            start = part.stat().st_size if part.exists() else 0
+            start = _size(part)
             try:
                 self._receive(part, target.name, start)
                 os.replace(part, target)
             except (OSError, HTTPException) as error:
-                code = getattr(error, "code", None)
+                code, came = _status(error), _size(part)
                 if code == 404 and optional:
-                    error.close()  # type: ignore[union-attr]
                     return False
-                if code == 416 and start:  # nothing is left to send, and yet it was not whole
+                if code == 416 and not emptied:  # nothing is left to send: it was not checked
                     part.unlink()
-                elif not (part.exists() and part.stat().st_size > start):  # no step further
+                    emptied = True
+                elif came > max(start, most):  # some of it came: go on from there
+                    most = came
+                else:
                     raise self._failure(target.name, error) from error
         return True
 
@@ -204,9 +207,7 @@ class _Download:
 
     def _failure(self, name: str, error: Exception) -> OSError:
         """What to tell: that there is no such model, or that the network fails."""
-        code = getattr(error, "code", None)
-        if code is not None:
-            error.close()  # type: ignore[attr-defined]  # it holds the open response
+        code = _status(error)
         what = f"[from_pretrained] {self.repository!r} must be a folder here, or a public model at"
         if code in (401, 403, 404):  # the hub answers 401 for names that do not exist
             message = f"{what} {self.endpoint} with {name}, got neither (HTTP {code})"
@@ -214,6 +215,18 @@ class _Download:
         message = f"{what} {self.endpoint}, got: {error!r}"
         hint = f"without a network, put {CONFIG}, {WEIGHTS}, {', '.join(TOKENIZER[1:])} into"
         return OSError(f"{message}; call it again to resume, or {hint} {str(self.target)!r}")
+
+
+def _status(error: Exception) -> int | None:
+    """The server's answer that an error is; None: it did not come so far."""
+    if not isinstance(error, urllib.error.HTTPError):
+        return None
+    error.close()  # it holds the open response
+    return error.code
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _digest(path: Path, digest: Any = None) -> str:
