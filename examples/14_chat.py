@@ -1,6 +1,7 @@
 """Step 14: from a text to somebody who answers: the road of nanochat, in small.
 
-First a tokenizer is made from the text, then a GPT is pretrained on it, as in the steps before.
+Byte pairs and special tokens are those of "Let's build the GPT Tokenizer" (0:05 to 1:10). First a
+tokenizer is made from the text, then a GPT is pretrained on it, as in the steps before.
 Then come dialogues: who speaks is said by special tokens, and only what the assistant says is
 graded (targets -1 elsewhere, as in step 11). The dialogues are made here: questions about days,
 months, numbers and words, of which some are kept for the test. The same dialogues without
@@ -46,8 +47,8 @@ def questions():
     for n in range(1, 100):
         found.append(("number", f"Which number comes after {n}?", f"{n + 1}."))
         found.append(("number", f"Which number comes before {n}?", f"{n - 1}."))
-    for a in range(2, 60, 3):
-        for b in range(1, 60, 4):
+    for a in range(3, 60, 7):
+        for b in range(2, 60, 6):
             if a != b:
                 found.append(("larger", f"Which is larger, {a} or {b}?", f"{max(a, b)}."))
     for word in WORDS:
@@ -71,9 +72,8 @@ def rows_of(tokenizer, asked, count):
     x = torch.full((count, T), tokenizer.special["<|endoftext|>"])
     y = torch.full((count, T), -1)
     for row in range(count):
-        ids, graded = conversation(
-            tokenizer, dialogue(random.choices(asked, k=random.randint(1, 3)))
-        )
+        chosen = random.choices(asked, k=random.randint(1, 3))
+        ids, graded = conversation(dialogue(chosen), tokenizer)
         n = min(len(ids) - 1, T)
         x[row, :n] = torch.tensor(ids[:n])
         y[row, :n] = torch.tensor([i if g else -1 for i, g in zip(ids[1:], graded[1:])][:n])
@@ -129,7 +129,7 @@ def main():
     text = common.read_text(args)
     asked = questions()
     random.shuffle(asked)
-    held_out, asked = asked[:60], asked[60:]
+    held_out, asked = asked[:50], asked[50:]
     words = "\n".join(f"{question} {answer}" for _, question, answer in asked)
     tokenizer = BPETokenizer.train([text, words], VOCABULARY, SPECIAL)
     ids = tokenizer.encode_array(text)

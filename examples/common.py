@@ -65,13 +65,15 @@ def result(
     ours: float,
     reference: float | None = None,
     floor: float | None = None,
+    line: str | None = None,
 ) -> None:
-    """Print one figure beside the course's and beside what needs no model."""
+    """Print one figure beside the course's and beside what needs no model; or `line`, which has it
+    among others."""
     shown = {"ours": ours, "reference": reference, "floor": floor}
     cells = [f"{key} {shortly(x)}" if x is not None else "" for key, x in shown.items()]
     if args.usual not in ("", args.data) and reference is not None:
         cells[1] += f" (on {args.usual})"
-    print(f"{what:44s} {'  '.join(cells)}".rstrip(), flush=True)
+    print(line or f"{what:44s} {'  '.join(cells)}".rstrip(), flush=True)
     _append(args, {"what": what, **shown})
 
 

@@ -38,13 +38,16 @@ VIDEOS = {
     "makemore part 4": "q8SA3rM6ckI",
     "makemore part 5": "t3YJ5hKiMQ0",
     "Let's build GPT": "kCc8FmEb1nY",
+    "Let's reproduce GPT-2": "l8pRSuU81PU",
+    "the GPT Tokenizer": "zduSFxRajkE",
 }
+PAGES = {"microgpt": "https://karpathy.github.io/2026/02/12/microgpt/"}
 
 
 class Step(NamedTuple):
     file: str
-    lecture: str  # a key of VIDEOS, and perhaps a part of it after a comma
-    minutes: str
+    lecture: str  # a key of VIDEOS or PAGES, and perhaps a part of it after a comma
+    minutes: str  # "" of a page
     teaches: str
     compared: str  # what the references are, and how long both were trained
     runs: tuple[str, ...] = ("--full",)  # the options of each run
@@ -53,6 +56,16 @@ class Step(NamedTuple):
 MAKEMORE, GPT = "makemore", "Let's build GPT"
 ROAD = ("bigram", "head", "multihead", "feedforward", "blocks", "residual", "layernorm", "full")
 LADDER = [
+    Step("00_microgpt.py", "microgpt", "",
+         "a whole GPT one number at a time, then tensors, fused ops, kernels and batches: the same "
+         "losses, in a fraction of the time",
+         "References: what microgpt prints for its 1,000 names, as many as here. A form is so many "
+         "times faster, per name, than the same in micrograd's `Value`s, each of which holds a "
+         "Tensor; microgpt's own are floats, as in the second row. Medians of 13 steps of scalars "
+         "and 1,000 of the others; where others use the cores, a factor may come out half or twice "
+         "as large. No loss differs from the first form's by 0.00005; 32 names a step are another "
+         "algorithm and not compared. The floor counts pairs in the names that were learned from; "
+         "dev is the tenth of all names that no form has seen."),
     Step("01_micrograd.py", "micrograd", "0:08 to 2:21",
          "numbers with gradients, the chain rule, a network of scalars, its decision boundary",
          "References: micrograd's README, and its demo for the two moons: 100 steps over all 100 "
@@ -110,6 +123,15 @@ LADDER = [
          "Losses on a part of the short text that no model has seen, compared with each other; "
          "there is no published reference. 2,000 steps on the long text, 500 on the short one "
          "([note 6](#notes))."),
+    Step("13_gpt2.py", "Let's reproduce GPT-2, its weights", "0:03 to 0:13",
+         "GPT-2's files: loaded, continued, fine-tuned with all weights or few, handed on",
+         "Bits per byte of text that no model has learned from; there is no published reference. "
+         "The small model that stands for GPT-2 here has read the manual for 3,000 steps; 600 "
+         "steps on 40,000 characters."),
+    Step("14_chat.py", "the GPT Tokenizer, and nanochat's road in small", "0:05 to 1:10",
+         "a tokenizer of one's own, special tokens, dialogues of which only the answers are graded",
+         "50 questions that no model has been trained on; there is no published reference. 3,000 "
+         "steps on the text, 1,500 on dialogues."),
 ]  # fmt: skip
 
 
@@ -195,8 +217,10 @@ def ladder_map(folder: Path) -> str:
 
 
 def lecture(step: Step) -> str:
-    """Its name with a link to the first minute, and the minutes."""
+    """Its name with a link to the first minute, and the minutes; or to its page."""
     name, *part = step.lecture.split(", ")
+    if name in PAGES:
+        return f"[{name}]({PAGES[name]})"
     hours, minutes = step.minutes.split()[0].split(":")
     start = 60 * (60 * int(hours) + int(minutes))
     address = f"https://youtu.be/{VIDEOS[name]}?t={start}" if name in VIDEOS else COURSE

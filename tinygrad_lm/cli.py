@@ -217,7 +217,7 @@ def _chat(given: dict[str, Any]) -> int:
 
     model, tokenizer = _model(given)
     messages: list[dict[str, str]] = []
-    conversation(tokenizer, messages)  # a model without dialogues is refused before a word is said
+    conversation(messages, tokenizer)  # a model without dialogues is refused before a word is said
     options, terminal = _settings(given), sys.stdin.isatty()
     while True:
         print("> " if terminal else "", end="", flush=True)
@@ -235,6 +235,8 @@ def _chat(given: dict[str, Any]) -> int:
 
 
 def _eval(given: dict[str, Any]) -> int:
+    from tqdm import tqdm
+
     from .training.corpus import Corpus
     from .training.evaluation import perplexity, score_completions
 
@@ -244,10 +246,30 @@ def _eval(given: dict[str, Any]) -> int:
     model, tokenizer = _model(given)
     if corpus is not None:
         text = corpus.text if corpus.is_text else corpus.ids(tokenizer)
-        print(shown(str(perplexity(model, tokenizer, text, given["stride"]))))
+        with tqdm(disable=None, unit=" tokens", leave=False) as bar:
+            found = perplexity(model, tokenizer, text, given["stride"], progress=_moving(bar))
+        print(f"{found.tokens:,} tokens: loss {found.loss:.4f} nats per token")
+        print(f"perplexity {found.perplexity:.4f}")
+        if found.bits_per_byte is not None:
+            print(f"bits per byte {found.bits_per_byte:.4f}")
     if given["completions"]:
-        print(score_completions(model, tokenizer, given["completions"], given["limit"]))
+        with tqdm(disable=None, unit=" rows", leave=False) as bar:
+            options = {"limit": given["limit"], "progress": _moving(bar)}
+            scored = score_completions(model, tokenizer, given["completions"], **options)
+        names = ("as a whole", "per token", "per byte")
+        for what, share, error in zip(names, scored[1:4], scored.standard_errors):
+            print(f"accuracy {what} {share:.2%} +- {error:.2%} of {scored.rows:,} rows")
     return 0
+
+
+def _moving(bar: Any) -> Any:
+    """A progress bar as progress(done, total)."""
+
+    def move(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return move
 
 
 def _serve(given: dict[str, Any]) -> int:

@@ -40,6 +40,7 @@ serialization: saving.torch_save: load save FORMAT VERSION
 study: look.study: LayerStats LearningRates activation_stats attention_maps lr_finder summary
 tokenizers: text.tokenizers: CharTokenizer FORMAT FORMAT_VERSION KINDS load_tokenizer
 utils: pages.utils: data tensorboard
+utils.checkpoint: engine.pytorch.checkpointing: checkpoint checkpoint_sequential
 utils.data: data: BatchSampler ConcatDataset DataLoader Dataset DistributedSampler IterableDataset
     RandomSampler Sampler SequentialSampler Subset SubsetRandomSampler TensorDataset
     WeightedRandomSampler dataloader dataset default_collate default_convert distributed

@@ -55,7 +55,7 @@ ROWS = (
     ("optim", "saving"),
     ("data", "text"),
     ("pages", "models", "look"),
-    ("training", "cli"),
+    ("training", "serving", "cli"),
     ("", "__main__", "as_torch", "micrograd"),
 )
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_lm.models import hub
+from tinygrad_lm.models import download, hub
+from tinygrad_lm.models.checkpoints import load_gpt
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.models.pretrained import OPENAI, find_pretrained
+from tinygrad_lm.models.hub import OPENAI, find_pretrained
 from tinygrad_lm.saving.files import load_safetensors, save_safetensors
+from tinygrad_lm.text.tokenizers import ByteTokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = GPTConfig(block_size=8, vocab_size=11, n_layer=1, n_head=1, n_embd=4)
@@ -147,6 +149,27 @@ def test_downloaded_once_and_then_offline(name, server, tmp_path, capsys, monkey
         assert_loads(again)
         assert find_pretrained(again) == folder
     assert len(server.asked) == first
+
+
+def test_with_its_tokenizer(server, tmp_path):
+    ByteTokenizer().save(tmp_path / "tokenizer.json")
+    model = GPT(GPTConfig(block_size=8, vocab_size=256, n_layer=1, n_head=1, n_embd=4))
+    model.save_pretrained(tmp_path / "bytes")
+    files = [*(tmp_path / "bytes").iterdir(), tmp_path / "tokenizer.json"]
+    give(server, "openai-community/gpt2-medium", {path.name: path.read_bytes() for path in files})
+    model, tokenizer = load_gpt("gpt2-medium")
+    assert model.config.vocab_size == 256 and tokenizer == ByteTokenizer()
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt3", "a/b/c", "/etc/x", "../..x", "", "a/..", "../gpt2", "-/a"]
+)
+def test_names_that_are_none(name, server):
+    with pytest.raises(
+        FileNotFoundError, match="must be a folder, gpt2, .*distilgpt2 or owner/name"
+    ):
+        GPT.from_pretrained(name)
+    assert not server.asked
 
 
 def test_every_file_is_of_the_revision_that_main_was(server):
@@ -303,9 +326,9 @@ def test_without_a_network_one_sentence_says_what_to_put_where(server, tmp_path,
 
 
 def test_a_redirection_out_of_https_is_refused():
-    redirects = hub._Redirects()
+    redirects = download._Redirects()
     redirects.said = {}
-    request = hub.urllib.request.Request("https://example.org/a")
+    request = download.urllib.request.Request("https://example.org/a")
     with pytest.raises(OSError, match="which is not https"):
         redirects.redirect_request(request, None, 302, "", {}, "http://example.org/b")
     assert redirects.redirect_request(request, None, 302, "", {}, "https://example.org/b")
@@ -317,7 +340,7 @@ def test_a_full_disk_leaves_no_folder(from_the, server, tmp_path, monkeypatch):
         if from_the == "start" or "model.safetensors" in path.name:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hub, "fsync", full)
+    monkeypatch.setattr(download, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         GPT.from_pretrained("some/model")
     assert not place(tmp_path).exists()
@@ -340,15 +363,29 @@ def test_the_cache_of_the_hubs_library_is_read(repository, server, tmp_path):
     os.utime(half, (2e9, 2e9))  # the latest
     for path in (tmp_path / "made").iterdir():
         (folder / path.name).symlink_to(path)
+    (folder / "tokenizer.json").write_text("{}")
     assert find_pretrained("gpt2") == folder
     assert_loads("gpt2")
     assert server.asked == []
+
+
+def test_a_snapshot_without_a_tokenizer_serves_where_there_is_no_network(
+    server, tmp_path, monkeypatch
+):
+    folder = snapshots(tmp_path, "some--model") / "a"
+    shutil.copytree(tmp_path / "made", folder)
+    assert find_pretrained("some/model") == place(tmp_path)  # it may have one on the hub
+    shutil.rmtree(place(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert find_pretrained("some/model") == folder
 
 
 def test_the_current_revision_comes_first(server, tmp_path):
     folder = snapshots(tmp_path, "some--model")
     for revision in "abc":
         shutil.copytree(tmp_path / "made", folder / revision)
+        for name in ("vocab.json", "merges.txt"):
+            (folder / revision / name).write_text("")
     (folder.parent / "refs").mkdir()
     for revision in "bca":
         (folder.parent / "refs" / "main").write_text(revision + "\n")
@@ -363,7 +400,7 @@ def test_where_the_caches_are(tmp_path, monkeypatch):
         assert hub.models_folder() == tmp_path / "xdg" / "tinygrad_lm" / "models"
     theirs = tmp_path / "xdg" / "huggingface" / "hub" / "models--a--b" / "snapshots" / "c"
     theirs.mkdir(parents=True)
-    assert list(hub._of_their_cache(["a/b"])) == [theirs]
+    assert list(hub._of_their_cache("a/b")) == [theirs]
     monkeypatch.setenv("TINYGRAD_LM_CACHE", "~/models-of-mine")
     monkeypatch.setenv("HOME", str(tmp_path))
     if os.name == "posix":

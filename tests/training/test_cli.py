@@ -23,7 +23,7 @@ import pytest
 
 from tinygrad_lm.cli import main, parser
 from tinygrad_lm.saving import checkpoint
-from tinygrad_lm.training import PRESETS, TrainConfig, run, saved_config
+from tinygrad_lm.training import PRESETS, TrainConfig, corpus, run, saved_config
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -125,7 +125,9 @@ def test_a_preset_is_a_start_that_flags_change(here):
         ("train --n-layr 3", "there is no --n-layr; did you mean --n-layer?"),
         ("train --n_head=3", "there is no --n_head=3; did you mean --n-head?"),
         ("train --xyzzy", "there is no --xyzzy; see"),
-        ("train --tokenizer bpe", "there is no --tokenizer; every character is a token; see"),
+        ("train --tokenizr bpe", "there is no --tokenizr; did you mean --tokenizer?; see"),
+        ("train --data text.txt --tokenizer bpe --vocab-size 9", "vocab_size must be >= 257"),
+        ("train --data text.txt --tokenizer nowhere", "a file must exist at 'nowhere', got none"),
         ("train --\x1b]0;owned\a", r"there is no --\x1b]0;owned\x07; see"),
         ("sample --checkpoint \x9b31m\x7f", r"[load_checkpoint] '\x9b31m\x7f' must hold"),
         ("train --data text.txt --n-head 1000000000000", "try 128 heads"),
@@ -161,7 +163,7 @@ def test_wrong_input_is_one_line_and_code_2(here, capsys, flags, words):
 
 
 def test_our_own_bugs_show_where_they_are(here, monkeypatch):
-    monkeypatch.setattr(run, "load_text", lambda name: 1 / 0)
+    monkeypatch.setattr(corpus, "load_text", lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train()
 

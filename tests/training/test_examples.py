@@ -20,6 +20,7 @@ import tinygrad_lm as tl
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 STEPS = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
+BIGRAM = EXAMPLES / "02_bigram.py"
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 
 
@@ -64,6 +65,22 @@ def fast(request, tmp_path):
 
 def step(number):
     return pytest.mark.parametrize("fast", [number], indirect=True)
+
+
+@step("00")
+def test_microgpt(fast):
+    """Eight forms of one algorithm: what they print agrees, and only the time does not."""
+    rows, printed = fast
+    table = printed.split("losses differ by\n")[1].splitlines()[:8]
+    differ = [float(line.split()[-1]) for line in table[:7]]
+    assert max(differ) < 5e-6 and table[7].endswith("(another algorithm)")
+    names = [line[:34].strip() for line in table]
+    value, number, *tensors = [rows[f"{name}: times faster"]["ours"] for name in names]
+    assert value == 1 < number and min(tensors) > 20
+    assert rows["all 200 steps: largest difference"]["ours"] < 5e-5
+    for what in ("a name", "32 names"):
+        assert rows[f"{what} a step: dev"]["ours"] < rows[f"{what} a step: dev"]["floor"]
+    assert len(printed.split("new names:")[1].splitlines()[0].split()) > 10
 
 
 @step("01")
@@ -143,7 +160,7 @@ def test_every_step_has_a_test_a_place_on_the_ladder_and_a_line_in_the_map(run_a
         assert len(commands) == 1 or all(command in figures for command in commands), step.file
     for path in STEPS:
         head = path.read_text(encoding="utf-8").split('"""')[1]
-        assert re.search(r"\d:\d\d", head) and f"python examples/{path.name} --full" in head
+        assert re.search(r"\d:\d\d|https:", head) and f"python examples/{path.name} --full" in head
 
 
 def test_a_lecture_is_linked_at_its_first_minute(run_all):
@@ -152,7 +169,10 @@ def test_a_lecture_is_linked_at_its_first_minute(run_all):
     assert link == "[makemore part 4](https://youtu.be/q8SA3rM6ckI?t=6840), a part, 1:54 to 2:00"
     unknown = run_all.lecture(run_all.Step("a.py", "a lecture", "0:01", *about))
     assert unknown == f"[a lecture]({run_all.COURSE}), 0:01" and f"]({run_all.COURSE})" in README
-    assert {step.lecture.split(",")[0] for step in run_all.LADDER} == run_all.VIDEOS.keys()
+    page = run_all.lecture(run_all.Step("a.py", "microgpt", "", *about))
+    assert page == f"[microgpt]({run_all.PAGES['microgpt']})"
+    known = run_all.VIDEOS.keys() | run_all.PAGES.keys()
+    assert {step.lecture.split(",")[0] for step in run_all.LADDER} == known
 
 
 def test_pictures_are_small_and_the_readme_shows_only_what_exists():
@@ -313,7 +333,7 @@ def test_without_a_network_the_text_that_python_carries_takes_over(tmp_path):
     closed = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "all")}
     closed |= {name.upper(): address for name, address in closed.items()} | {"no_proxy": ""}
     done = run(
-        STEPS[1], "--steps", 1, "--out", tmp_path, TINYGRAD_LM_DATA=str(tmp_path / "none"), **closed
+        BIGRAM, "--steps", 1, "--out", tmp_path, TINYGRAD_LM_DATA=str(tmp_path / "none"), **closed
     )
     assert done.returncode == 0, done.stderr
     assert "names could not be downloaded" in done.stdout and "bigrams counted, + 1" in done.stdout
@@ -328,7 +348,7 @@ def test_without_a_network_the_text_that_python_carries_takes_over(tmp_path):
     ],
 )
 def test_a_wrong_option_is_named(options, complaint, tmp_path):
-    done = run(STEPS[1], "--out", tmp_path, *options)
+    done = run(BIGRAM, "--out", tmp_path, *options)
     assert done.returncode != 0 and complaint in done.stderr
 
 

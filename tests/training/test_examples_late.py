@@ -8,13 +8,17 @@ import argparse
 import importlib.util
 import json
 import math
+import random
+import re
 import sys
 
 import pytest
-from test_examples import EXAMPLES, STEPS, run
+from test_examples import EXAMPLES, README, STEPS, run
 
 import tinygrad_lm as tl
+from tinygrad_lm.models.checkpoints import load_gpt
 from tinygrad_lm.nn import functional as F
+from tinygrad_lm.text.chat import reply
 
 
 @pytest.fixture
@@ -113,6 +117,73 @@ def test_fine_tuning(short):
 # ------------------------------------------------------------------ the parts of the steps
 
 
+def test_an_engine_of_forty_lines_has_the_slopes_that_are_measured(load):
+    Number = load("00").Number
+
+    def expression(x, y):
+        a = (x * y + 3.0).log() * (x * -0.5).exp() + y**3
+        return a * a + (a + x).relu() + (y * -1.0).relu()
+
+    at, h = (0.7, 1.3), 1e-6
+    numbers = [Number(x) for x in at]
+    out = expression(*numbers)
+    out.backward()
+    for i, number in enumerate(numbers):
+        low, high = ([Number(x + s * h * (i == j)) for j, x in enumerate(at)] for s in (-1, 1))
+        slope = (expression(*high).data - expression(*low).data) / (2 * h)
+        assert number.grad == pytest.approx(slope, rel=1e-6)
+
+
+def test_the_forms_of_microgpt_agree_on_names_of_every_length(load):
+    micro = load("00")
+    random.seed(3)
+    assert sum(len(m) * len(m[0]) for m in micro.drawn(27).values()) == 4192
+    nothing = {name: [[0.0] * len(m[0]) for _ in m] for name, m in micro.drawn(5).items()}
+    weights = {name: [[3 * x for x in row] for row in m] for name, m in micro.drawn(5).items()}
+    docs = [
+        [4, 0, 4],
+        [4, *[0, 1, 2, 3] * 4],
+        [4, 3, 3, 1, 4],
+    ]  # no room for an end in the 2nd
+    forms = {
+        "Number": lambda w: micro.Scalars(w, micro.Number),
+        "places": micro.PlaceByPlace,
+        "whole": micro.WholeName,
+        "fused": micro.Fused,
+        "fixed": lambda w: micro.Fused(w, fixed=True),
+    }
+    expected, _ = micro.train(forms["Number"](weights), docs, 6)
+    assert expected[3] < expected[0] - 0.1  # it has learned something that could go wrong
+    for name, form in forms.items():
+        losses, _ = micro.train(form(weights), docs, 6)
+        assert losses == pytest.approx(expected, abs=2e-5), name
+        assert form(nothing).step(docs[:1], 0.01) == pytest.approx(math.log(5), abs=1e-6)
+
+
+def test_a_batch_weighs_every_character_the_same(load):
+    micro = load("00")
+    docs = [[4, 0, 4], [4, 3, 3, 1, 2, 2, 4]]  # 2 and 6 to be predicted
+    model = micro.Fused(micro.drawn(5), fixed=True)
+    first, second = (model.loss(*micro.side_by_side([ids], 16, "cpu")).item() for ids in docs)
+    both = model.loss(*micro.side_by_side(docs, 16, "cpu")).item()
+    assert both == pytest.approx((2 * first + 6 * second) / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [1e-4, math.nan])
+def test_another_loss_ends_the_race(load, wrong):
+    losses = [3.0, 2.5]
+    assert load("00").gap_between("form", [3.0, 2.5 + 1e-6, 9.0], losses) == pytest.approx(1e-6)
+    with pytest.raises(SystemExit, match=r"^\[microgpt\] 'form' must have the losses \[3.0, 2.5\]"):
+        load("00").gap_between("form", [3.0, 2.5 + wrong], losses)
+
+
+def test_what_microgpt_prints_is_in_the_figures(load):
+    micro, rows = load("00"), README.split("### 00_microgpt.py")[1].split("###")[0]
+    for step, loss in micro.PUBLISHED.items():
+        assert f"| loss at step {step} | {loss:.4f} | {loss:.4f} |" in rows
+    assert "those that microgpt prints | 20.0000 | 20.0000 |" in rows
+
+
 def test_the_tree_has_the_lectures_size_and_joins_neighbours(load):
     wavenet = load("06")
     model = wavenet.network(27, *wavenet.NETS["tree"])
@@ -189,6 +260,52 @@ def test_each_stage_has_the_lectures_size_and_never_looks_ahead(load, name):
     assert before.shape == (1, 8, 65)
     moved = (after - before).abs().amax(2)[0].tolist()
     assert max(moved[:5]) < 1e-6 and moved[5] > 1e-5
+
+
+@step("13", "--steps 60")
+def test_weights_that_are_made_here_are_fine_tuned(short, tmp_path):
+    rows, printed = short
+    before = rows["before: bits per byte"]["ours"]
+    assert before < 8  # as many as there are without a model
+    for what in ("all weights", "LoRA, rank 8"):
+        assert rows[f"fine-tuned, {what}: bits per byte"]["ours"] < before
+    trained, count = re.search(r"LoRA trains ([\d,]+) of ([\d,]+)", printed).groups()
+    assert int(trained.replace(",", "")) < int(count.replace(",", "")) / 8
+    files = "config.json model.safetensors tokenizer.json".split()
+    assert all((tmp_path / "gpt2-fine-tuned" / file).is_file() for file in files)
+    model, tokenizer = load_gpt(tmp_path / "gpt2-fine-tuned")
+    assert model.config.activation == "gelu_new" and tokenizer.special
+
+
+@step("14", "--steps 40")
+def test_who_has_seen_dialogues_answers(short, tmp_path):
+    """After so few steps, seldom rightly; but in the form of an answer."""
+    rows, printed = short
+    assert "pretrained: % of questions answered" in rows
+    model, tokenizer = load_gpt(tmp_path / "chat")
+    asked = [{"role": "user", "content": "Which day comes after Monday?"}]
+    assert [*reply(model, tokenizer, asked, 5, greedy=True)]
+
+
+def test_of_a_dialogue_the_answers_alone_are_graded(load):
+    chat = load("14")
+    tokenizer = chat.BPETokenizer.train("Which day is it?", 270, chat.SPECIAL)
+    x, y = chat.rows_of(tokenizer, [("day", "Which?", "It.")], 5)
+    end, user = tokenizer.special["<|end|>"], tokenizer.special["<|user|>"]
+    for row, wanted in zip(x.tolist(), y.tolist()):
+        assert row[0] == user and (graded := [i for i in wanted if i != -1])
+        answers = tokenizer.decode(graded).split("<|end|>")
+        assert answers[-1] == "" and {*answers[:-1]} == {"It."} and graded[-1] == end
+        for i, following in zip(wanted, row[1:]):
+            assert i in (
+                -1,
+                following,
+                end,
+            )  # the token that comes next; the last end is in y alone
+    asked = chat.questions()
+    assert len({question for _, question, _ in asked}) == len(asked)
+    assert ("number", "Which number comes after 9?", "10.") in asked
+    assert ("day", "Which day comes before Monday?", "Sunday.") in asked
 
 
 def test_the_large_stage_asks_for_a_gpu(tmp_path):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import tinygrad_lm as tl
+from tinygrad_lm.models.gpt import GPT, GPTConfig
+from tinygrad_lm.text.tokenizers import BPETokenizer
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,12 +32,23 @@ def test_the_op_of_the_readme_has_the_gradient_it_says():
         tl.gradcheck(wrong, [names["x"]])
 
 
+def test_gpt2s_files_are_read_continued_and_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tokenizer = BPETokenizer.train("Once upon a time. " * 20, 280)
+    GPT(GPTConfig(16, 280, 1, 1, 8, activation="gelu_new")).save_pretrained("for-others", tokenizer)
+    names = {}
+    exec(BLOCKS[2], names)
+    assert capsys.readouterr().out and names["piece"].logprob <= 0
+    written = [Path(folder, "model.safetensors").read_bytes() for folder in ("for-others", "again")]
+    assert written[0] == written[1]
+
+
 def test_the_captured_step_of_the_readme_trains():
     """On the CPU capture is the step itself; on a GPU tests/fast/test_cuda_capture.py looks."""
     model = tl.nn.Linear(2, 1)
     names = {"tl": tl, "optimizer": tl.optim.SGD(model.parameters(), lr=0.1)}
     names["model"] = lambda x, y: (None, (model(x) - y).square().mean())
-    exec(BLOCKS[2], names)
+    exec(BLOCKS[3], names)
     x = tl.randn(8, 2)
     first, last = [names["step"](x, x.sum(1, keepdim=True)).item() for _ in range(20)][::19]
     assert last < first / 10
@@ -45,7 +58,7 @@ def test_the_picture_is_that_of_the_first_example(capsys):
     names = {}
     exec(BLOCKS[0], names)
     weights = {"w1": names["w1"], "w2": names["w2"]}
-    (path,) = re.findall(r"!\[[^]]*\]\((examples/pictures/.*?)\)", README)
+    (path,) = re.findall(r"!\[[^]]*\]\((examples/pictures/.*?svg)\)", README)
     assert (ROOT / path).read_text() == tl.draw_graph(names["loss"], weights)
 
 

@@ -125,6 +125,21 @@ def test_the_learning_rate_picture_has_the_curve_its_average_and_the_mark(tmp_pa
     assert min(column) < 0.1  # the dashed line
 
 
+def test_bars_are_as_long_as_their_numbers_the_first_on_top(tmp_path):
+    bars = {"slow": 1.0, "fast": 43.8, "faster": 5432.1}
+    figure = viz.plot_bars(bars, path=tmp_path / "b.png", xscale="log", xlabel="times faster")
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(bars)
+    assert [t.get_text() for t in axes.texts] == ["1", "44", "5,400"]
+    assert axes.get_xscale() == "log" and axes.get_xlim()[1] > 2 * 5432.1  # room for the number
+    image = decode(tmp_path / "b.png")
+    for i, x in enumerate(bars.values()):
+        red, green, blue = pixel(image, axes, 0.9 * x, i)
+        assert blue > red + 0.1 and pixel(image, axes, 1.2 * x, i + 0.3).min() > 0.8
+    down = [axes.transData.transform((1, i))[1] for i in range(3)]
+    assert down == sorted(down, reverse=True)
+
+
 def test_lines_and_layer_statistics(tmp_path):
     lines = {"a": ([0, 1, 2], [3, 4, 5]), "b": ([0, 1], [5, 3])}
     figure = viz.plot_lines(lines, marks={"here": 4.0}, xlabel="step", yscale="log")

@@ -162,6 +162,19 @@ def plot_lines(
     return _saved(figure, path)
 
 
+def plot_bars(bars: Mapping[str, float], path: StrPath | None = None, **labels: Any) -> Figure:
+    """A bar per label, the first on top, with its number to two digits. labels: xlabel, title,
+    xscale, ... of matplotlib's axes; on a log scale a bar of 1 is none."""
+    figure = new_figure(8, 0.9 + 0.36 * len(bars))
+    axes = figure.add_subplot(**labels)
+    drawn = axes.barh(list(bars), list(bars.values()), color="#9ecae1", edgecolor="#3182bd")
+    axes.bar_label(drawn, [f"{float(f'{x:.2g}'):,.12g}" for x in bars.values()], padding=4)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.grid(alpha=0.3, axis="x")
+    return _saved(figure, path)
+
+
 def plot_lr_finder(found: LearningRates, path: StrPath | None = None) -> Figure:
     """What `study.lr_finder` tried: the loss of each batch, its average, and the suggestion."""
     centres, smooth = found.smoothed()

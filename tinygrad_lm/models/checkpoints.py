@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from .. import nn
 from ..engine.arrays import device as Device
 from ..engine.pytorch import creation
 from ..saving.checkpoint import load_checkpoint
 from ..saving.files import Arrays, StrPath
 from ..text.tokenizers import Tokenizer, load_tokenizer
 from .gpt import GPT, GPTConfig
+from .hub import OPENAI, find_pretrained
 from .lora import add_lora, lora_settings, merge_lora
-from .pretrained import OPENAI, find_pretrained, read_config
+from .pretrained import read_config
 
 PREFIX = "model."
 
@@ -94,9 +96,9 @@ def rebuild(
         raise ValueError(f"{message}; is it another kind of model?") from error
     found = {n.removeprefix(PREFIX): a for n, a in arrays.items() if n.startswith(PREFIX)}
     _check_weights(found, config, where)
-    model = GPT(config)
-    if lora := meta.get("lora"):
-        add_lora(model, **lora)
+    with nn.init.without_values():
+        model = GPT(config)
+    _add_lora(model, meta.get("lora"), where)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes = {name: array.shape for name, array in found.items()}
     for name in sorted(wanted.keys() | shapes.keys()):
@@ -106,6 +108,15 @@ def rebuild(
             raise ValueError(f"{message} {came}; were its files mixed with another run's?")
     model.load_state_dict({name: creation.from_numpy(array) for name, array in found.items()})
     return model, tokenizer
+
+
+def _add_lora(model: GPT, settings: Any, where: str) -> None:
+    if settings is not None:
+        try:
+            add_lora(model, **settings)
+        except (TypeError, ValueError) as error:
+            message = f"[load_gpt] {where} must say how its low-rank additions were made, got"
+            raise ValueError(f"{message}: {error}; is it damaged?") from error
 
 
 def _check_weights(found: Arrays, config: GPTConfig, where: str) -> None:

@@ -20,8 +20,9 @@ from ..nn import functional as F
 from ..optim import AdamW
 from ..saving.files import StrPath
 from ..text.generation import generate
+from . import pretrained
 from .cache import KVCache, Past, visible
-from .pretrained import find_pretrained, read_config, read_weights, write_pretrained
+from .hub import find_pretrained
 
 # Shapes: B batch, T time, C channels (n_embd), H heads, D head size, V vocabulary.
 
@@ -173,31 +174,6 @@ class GPT(nn.Module):
             if name.endswith("c_proj.weight"):
                 nn.init.normal_(parameter, mean=0.0, std=0.02 / math.sqrt(2 * config.n_layer))
 
-    @classmethod
-    def from_pretrained(cls, path: StrPath, dropout: float = 0.0, dtype: Dtype = "float32") -> GPT:
-        """The GPT-2 in a folder with config.json and model.safetensors, or of a name on the hub
-        ("gpt2", "gpt2-xl", "owner/name"), downloaded once; errors: `models/pretrained.py`."""
-        folder = find_pretrained(path)
-        config = GPTConfig(**read_config(folder), dropout=dropout)
-        weights = read_weights(folder, dataclasses.asdict(config), dtype)
-        with nn.init.skipped():
-            model = cls(config)
-        for name, p in model.named_parameters():
-            p.data = creation.from_numpy(weights.pop(name)).to(p.device)
-        return model
-
-    def save_pretrained(
-        self,
-        path: StrPath,
-        tokenizer: Any = None,
-        vocab_size: int | None = None,
-        overwrite: bool = False,
-    ) -> None:
-        """Write a folder that `from_pretrained` and transformers read; see `write_pretrained`."""
-        weights = {name: p.detach().cpu().numpy() for name, p in self.named_parameters()}
-        fields = dataclasses.asdict(self.config)
-        write_pretrained(path, fields, weights, tokenizer, vocab_size, overwrite)
-
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):
             nn.init.normal_(module.weight, mean=0.0, std=0.02)
@@ -244,6 +220,34 @@ class GPT(nn.Module):
     def generate(self, idx: Tensor, max_new_tokens: int, *args: Any, **options: Any) -> Tensor:
         """idx (B, T) continued by up to max_new_tokens ids; see `generation.generate`."""
         return generate(self, idx, max_new_tokens, *args, **options)
+
+    @classmethod
+    def from_pretrained(cls, place: StrPath, dropout: float = 0.0, dtype: Dtype = "float32") -> GPT:
+        """The GPT of a folder with GPT-2's files, or of "gpt2", "gpt2-medium", "gpt2-large",
+        "gpt2-xl" or "owner/name", which are downloaded once. Random streams stay where they are.
+        dtype: of all weights. FileNotFoundError, OSError: there are none. ValueError: damaged, or
+        of another model."""
+        folder = find_pretrained(place)
+        config = GPTConfig(**pretrained.read_config(folder), dropout=dropout)
+        arrays = pretrained.read_weights(folder, dataclasses.asdict(config), dtype)
+        with nn.init.without_values():
+            model = cls(config)
+        for name, parameter in model.named_parameters():
+            parameter.data = creation.from_numpy(arrays.pop(name)).to(parameter.device)
+        return model
+
+    def save_pretrained(
+        self,
+        folder: StrPath,
+        tokenizer: Any = None,
+        vocab_size: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write GPT-2's files, from which transformers, and `from_pretrained`, make the same model;
+        see `pretrained.write`. tokenizer: its tokenizer.json is written, too, if it is a BPE."""
+        arrays = {n: p.detach().cpu().numpy() for n, p in self.named_parameters()}
+        fields = dataclasses.asdict(self.config)
+        pretrained.write(folder, fields, arrays, tokenizer, vocab_size, overwrite)
 
     def new_cache(self, batch: int, room: int) -> KVCache:
         """An empty memory of `batch` texts of at most `room` tokens, for `forward`."""

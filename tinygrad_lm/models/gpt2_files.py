@@ -19,6 +19,7 @@ from ..saving.tree import parse
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 ARRAYS = "model.npz"
+TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt")  # the first, or the others
 NOT_READ = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt*", "*.h5", "*.msgpack")
 
 # Matrices (in, out) in the files of transformers and OpenAI; nanoGPT has (out, in), as we do.

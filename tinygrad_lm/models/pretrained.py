@@ -25,9 +25,8 @@ from .gpt2_files import (
     CONFIG,
     EMBEDDING,
     HEAD,
-    NOT_READ,
+    INDEX,
     WEIGHTS,
-    WHY_NOT,
     Entry,
     arrays_of,
     check_entries,
@@ -40,9 +39,6 @@ from .gpt2_files import (
     wanted,
     weight_files,
 )
-
-OPENAI = {n: f"openai-community/{n}" for n in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
-OPENAI["distilgpt2"] = "distilbert/distilgpt2"
 
 ACTIVATIONS = {name: name for name in ("gelu", "gelu_new", "relu", "silu")} | {
     "gelu_pytorch_tanh": "gelu_new",
@@ -57,23 +53,7 @@ OURS: dict[str, tuple[Any, str]] = {
     "add_cross_attention": (False, "there is no encoder to look at"),
 }
 END = "<|endoftext|>"
-TOKENIZER, MAKER = "tokenizer.json", "tinygrad_lm"
-
-
-def find_pretrained(place: StrPath) -> Path:
-    """The folder that `place` is, or that the hub keeps under this name ("gpt2", "owner/name"),
-    which is downloaded once. Errors as for `hub.hub_folder`; ValueError: a file."""
-    path = Path(place)
-    if path.is_dir():
-        return path
-    if path.exists():
-        message = f"[from_pretrained] {str(place)!r} must be a folder, got a file"
-        if any(path.match(kind) for kind in NOT_READ):
-            raise ValueError(f"{message}, {WHY_NOT}")
-        raise ValueError(f"{message}; name the folder that also has its {CONFIG}?")
-    from .hub import hub_folder  # it loads Python's HTTP, which takes longer than all of this
-
-    return hub_folder(os.fspath(place), OPENAI)
+TOKENIZER = "tokenizer.json"
 
 
 # ---------------------------------------------------------------- reading
@@ -208,7 +188,7 @@ def _without_biases(found: Arrays, config: Mapping[str, Any], where: str) -> Arr
 # ---------------------------------------------------------------- writing
 
 
-def write_pretrained(
+def write(
     path: StrPath,
     config: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
@@ -224,7 +204,7 @@ def write_pretrained(
     model's vocabulary is padded. A model without biases gets zeros, which compute the same, and
     "bias": false for ourselves. Each file is written all or nothing, config.json last.
     ValueError: other parameters than GPT-2's, or a vocabulary that does not fit. FileExistsError:
-    another model's files are there, unless `overwrite`.
+    such files are there, and overwrite is False.
     """
     vocabulary = _vocabulary(config["vocab_size"], tokenizer, vocab_size)
     shapes = wanted(config, config["bias"])
@@ -241,7 +221,11 @@ def write_pretrained(
     for name, shape in wanted(config).items():
         arrays.setdefault(name, np.zeros(shape, kind))
     folder, with_tokenizer = Path(path), getattr(tokenizer, "kind", None) == "bpe"
-    _check_place(folder, [WEIGHTS, CONFIG, *([TOKENIZER] if with_tokenizer else [])], overwrite)
+    names = [CONFIG, WEIGHTS, INDEX, *([TOKENIZER] if with_tokenizer else [])]
+    if there := [name for name in names if os.path.lexists(folder / name) and not overwrite]:
+        message = f"[save_pretrained] {str(folder)!r} must be without {', '.join(names)}, got"
+        raise FileExistsError(f"{message} {', '.join(there)}; overwrite=True replaces them")
+    check_writable(folder)
     save_safetensors(folder / WEIGHTS, arrays, {"format": "pt"})
     if with_tokenizer:
         tokenizer.save(folder / TOKENIZER)
@@ -266,7 +250,6 @@ def _their_config(config: Mapping[str, Any], vocabulary: int, end: int | None) -
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "saved_by": MAKER,
         **same,
         "n_positions": config["block_size"],
         "n_ctx": config["block_size"],
@@ -278,19 +261,3 @@ def _their_config(config: Mapping[str, Any], vocabulary: int, end: int | None) -
         "tie_word_embeddings": True,
         **({} if config["bias"] else {"bias": False}),
     }
-
-
-def _check_place(folder: Path, names: list[str], overwrite: bool) -> None:
-    """Make the folder. FileExistsError: it has files of these names that another program wrote;
-    OSError: it cannot be written to."""
-    there = [name for name in names if os.path.lexists(folder / name)]
-    if there and not overwrite:
-        try:
-            mine = read_json_object(folder / CONFIG).get("saved_by") == MAKER
-        except (OSError, ValueError):
-            mine = False
-        if not mine:
-            message = f"[save_pretrained] {str(folder)!r} must hold no other model, got"
-            hint = "choose another folder, or overwrite=True"
-            raise FileExistsError(f"{message} {', '.join(there)} that we did not write; {hint}?")
-    check_writable(folder)

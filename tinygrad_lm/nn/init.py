@@ -4,10 +4,9 @@ draws what PyTorch's draws from the same generator, number for number."""
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
@@ -20,56 +19,47 @@ from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import Generator, default_generator
 
 
-class _Here(threading.local):
-    """What holds in this thread."""
+class _Drawing(threading.local):
+    """Of each thread: whether values are drawn at all."""
 
-    skipped = False
+    on = True
 
 
-_here = _Here()
+drawing = _Drawing()
 
 
 @contextlib.contextmanager
-def skipped() -> Iterator[None]:
-    """Inside, the functions of this file write nothing and draw nothing: a module made there has
-    parameters without values, for one who has the values."""
-    before, _here.skipped = _here.skipped, True
+def without_values() -> Iterator[None]:
+    """Inside, `uniform_` and `normal_` draw nothing and leave the memory of a tensor as it is: for
+    modules whose parameters come from a file, and at once."""
+    before, drawing.on = drawing.on, False
     try:
         yield
     finally:
-        _here.skipped = before
+        drawing.on = before
 
 
-def _first_values(fill: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`fill` outside the graph; nothing within `skipped`."""
-
-    @functools.wraps(fill)
-    def filled(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if _here.skipped:
-            return tensor
-        with no_grad():
-            return fill(tensor, *args, **kwargs)
-
-    return filled
-
-
-@_first_values
+@no_grad()
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Uniform on [a, b)."""
+    if not drawing.on:
+        return tensor
     return tensor.uniform_(a, b, generator=generator)
 
 
-@_first_values
+@no_grad()
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Normal with a mean and a standard deviation."""
+    if not drawing.on:
+        return tensor
     return tensor.normal_(mean, std, generator=generator)
 
 
-@_first_values
+@no_grad()
 def constant_(tensor: Tensor, val: float) -> Tensor:
     return tensor.fill_(val)
 
@@ -82,7 +72,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 0.0)
 
 
-@_first_values
+@no_grad()
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix in a 2-D tensor."""
     if tensor.ndim != 2:
@@ -93,7 +83,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return tensor
 
 
-@_first_values
+@no_grad()
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -195,7 +185,7 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
 
 
-@_first_values
+@no_grad()
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """A (semi-)orthogonal matrix times gain (Saxe et al., 2013, arXiv 1312.6120)."""
     rows, columns = tensor.shape[0], tensor.array.size // tensor.shape[0]

@@ -72,14 +72,14 @@ class BPETokenizer(_OfLibrary):
             made.model.dropout = None
             made.encode_special_tokens = True  # as ordinary text: special ones are found by us
             added = made.get_added_tokens_decoder()
-            if {t["id"]: t["content"] for t in content["added_tokens"]} != {
-                i: token.content for i, token in added.items()
-            }:
-                raise ValueError("added tokens with ids that are not theirs")
             vocabulary = made.get_vocab(with_added_tokens=False)
+            both = {
+                **vocabulary,
+                **{t["content"]: t["id"] for t in content.get("added_tokens", [])},
+            }
+            if both != made.get_vocab() or len({*both.values()}) < len(both):
+                raise ValueError("one id for two tokens, or two ids for one")
             pieces = {i: _bytes_of(token) for token, i in vocabulary.items() if i not in added}
-            if len(pieces) < sum(i not in added for i in vocabulary.values()):
-                raise ValueError("one id for two tokens")
             _check_all_bytes(pieces.values())
             pieces |= {i: t.content.encode() for i, t in added.items() if not t.special}
             self._know(pieces, [(t.content, i) for i, t in added.items() if t.special])
@@ -171,8 +171,8 @@ def _tokenizer_json(vocabulary: Any, merges: Any, special: Mapping[str, Any]) ->
 
 def _check_byte_level(content: Any) -> None:
     """ValueError (or another) where a tokenizer.json is not one whose tokens are exact bytes."""
-    model, decoder, before = (content[part] or {} for part in ("model", "decoder", "pre_tokenizer"))
-    steps = [step["type"] for step in before.get("pretokenizers", [before])]
+    model, decoder, before = (content.get(p) or {} for p in ("model", "decoder", "pre_tokenizer"))
+    steps = [step.get("type") for step in before.get("pretokenizers", [before])]
     kinds = model.get("type", "BPE"), decoder.get("type")
     if kinds != ("BPE", "ByteLevel") or "ByteLevel" not in steps:
         raise ValueError(f"the model {kinds[0]} with the decoder {kinds[1]} after {steps}")
@@ -181,9 +181,10 @@ def _check_byte_level(content: Any) -> None:
 
 
 def _bytes_of(token: str) -> bytes:
-    if unknown := {*token} - BYTES.keys():
-        raise ValueError(f"the token {token!r:.80}, whose {min(unknown)!r} stands for no byte")
-    return bytes(map(BYTES.__getitem__, token))
+    try:
+        return bytes(map(BYTES.__getitem__, token))
+    except KeyError as error:
+        raise ValueError(f"the token {token!r:.80}, whose {error} stands for no byte") from error
 
 
 def _check_all_bytes(pieces: Iterable[bytes]) -> None:
@@ -219,6 +220,9 @@ class TiktokenTokenizer(_OfLibrary):
             self._made_by = library.Encoding(
                 "ranks", pat_str=pattern, mergeable_ranks=tokens, special_tokens=self.special
             )
+            sample = " Aa1'\n\t!\u0301\u4e2d\U0001f600\0"
+            if self.decode(self.encode(sample)) != sample:
+                raise ValueError(f"a pattern that leaves out parts of a text, {pattern!r:.200}")
         self.ranks, self.pattern = ranks, pattern
 
     @classmethod
@@ -236,7 +240,15 @@ class TiktokenTokenizer(_OfLibrary):
         return cls(ranks, PATTERNS.get(pattern, pattern), [*(special or {}).items()], where)
 
     def _ordinary(self, text: str) -> list[int]:
-        return self._made_by.encode_ordinary(_joined(text))
+        try:
+            return self._made_by.encode_ordinary(_joined(text))
+        except BaseException as error:  # a panic in Rust is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            message = (
+                "[encode] runs of blanks must be below a million characters for tiktoken, got:"
+            )
+            raise ValueError(f"{message} {str(error)[:200]!r}; cut the text?") from error
 
     def _content(self) -> dict[str, Any]:
         return {**super()._content(), "special": [list(pair) for pair in self.special.items()]}

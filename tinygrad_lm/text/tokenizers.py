@@ -13,41 +13,12 @@ from typing import Any
 
 from ..saving.files import StrPath
 from .libraries import PATTERNS, BPETokenizer, SentencePieceTokenizer, TiktokenTokenizer
-from .tokens import (
-    FORMAT,
-    FORMAT_VERSION,
-    ByteTokenizer,
-    CharTokenizer,
-    Tokenizer,
-    kind_of,
-    read_bytes,
-    read_json,
-)
+from .tokens import FORMAT as FORMAT
+from .tokens import FORMAT_VERSION as FORMAT_VERSION
+from .tokens import ByteTokenizer, CharTokenizer, Tokenizer, kind_of, read_bytes, read_json
 
-__all__ = [
-    "FORMAT",
-    "FORMAT_VERSION",
-    "KINDS",
-    "BPETokenizer",
-    "ByteTokenizer",
-    "CharTokenizer",
-    "SentencePieceTokenizer",
-    "StreamDecoder",
-    "TiktokenTokenizer",
-    "Tokenizer",
-    "load_tokenizer",
-]
-
-KINDS: dict[str, type[Tokenizer]] = {
-    tokenizer.kind: tokenizer
-    for tokenizer in (
-        CharTokenizer,
-        ByteTokenizer,
-        BPETokenizer,
-        TiktokenTokenizer,
-        SentencePieceTokenizer,
-    )
-}
+ALL = CharTokenizer, ByteTokenizer, BPETokenizer, TiktokenTokenizer, SentencePieceTokenizer
+KINDS: dict[str, type[Tokenizer]] = {tokenizer.kind: tokenizer for tokenizer in ALL}
 
 
 def load_tokenizer(source: Mapping[str, Any] | StrPath) -> Tokenizer:
@@ -116,7 +87,5 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """The rest, where the ids ended within a character; the next `push` starts a new text."""
-        rest = self._decoder.decode(b"", final=True)
         self._start, self._begun = [], b""
-        self._decoder.reset()
-        return rest
+        return self._decoder.decode(b"", final=True)

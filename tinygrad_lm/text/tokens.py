@@ -8,6 +8,7 @@ checksum.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -26,7 +27,7 @@ Kind = TypeVar("Kind", bound="Tokenizer")
 
 
 class Tokenizer:
-    """Text to ids and back. A kind of tokenizer gives `kind`, `fields`, `_known` and `_ordinary`.
+    """Text to ids and back. A kind of tokenizer gives `kind`, `fields`, `_ordinary` and `_pieces`.
 
     `special` are the tokens that no text contains, with their ids: "<|endoftext|>" in a text is
     twelve ordinary characters, unless `allowed_special` says otherwise.
@@ -35,19 +36,23 @@ class Tokenizer:
     kind: str
     fields: dict[str, type]  # what a file holds, by the names of the attributes: texts and lists
     errors = "replace"  # where bytes are no UTF-8, as `bytes.decode` has it
-    vocab_size: int
-    special: dict[str, int]
+    special: dict[str, int] = {}
     _pieces: dict[int, bytes]  # what each id stands for; ids may be missing in between
 
     def _know(self, pieces: Mapping[int, bytes], special: Iterable[tuple[str, int]]) -> None:
         """Take over the ids. ValueError: a special token that is no text, or has no id alone."""
         pairs = [*special]
-        named = {i: name for name, i in pairs if type(i) is int and i >= 0 and name}
+        named = {i: n for n, i in pairs if type(i) is int and i >= 0 and isinstance(n, str) and n}
         if len({*named.values()}) < len(pairs) or named.keys() & pieces.keys():
             message = f"[{type(self).__name__}] special tokens must be texts with an id of their"
             raise ValueError(f"{message} own, got {pairs!r:.200}; choose other ids?")
         self._pieces = {**pieces, **{i: _joined(name).encode() for i, name in named.items()}}
-        self.special, self.vocab_size = dict(pairs), max(self._pieces) + 1
+        self.special = dict(pairs)
+
+    @functools.cached_property
+    def vocab_size(self) -> int:
+        """One more than the highest id."""
+        return max(self._pieces) + 1
 
     def _ordinary(self, text: str) -> list[int] | np.ndarray:
         """Ids of a text in which nothing is special."""
@@ -76,30 +81,21 @@ class Tokenizer:
         """Ids of `text`, as `encode_array`."""
         return self.encode_array(text, allowed_special).tolist()
 
-    def _refuse(self, unknown: np.ndarray, array: np.ndarray) -> None:
-        """ValueError for the first id where `unknown` is true, if any."""
-        if unknown.any():
-            at = int(np.argmax(unknown))
-            message = f"[decode] ids must be known, 0..{self.vocab_size - 1}, got {array[at]}"
-            raise ValueError(f"{message} at position {at}; is the model's vocabulary another one?")
-
-    def _ids(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """`ids` as a flat array of integers within the vocabulary."""
+    def _known(self, ids: Sequence[int] | np.ndarray) -> list[bytes]:
+        """What each id stands for. TypeError: no flat sequence of integers; ValueError: unknown."""
         array = np.asarray(ids)
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
             message = "[decode] ids must be one flat sequence of integers, got"
             raise TypeError(
                 f"{message} {array.dtype} of shape {array.shape}; decode(ids[0].tolist())?"
             )
-        self._refuse((array < 0) | (array >= self.vocab_size), array)
-        return array.astype(np.int64)
-
-    def _known(self, ids: Sequence[int] | np.ndarray) -> list[bytes]:
-        """What each id stands for."""
-        array = self._ids(ids)
-        pieces = [self._pieces.get(i) for i in array.tolist()]
-        self._refuse(np.array([piece is None for piece in pieces], bool), array)
-        return pieces  # type: ignore[return-value]
+        found = [self._pieces.get(i) for i in array.tolist()]
+        pieces = [piece for piece in found if piece is not None]
+        if len(pieces) < len(found):
+            at = found.index(None)
+            message = f"[decode] ids must be known, 0..{self.vocab_size - 1}, got {array[at]}"
+            raise ValueError(f"{message} at position {at}; is the model's vocabulary another one?")
+        return pieces
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """What `ids`, a flat sequence of integers, stand for, which need not be whole characters.
@@ -179,20 +175,23 @@ class CharTokenizer(Tokenizer):
             message = f"[CharTokenizer] the characters must be at least one, each once, got {came}"
             raise ValueError(f"{message}; use CharTokenizer.from_text(text)?")
         self.characters = characters
-        self.vocab_size, self.special = len(characters), {}
-        self._points = _code_points(characters)
-        # _of_point[p] is the id of code point p, or -1. The last entry, one above the highest known
+        points = _code_points(characters)
+        # _ids[p] is the id of code point p, or -1. The last entry, one above the highest known
         # code point, is -1 as well and stands for all that lie beyond.
-        self._of_point = np.full(int(self._points.max()) + 2, -1)
-        self._of_point[self._points] = np.arange(len(characters))
+        self._ids = np.full(int(points.max()) + 2, -1)
+        self._ids[points] = np.arange(len(characters))
 
     @classmethod
     def from_text(cls, text: str) -> CharTokenizer:
         """A tokenizer of the characters that occur in `text`, in the order of their code points."""
         return cls("".join(sorted(set(text))))
 
+    @functools.cached_property
+    def _pieces(self) -> dict[int, bytes]:  # type: ignore[override]
+        return {i: c.encode("utf-8", self.errors) for i, c in enumerate(self.characters)}
+
     def _ordinary(self, text: str) -> np.ndarray:
-        ids = self._of_point[np.minimum(_code_points(text), len(self._of_point) - 1)]
+        ids = self._ids[np.minimum(_code_points(text), len(self._ids) - 1)]
         if ids.size and ids.min() < 0:
             at = int(np.argmin(ids))
             known = repr(self.characters if self.vocab_size <= 99 else self.characters[:99] + "...")
@@ -200,14 +199,6 @@ class CharTokenizer(Tokenizer):
             message = f"{message} (U+{ord(text[at]):04X}) at position {at}"
             raise ValueError(f"{message}; leave it out, or train on text that has it?")
         return ids
-
-    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The characters of `ids`, a flat sequence of integers. ValueError: an unknown id."""
-        return self._points[self._ids(ids)].tobytes().decode("utf-32-le", self.errors)
-
-    def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
-        """`decode(ids)` in UTF-8, half surrogates in the three bytes that UTF-8 does not allow."""
-        return self.decode(ids).encode("utf-8", self.errors)
 
     def __repr__(self) -> str:
         return f"CharTokenizer({self.characters!r})"

@@ -27,13 +27,10 @@ from .trainer import first_bad_value
 
 LOGITS_BYTES = 2**30  # of one forward pass: five windows of GPT-2
 CHUNK = 2**16  # ids decoded at once
+UTF8 = "utf-8", "surrogatepass"  # a half surrogate of a text is three bytes
 END_OF_TEXT = "<|endoftext|>"
 
 Progress = Callable[[int, int], None]  # what is done, of how much
-
-
-def _silent(done: int, total: int) -> None:
-    pass
 
 
 class Evaluation(NamedTuple):
@@ -56,14 +53,14 @@ def perplexity(
     batch_size: int = 8,
     *,
     start: bool | None = None,
-    progress: Progress = _silent,
+    progress: Progress = lambda done, total: None,
 ) -> Evaluation:
     """The loss of a text, or of the ids of one, (N,), in memory or mapped.
 
     Windows of T = block_size tokens advance by `stride` (by default T // 2); each scores the tokens
     that no window before has, so each token counts once, after T - stride tokens or more where the
-    text has them (Baevski and Auli, 2018, arXiv 1809.10853, section 5.1; Press et al., 2020, arXiv
-    2012.15832). A small stride is exact and slow: 1 gives every token the longest context.
+    text has them (Baevski and Auli, 2018, arXiv 1809.10853; Press et al., 2020, arXiv 2012.15832).
+    A small stride is exact and slow: 1 gives every token the longest context.
 
     start: whether the text begins after the tokenizer's <|endoftext|>, so that its first token is
     scored too; else that one is context alone. By default, where the tokenizer has that token in
@@ -74,11 +71,7 @@ def perplexity(
     """
     T = model.config.block_size
     stride = max(1, T // 2) if stride is None else stride
-    if not isinstance(stride, int) or not 1 <= stride <= T:
-        message = f"[eval] stride must be in 1..{T}, the model's block_size, got {stride!r}"
-        raise ValueError(f"{message}; {max(1, T // 2)} gives each token half a window of context")
-    if batch_size < 1:
-        raise ValueError(f"[eval] batch_size must be >= 1, got {batch_size}; try 8")
+    _check_windows(T, stride, batch_size)
     _check_vocabulary(model, tokenizer)
     ids = _ids(model, tokenizer, text)
     before = _before(tokenizer, start, ids)
@@ -87,21 +80,17 @@ def perplexity(
         message = "[eval] the text must have at least two tokens, one to predict from another"
         raise ValueError(f"{message}, got {len(ids)}; a longer text?")
     characters, size = _sizes(tokenizer, text, ids, not len(before))
-    windows, done, nats = _windows(total, T, stride), 0, 0.0
+    pieces = ((_piece(before, ids, a, b), first) for a, b, first in _windows(total, T, stride))
+    done, nats = 0, 0.0
     with _evaluating(model):
-        while batch := [*islice(windows, batch_size)]:
-            rows = [(_piece(before, ids, a, b), first) for a, b, first in batch]
+        while rows := [*islice(pieces, batch_size)]:
             nats += math.fsum(_nats(model, rows))
             done += sum(len(tokens) - first for tokens, first in rows)
             progress(done, total)
-
-    def bits_per(n: int | None) -> float | None:
-        return nats / math.log(2) / n if n else None
-
     loss = nats / total
-    e_to_the = math.exp(loss) if loss < 700 else math.inf
-    bits = bits_per(size), bits_per(characters)
-    return Evaluation(total, characters, size, loss, e_to_the, *bits)
+    value = math.exp(loss) if loss < 700 else math.inf
+    bits = [nats / math.log(2) / n if n else None for n in (size, characters)]
+    return Evaluation(total, characters, size, loss, value, bits[0], bits[1])
 
 
 def _windows(total: int, T: int, stride: int) -> Iterator[tuple[int, int, int]]:
@@ -119,30 +108,33 @@ def _windows(total: int, T: int, stride: int) -> Iterator[tuple[int, int, int]]:
 def _nats(model: GPT, rows: Sequence[tuple[np.ndarray, int]]) -> list[float]:
     """For each (tokens, first): minus the log-probability of its tokens from place `first` >= 1 on,
     in nats. Rows may differ in length; the places after a short one change nothing before them."""
-    width = max(len(tokens) for tokens, _ in rows) - 1
-    weight = next(model.parameters())
-    size = width * model.config.vocab_size * max(4, weight.dtype.itemsize)
-    most, found = max(1, LOGITS_BYTES // size), []
-    for at in range(0, len(rows), most):
-        part = rows[at : at + most]
-        ids = np.zeros((len(part), width), np.int64)
-        wanted = np.full_like(ids, -1)
-        for row, target, (tokens, first) in zip(ids, wanted, part):
-            row[: len(tokens) - 1] = tokens[:-1]
-            target[first - 1 : len(tokens) - 1] = tokens[first:]
-        x, y = (creation.tensor(array, device=weight.device) for array in (ids, wanted))
-        logits = model(x, y)[0]  # (B, T, V); the loss beside it is a mean in the model's dtype
-        for i, (tokens, first) in enumerate(part):
-            places = slice(first - 1, len(tokens) - 1)
-            scores = logits[i, places]
-            scores = scores.float() if scores.dtype.itemsize < 4 else scores
-            nats = F.cross_entropy(scores, y[i, places], reduction="sum").item()
-            if not math.isfinite(nats):
-                message = f"[eval] every loss must be finite, got {nats}"
-                raise RuntimeError(
-                    f"{message}, first in {first_bad_value(model, x, y)}; did its training diverge?"
-                )
-            found.append(nats)
+    longest = max(len(tokens) for tokens, _ in rows) - 1
+    itemsize = next(model.parameters()).dtype.itemsize
+    each = 10 if itemsize == 2 else itemsize  # computed in float32: two such copies beside them
+    most = max(1, LOGITS_BYTES // (longest * model.config.vocab_size * each))
+    parts = (rows[at : at + most] for at in range(0, len(rows), most))
+    return [nats for part in parts for nats in _one_pass(model, part, longest)]
+
+
+def _one_pass(model: GPT, rows: Sequence[tuple[np.ndarray, int]], longest: int) -> list[float]:
+    ids = np.zeros((len(rows), longest), np.int64)
+    wanted = np.full_like(ids, -1)
+    for row, target, (tokens, first) in zip(ids, wanted, rows):
+        row[: len(tokens) - 1] = tokens[:-1]
+        target[first - 1 : len(tokens) - 1] = tokens[first:]
+    device = next(model.parameters()).device
+    x, y = creation.tensor(ids, device=device), creation.tensor(wanted, device=device)
+    logits, found = model(x, y)[0], []  # (B, T, V); the loss beside it is a mean in their dtype
+    for i, (tokens, first) in enumerate(rows):
+        places = slice(first - 1, len(tokens) - 1)
+        scores = logits[i, places]
+        scores = scores.float() if scores.dtype.itemsize < 4 else scores
+        nats = F.cross_entropy(scores, y[i, places], reduction="sum").item()
+        if not math.isfinite(nats):
+            message = f"[eval] every loss must be finite, got {nats}"
+            came = f"first in {first_bad_value(model, x, y)}"
+            raise RuntimeError(f"{message}, {came}; did its training diverge?")
+        found.append(nats)
     return found
 
 
@@ -155,6 +147,14 @@ def _evaluating(model: GPT) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+
+
+def _check_windows(T: int, stride: int, batch_size: int) -> None:
+    if not isinstance(stride, int) or not 1 <= stride <= T:
+        message = f"[eval] stride must be in 1..{T}, the model's block_size, got {stride!r}"
+        raise ValueError(f"{message}; {max(1, T // 2)} gives each token half a window of context")
+    if batch_size < 1:
+        raise ValueError(f"[eval] batch_size must be >= 1, got {batch_size}; try 8")
 
 
 def _check_vocabulary(model: GPT, tokenizer: Tokenizer | None) -> None:
@@ -208,24 +208,22 @@ def _sizes(
     known. A character counts where its first byte is."""
     decode_bytes = getattr(tokenizer, "decode_bytes", None)
 
-    def measured(data: bytes) -> np.ndarray:
-        array = np.frombuffer(data, np.uint8)
-        return np.array([np.count_nonzero(array & 0xC0 != 0x80), array.size])
+    def decoded(a: int, b: int) -> bytes:
+        part = ids[a:b].tolist()
+        return decode_bytes(part) if decode_bytes else tokenizer.decode(part).encode(*UTF8)
 
-    def of(part: np.ndarray) -> np.ndarray:
-        if decode_bytes:
-            return measured(decode_bytes(part.tolist()))
-        return measured(tokenizer.decode(part.tolist()).encode("utf-8", "surrogatepass"))
-
+    parts: Iterable[bytes]
     if isinstance(text, str):
-        size = measured(text.encode("utf-8", "surrogatepass"))
-        size = size - of(ids[:1]) if but_first else size
+        parts = [text.encode(*UTF8)[len(decoded(0, int(but_first))) :]]
     elif decode_bytes:
-        parts = (ids[at : at + CHUNK] for at in range(int(but_first), len(ids), CHUNK))
-        size = sum((of(part) for part in parts), np.zeros(2, np.int64))
+        parts = (decoded(at, at + CHUNK) for at in range(int(but_first), len(ids), CHUNK))
     else:
         return None, None
-    return int(size[0]), int(size[1])
+    characters = size = 0
+    for part in parts:
+        characters += int(np.count_nonzero(np.frombuffer(part, np.uint8) & 0xC0 != 0x80))
+        size += len(part)
+    return characters, size
 
 
 class Completions(NamedTuple):
@@ -251,7 +249,7 @@ def score_completions(
     path_or_rows: StrPath | Iterable[Any],
     limit: int | None = None,
     *,
-    progress: Progress = _silent,
+    progress: Progress = lambda done, total: None,
 ) -> Completions:
     """Which ending of a context a model prefers (Zellers et al., 2019, arXiv 1905.07830).
 
@@ -333,5 +331,5 @@ def _question(model: GPT, tokenizer: Tokenizer, row: Any, where: str) -> _Questi
             raise wrong(f"have endings of at most {T} tokens", len(end), "a larger block_size")
         tokens = np.array([*start, *end][-T - 1 :], np.int64)
         rows.append((tokens, len(tokens) - len(end)))
-    sizes = [len(e.encode("utf-8", "surrogatepass")) for e in endings]
+    sizes = [len(e.encode(*UTF8)) for e in endings]
     return _Question(rows, np.array([[1] * len(ends), [*map(len, ends)], sizes]), label)

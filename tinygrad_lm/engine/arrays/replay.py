@@ -24,9 +24,9 @@ def before_each_replay(action: Callable[[], object]) -> None:
         _State.actions.append(action)
 
 
-def actions_noted() -> int:
-    """How many there are so far."""
-    return len(_State.actions or ())
+def actions_noted() -> int | None:
+    """How many there are so far; None while no step is recorded."""
+    return None if _State.actions is None else len(_State.actions)
 
 
 def check_not_recording(what: str, instead: str) -> None:
