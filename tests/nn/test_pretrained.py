@@ -292,6 +292,9 @@ def test_arrays_of_openai_in_an_npz_file(folder):
     np.savez(folder / "model.npz", **{"model/wte": np.array([{}])})  # a pickle inside
     with pytest.raises(ValueError, match="must be a whole .npz file of plain arrays"):
         GPT.from_pretrained(folder)
+    (folder / "other.npz").write_bytes(whole)
+    with pytest.raises(FileNotFoundError, match="got hparams.json, model.npz, other.npz"):
+        GPT.from_pretrained(folder)
 
 
 def test_a_nanogpt_without_biases(tmp_path):

@@ -18,7 +18,6 @@ from ..saving.files import Arrays, StrPath, load_safetensors, shapes_in
 from ..saving.tree import parse
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-ARRAYS = "model.npz"
 TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt")  # the first, or the others
 NOT_READ = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt*", "*.h5", "*.msgpack")
 
@@ -70,8 +69,8 @@ def weight_files(folder: Path) -> list[Path]:
             message = f"[from_pretrained] {str(folder)!r} must hold every shard of its index, got"
             raise FileNotFoundError(f"{message} no {', '.join(missing)}; copy the folder again?")
         return found
-    if (folder / ARRAYS).is_file():
-        return [folder / ARRAYS]
+    if len(archives := [*folder.glob("*.npz")]) == 1:
+        return archives
     message = f"[from_pretrained] {str(folder)!r} must hold {WEIGHTS}, got"
     refused = sorted(path.name for kind in NOT_READ for path in folder.glob(kind))
     if refused:
