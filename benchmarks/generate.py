@@ -154,7 +154,11 @@ class Engine:
     def _line(self) -> str:
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"[benchmark] {self.name} must run, got exit {self.process.wait()}")
+            code = self.process.wait()
+            self.process.stdin.close(), self.process.stdout.close()
+            raise RuntimeError(
+                f"[benchmark] {self.name} could not be measured, it ended with {code}"
+            )
         return line
 
     def text(self) -> dict[str, Any]:
@@ -162,7 +166,7 @@ class Engine:
         return json.loads(self._line())
 
     def close(self) -> None:
-        self.process.stdin.close()
+        self.process.stdin.close(), self.process.stdout.close()
         self.process.wait()
 
 
@@ -181,10 +185,12 @@ def rows(args: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, str]]
 
 def measure(args: argparse.Namespace, batch: int) -> dict[str, list[dict[str, Any]]]:
     """Each engine's texts of one batch size, in turns."""
-    engines = [
-        Engine(name, [*command, f"--batch={batch}"], extra)
-        for name, (command, extra) in rows(args).items()
-    ]
+    engines = []
+    for name, (command, extra) in rows(args).items():
+        try:
+            engines.append(Engine(name, [*command, f"--batch={batch}"], extra))
+        except RuntimeError as error:  # no PyTorch for this device, say
+            print(error)
     found: dict[str, list[dict[str, Any]]] = {engine.name: [] for engine in engines}
     for _ in range(args.repeats):
         for engine in engines:
@@ -218,7 +224,7 @@ def table(record: dict[str, Any]) -> str:
             found = results[name]
             times = harness.step_times(found)
             half = "bfloat16" in name or record["settings"]["dtype"] == "bfloat16"
-            least = record["parameters"] * (2 if half else 4) / record["bandwidth"] * 1e3
+            least = 1e3 * record["parameters"] * (2 if half else 4) / (record["bandwidth"] or 1)
             lines.append(
                 [batch, name, harness.spread(times, 1), f"{1e3 * int(batch) / median(times):,.0f}"]
                 + [harness.spread(harness.ratios(times, mine))]

@@ -24,6 +24,7 @@ from works import WORKS
 HERE = Path(__file__).resolve().parent
 SCRIPTS = {  # result -> command line
     **{f"step-{work}": ["step.py", "--work", work] for work in WORKS},
+    "generate-gpt2": ["generate.py"],
     "losses": ["losses.py"],
     "ops": ["ops.py"],
     "scaling": ["scaling.py"],

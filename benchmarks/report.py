@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 import crossover
+import generate
 import harness
 import losses
 import ops
@@ -257,6 +258,62 @@ def _where_pytorch_wins() -> str:
     return textwrap.fill(f"{some}: {', '.join(losing)}.", 110) + "\n"
 
 
+# ---------------------------------------------------------------- GPT-2
+
+WRITING = "generate-gpt2"
+
+
+def writing_section(records: dict[str, dict]) -> str:
+    """All rows of writing, and how near GPT-2's weights are to transformers'."""
+    parts, found, parity = [], harness.load(WRITING), harness.load("gpt2-parity")
+    if found:
+        rate = found["bandwidth"] / 1e9
+        once = 4e3 * found["parameters"] / found["bandwidth"]
+        parts.append(
+            f"Both threads together read {rate:.1f} GB/s from memory, so the weights in float32 "
+            f"once in {once:.1f} ms: the least that one text can take per token."
+        )
+        parts += [generate.table(found), f"({where(found)})"]
+    if parity:
+        parts += [harness.markdown(parity["head"], parity["lines"]), "`gpt2_parity.py`"]
+    return "\n\n".join([*parts, ""])
+
+
+def written_section(records: dict[str, dict]) -> str:
+    """Ours beside PyTorch's best at writing, a line per number of texts."""
+    found = harness.load(WRITING)
+    if not found:
+        return ""
+    lines = []
+    for batch, results in found["batches"].items():
+        times = {name: harness.step_times(rows) for name, rows in results.items()}
+        theirs = [name for name in times if name.startswith("PyTorch")]
+        cells = [batch]
+        for half in (False, True):
+            mine = times[generate.OURS_16 if half else harness.OURS]
+            those = [times[n] for n in theirs if ("bfloat16" in n) == half]
+            cells.append(f"{1e3 * int(batch) / median(mine):,.0f}")
+            best = min(those, key=median, default=None)
+            cells.append(f"{1e3 * int(batch) / median(best):,.0f}" if best else "-")
+            cells.append(harness.spread(harness.ratios(best, mine)) if best else "-")
+        lines.append(cells)
+    least = found["bandwidth"] / 4 / found["parameters"]
+    head = ["texts at once", "ours, tokens/s", "PyTorch's best", "its time / ours"]
+    head += ["ours, bfloat16 weights", "PyTorch, bfloat16", "its time / ours"]
+    s = found["settings"]
+    what = (
+        f"GPT-2 124M writing {s['tokens']} tokens after {s['prompt']}, with a cache of keys and "
+        "values on both sides; PyTorch in its faster form of eager and `torch.compile`, as found "
+        "and with malloc settings:"
+    )
+    limit = (
+        f"Reading the float32 weights once per token allows {least:.0f} tokens/s for one text. "
+        "All rows: [benchmarks](benchmarks/README.md#writing)."
+    )
+    parts = [textwrap.fill(what, 110), harness.markdown(head, lines), limit, f"({where(found)})"]
+    return "\n\n".join([*parts, ""])
+
+
 # ---------------------------------------------------------------- a GPU
 
 ROWS, CURVE = "cpu_vs_gpu.jsonl", "baby-gpt-curve"
@@ -342,9 +399,10 @@ def _on_the_card() -> str:
     for tool, pattern in {"memcheck": r"(\d+ errors)", "racecheck": r"(\d+ hazards)"}.items():
         if found := re.search(r"=========.*SUMMARY: " + pattern, account):
             said.append(f"compute-sanitizer's {tool}: {found[1]}.")
-    rows = re.findall(r"^\| (tinygrad_lm|torch) \| ([\d.]+) ", account, re.M)
-    if len(rows) == 2:
-        ours, theirs = (ms for _, ms in rows)
+    found = re.findall(r"^\| (?:1 \| )?(tinygrad_lm|torch|PyTorch) \| ([\d.]+) ", account, re.M)
+    if len(rows := dict(found)) == 2:
+        ours = rows.pop("tinygrad_lm")
+        (theirs,) = rows.values()
         said.append(f"GPT-2 124M writes a token in {ours} ms, PyTorch's in {theirs} ms: there the")
         said.append("host is what takes the time.")
     return "\n" + textwrap.fill(" ".join(said), 110, break_on_hyphens=False) + "\n"
@@ -402,13 +460,15 @@ SECTIONS = {
     "shakespeare": shakespeare_section,
     "ops": ops_section,
     "scaling": scaling_section,
+    "writing": writing_section,
     "gpu": comparison_section,
 }
 
 
 def main() -> None:
     fill(HERE, SECTIONS)
-    fill(HOME, {"trained": trained_section, "measured": measured_section, "gpu": gpu_section})
+    home = {"trained": trained_section, "writing": written_section, "measured": measured_section}
+    fill(HOME, {**home, "gpu": gpu_section})
 
 
 if __name__ == "__main__":
