@@ -63,6 +63,7 @@ setup(
         "tinygrad_lm": ["py.typed"],
         "tinygrad_lm.engine.kernels.c": ["*.c", "*.h"],
         "tinygrad_lm.engine.kernels.cuda": ["*.cu", "*.cuh"],
+        "tinygrad_lm.serving": ["*.html", "*.css", "*.js"],
     },
     ext_modules=[kernels, recorder] if locked else [kernels],
     zip_safe=False,

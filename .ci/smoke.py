@@ -1,5 +1,5 @@
 """What must work with the hard dependencies alone: what a test extra brings hides what is missing.
-Run where only `pip install .` has been: the command trains and writes, bfloat16 is there, a script
+Run where only `pip install .` has been: the commands train, write, evaluate and export, bfloat16 is there, a script
 that imports torch runs, tensors and weights are saved and read."""
 
 import importlib.util
@@ -37,6 +37,10 @@ with tempfile.TemporaryDirectory() as folder:
         run("tinygrad_lm", "train", *out, *size, cwd=folder)
         sample = run("tinygrad_lm", "sample", "--checkpoint", dtype, cwd=folder)
         assert sample.strip(), "a sample"
+        assert "perplexity" in run(
+            "tinygrad_lm", "eval", "--checkpoint", dtype, "--data", "text.txt", cwd=folder
+        )
+        run("tinygrad_lm", "export", "--checkpoint", dtype, "--out", f"{dtype}-gpt2", cwd=folder)
     printed = run("tinygrad_lm.as_torch", "script.py", cwd=folder).split()
     assert printed == ["torch.bfloat16", "2.0"], printed
 print("smoke test passed")

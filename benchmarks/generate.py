@@ -19,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -143,22 +144,25 @@ class Engine:
     """A process that holds one engine's model."""
 
     def __init__(self, name: str, command: list[str], extra: dict[str, str]) -> None:
-        self.name, pipe = name, subprocess.PIPE
+        self.name, self.errors = name, tempfile.TemporaryFile("w+")
         path = os.pathsep.join(filter(None, [str(harness.ROOT), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, **extra}
         self.process = subprocess.Popen(
-            [sys.executable, *command], env=environment, stdin=pipe, stdout=pipe, text=True
+            [sys.executable, *command],
+            env={**os.environ, "PYTHONPATH": path, **extra},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
         )
         self._line()
 
     def _line(self) -> str:
         line = self.process.stdout.readline()
         if not line:
-            code = self.process.wait()
-            self.process.stdin.close(), self.process.stdout.close()
-            raise RuntimeError(
-                f"[benchmark] {self.name} could not be measured, it ended with {code}"
-            )
+            self.close()
+            self.errors.seek(0)
+            last = (self.errors.read().strip().splitlines() or ["no word"])[-1]
+            raise RuntimeError(f"{self.name} could not be measured: {last}")
         return line
 
     def text(self) -> dict[str, Any]:
