@@ -359,7 +359,8 @@ def test_the_cache_of_the_hubs_library_is_read(repository, server, tmp_path):
     half, folder = (snapshots(tmp_path, repository) / letter for letter in "ba")
     half.mkdir(parents=True)
     folder.mkdir()
-    (half / "config.json").write_text("{}")
+    for name in ("config.json", "tokenizer.json"):
+        (half / name).write_text("{}")
     os.utime(half, (2e9, 2e9))  # the latest
     for path in (tmp_path / "made").iterdir():
         (folder / path.name).symlink_to(path)
