@@ -19,7 +19,7 @@ import numpy as np
 
 import tinygrad_lm as tl
 from tinygrad_lm.models.gpt import GPT
-from tinygrad_lm.models.pretrained import TURNED, canonical
+from tinygrad_lm.models.gpt2_files import is_matrix, our_name
 
 SHAPES: dict[str, dict[str, Any]] = {
     "2 layers, 2 heads, 32 wide": {},
@@ -64,9 +64,9 @@ def measure(shape: dict[str, Any], folder: Path) -> list[str]:
             back.eval()(torch.tensor(x)).logits, theirs.eval()(torch.tensor(x)).logits
         )
     loss.backward(), want.loss.backward()
-    slopes = {canonical(n): p.grad for n, p in theirs.named_parameters()}
+    slopes = {our_name(n): p.grad for n, p in theirs.named_parameters()}
     gradient = max(
-        apart(p.grad, slopes[n].T if TURNED.search(n) else slopes[n])
+        apart(p.grad, slopes[n].T if is_matrix(n) else slopes[n])
         for n, p in ours.named_parameters()
     )
     cells = [f"{apart(logits, want.logits):.1e}", f"{gradient:.1e}"]

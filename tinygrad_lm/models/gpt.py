@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
 from .. import nn
@@ -223,26 +222,32 @@ class GPT(nn.Module):
         return generate(self, idx, max_new_tokens, *args, **options)
 
     @classmethod
-    def from_pretrained(cls, place: StrPath, dropout: float = 0.0) -> GPT:
+    def from_pretrained(cls, place: StrPath, dropout: float = 0.0, dtype: Dtype = "float32") -> GPT:
         """The GPT of a folder with GPT-2's files, or of "gpt2", "gpt2-medium", "gpt2-large",
         "gpt2-xl" or "owner/name", which are downloaded once. Random streams stay where they are.
-        FileNotFoundError, OSError: there are none. ValueError: damaged, or of another model."""
-        folder = Path(place) if Path(place).is_dir() else find_pretrained(str(place))
-        fields = pretrained.read_config(folder)
-        arrays = pretrained.read_weights(folder, fields)
+        dtype: of all weights. FileNotFoundError, OSError: there are none. ValueError: damaged, or
+        of another model."""
+        folder = find_pretrained(place)
+        config = GPTConfig(**pretrained.read_config(folder), dropout=dropout)
+        arrays = pretrained.read_weights(folder, dataclasses.asdict(config), dtype)
         with nn.init.without_values():
-            model = cls(GPTConfig(**fields, dropout=dropout))
+            model = cls(config)
         for name, parameter in model.named_parameters():
             parameter.data = creation.from_numpy(arrays.pop(name)).to(parameter.device)
         return model
 
     def save_pretrained(
-        self, folder: StrPath, tokenizer: Any = None, overwrite: bool = False
+        self,
+        folder: StrPath,
+        tokenizer: Any = None,
+        vocab_size: int | None = None,
+        overwrite: bool = False,
     ) -> None:
         """Write GPT-2's files, from which transformers, and `from_pretrained`, make the same model;
         see `pretrained.write`. tokenizer: its tokenizer.json is written, too, if it is a BPE."""
         arrays = {n: p.detach().cpu().numpy() for n, p in self.named_parameters()}
-        pretrained.write(folder, dataclasses.asdict(self.config), arrays, tokenizer, overwrite)
+        fields = dataclasses.asdict(self.config)
+        pretrained.write(folder, fields, arrays, tokenizer, vocab_size, overwrite)
 
     def new_cache(self, batch: int, room: int) -> KVCache:
         """An empty memory of `batch` texts of at most `room` tokens, for `forward`."""

@@ -110,14 +110,31 @@ def sha256_of(*parts: Any) -> str:
 def load_safetensors(path: StrPath) -> tuple[Arrays, dict[str, str]]:
     """(arrays, metadata): the arrays in memory, writable. ValueError for a damaged file, or one
     with a dtype that NumPy has not. MemoryError: they do not fit."""
+    with _whole(path) as file:
+        return _arrays(path), file.metadata() or {}
+
+
+def shapes_in(path: StrPath) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The dtype and the shape of every array in a file, none of which is read. ValueError as
+    above."""
+    with _whole(path) as file:
+        entries = {name: file.get_slice(name) for name in file.keys()}
+        return {
+            name: (STORED.get(entry.get_dtype(), entry.get_dtype()), tuple(entry.get_shape()))
+            for name, entry in entries.items()
+        }
+
+
+@contextlib.contextmanager
+def _whole(path: StrPath) -> Iterator[Any]:
+    """The file, open; what is wrong with it, also inside, as one of the errors above."""
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"[load_safetensors] a file must exist at {str(path)!r}, got none; a typo?"
         )
     try:
         with safe_open(path, framework="np") as file:  # the library finds what does not fit
-            metadata = file.metadata() or {}
-        return _arrays(path), metadata
+            yield file
     except (SafetensorError, ValueError) as error:
         message = f"[load_safetensors] {str(path)!r} must be a whole safetensors file, got"
         raise ValueError(f"{message}: {str(error)!r}; copy it again?") from error
