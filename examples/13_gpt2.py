@@ -75,7 +75,7 @@ def main():
     args = common.arguments(__doc__, 400, 3_000, "shakespeare", 1337)
     first, short, held_out = read_texts(args)
     if given.weights is None:
-        given.weights = args.out / "gpt2-small"
+        given.weights = args.models / "gpt2-small"
         make_weights(given.weights, first, args.steps)
     few, curves = max(args.steps // 5, 1), {}
     start = held_out[: held_out.find("\n") + 1]
@@ -103,7 +103,7 @@ def main():
             print(generate_text(model, tokenizer, start, 60, temperature=0.8, top_p=0.95))
         else:
             merge_lora(model)
-            model.save_pretrained(args.out / "gpt2-fine-tuned", tokenizer, overwrite=True)
+            model.save_pretrained(args.models / "gpt2-fine-tuned", tokenizer, overwrite=True)
     how = {"xlabel": f"step on {SHORT:,} characters", "ylabel": "bits per byte held out"}
     common.picture(args, "13_gpt2.png", viz.plot_lines, curves, **how)
     print(f"saved: tinygrad-lm serve --checkpoint {args.out / 'gpt2-fine-tuned'}")

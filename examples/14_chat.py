@@ -152,7 +152,7 @@ def main():
             p.text for p in reply(model, tokenizer, dialogue([pair])[:1], 12, greedy=True)
         )
         print(f"  {pair[1]:40s} {said}")
-    save_checkpoint(args.out / "chat", *model_state(model, tokenizer), "best")
+    save_checkpoint(args.models / "chat", *model_state(model, tokenizer), "best")
     print(f"saved: tinygrad-lm chat --checkpoint {args.out / 'chat'}")
 
 

@@ -25,7 +25,7 @@ def arguments(
     doc: str, steps: int, full: int, data: str = "names", seed: int = SEED, **choices: list[str]
 ) -> argparse.Namespace:
     """The command line of a step: `--steps` (the fast default, or `full` with `--full`), `--data`,
-    `--device`, `--seed`, `--out`, and one more option per `choices`, the first being the default.
+    `--device`, `--seed`, `--out`, `--models`, and one more option per `choices`, the first being the default.
     data: what the references were measured on, "" for a step that makes its own.
     """
     parser = argparse.ArgumentParser(
@@ -39,6 +39,7 @@ def arguments(
     add("--steps", type=int, default=steps, help=f"training steps (default {steps}, fast)")
     add("--full", action="store_true", help=f"the lecture's length: --steps {full}")
     add("--out", type=Path, default=Path("out"), help="folder for pictures (default out)")
+    add("--models", type=Path, default=Path("out"), help="folder for models (default out)")
     add("--json", type=Path, help="append figures and pictures to this file, one JSON per line")
     for name, known in choices.items():
         add(f"--{name}", choices=known, default=known[0], help=f"default {known[0]}")

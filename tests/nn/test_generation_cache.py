@@ -91,7 +91,9 @@ def test_logits_are_those_of_the_whole_context(cuts):
             if size:
                 assert cache.length == at
                 want = model(idx[:, :at])[0]
-                np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-4, atol=1e-4)
+                np.testing.assert_allclose(
+                    got.cpu().numpy(), want.cpu().numpy(), rtol=1e-4, atol=1e-4
+                )
         with pytest.raises(ValueError, match=r"1 <= T <= 0, got \(2, 1\)"):
             model(idx[:, :1], cache=cache)
 
@@ -129,7 +131,7 @@ def test_padded_logits_are_those_of_the_row_alone():
         together = model(padded, padding=empty)[0]
         for row, got in zip(ids, together):
             want = model(tg.tensor([row]))[0][0]
-            np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(got.cpu().numpy(), want.cpu().numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_each_text_ends_by_itself():
@@ -163,7 +165,7 @@ def test_log_probabilities_are_the_models_own():
     ids = [0, 1, *[p.id for p in pieces]]
     with tg.no_grad():
         logits = model(tg.tensor([ids[:-1]]), tg.tensor([ids[1:]]))[0][0]
-        expected = logits.log_softmax(-1).numpy()[1:]
+        expected = logits.log_softmax(-1).cpu().numpy()[1:]
     for piece, row in zip(pieces, expected, strict=True):
         assert piece.logprob == pytest.approx(row[piece.id], abs=1e-4)
         best = np.argsort(-row)[:2]
@@ -219,7 +221,7 @@ ROWS = st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=8)
 def test_min_p_keeps_what_is_near_the_likeliest(row, share):
     probs = np.exp(np.float64(row)) / np.exp(np.float64(row)).sum()
     kept = np.isfinite(
-        Sampling(min_p=share).narrowed(tg.tensor([row], dtype=tg.float64)).numpy()[0]
+        Sampling(min_p=share).narrowed(tg.tensor([row], dtype=tg.float64)).cpu().numpy()[0]
     )
     for p, k in zip(probs, kept):
         assert k or p < share * probs.max() * (1 + 1e-9)
@@ -229,7 +231,11 @@ def test_min_p_keeps_what_is_near_the_likeliest(row, share):
 @given(ROWS, st.lists(st.integers(0, 12), min_size=1, max_size=9), st.floats(0.1, 9))
 def test_the_penalty_meets_what_was_there(row, context, penalty):
     """Ids beyond the row, as of empty places, are of no token."""
-    got = penalised(tg.tensor([row], dtype=tg.float64), tg.tensor([context]), penalty).numpy()[0]
+    got = (
+        penalised(tg.tensor([row], dtype=tg.float64), tg.tensor([context]), penalty)
+        .cpu()
+        .numpy()[0]
+    )
     for i, (x, y) in enumerate(zip(row, got)):
         less = x / penalty if x > 0 else x * penalty
         assert y == pytest.approx(less if i in context else x)

@@ -27,7 +27,8 @@ def short(request, tmp_path):
     number, options = request.param
     file = next(path for path in STEPS if path.name.startswith(number))
     rows = tmp_path / "rows"
-    done = run(file, "--data", "builtin", "--out", tmp_path, "--json", rows, *options.split())
+    places = ["--out", tmp_path, "--models", tmp_path, "--json", rows]
+    done = run(file, "--data", "builtin", *places, *options.split())
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in rows.read_text().splitlines()]
     pictures = [row["picture"] for row in rows if "picture" in row]
