@@ -25,8 +25,8 @@ def arguments(
     doc: str, steps: int, full: int, data: str = "names", seed: int = SEED, **choices: list[str]
 ) -> argparse.Namespace:
     """The command line of a step: `--steps` (the fast default, or `full` with `--full`), `--data`,
-    `--device`, `--seed`, `--out`, `--models`, and one more option per `choices`, the first being the default.
-    data: what the references were measured on, "" for a step that makes its own.
+    `--device`, `--seed`, `--out`, `--models`, and one more option per `choices`, the first being
+    the default. data: what the references were measured on, "" for a step that makes its own.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
