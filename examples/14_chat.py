@@ -151,8 +151,12 @@ def main():
         said = "".join(
             p.text for p in reply(model, tokenizer, dialogue([pair])[:1], 12, greedy=True)
         )
-        print(f"  {pair[1]:40s} {said}")
+        print(f"  {pair[1]:40s} {said:12s} ({pair[2]})")
     save_checkpoint(args.models / "chat", *model_state(model, tokenizer), "best")
+    if args.steps < 3_000:
+        print(
+            "after so few steps most answers are guesses, with pretraining or without: try --full"
+        )
     print(f"saved: tinygrad-lm chat --checkpoint {args.out / 'chat'}")
 
 

@@ -22,11 +22,18 @@ SEED = 2147483647  # the seed of the lectures' notebooks
 
 
 def arguments(
-    doc: str, steps: int, full: int, data: str = "names", seed: int = SEED, **choices: list[str]
+    doc: str,
+    steps: int,
+    full: int,
+    data: str = "names",
+    seed: int = SEED,
+    extra: dict[str, str] | None = None,
+    **choices: list[str],
 ) -> argparse.Namespace:
     """The command line of a step: `--steps` (the fast default, or `full` with `--full`), `--data`,
-    `--device`, `--seed`, `--out`, `--models`, and one more option per `choices`, the first being
-    the default. data: what the references were measured on, "" for a step that makes its own.
+    `--device`, `--seed`, `--out`, `--models`, one more option per `choices`, the first being the
+    default, and one for any text per `extra`, which has its help. data: what the references were
+    measured on, "" for a step that makes its own.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -43,6 +50,8 @@ def arguments(
     add("--json", type=Path, help="append figures and pictures to this file, one JSON per line")
     for name, known in choices.items():
         add(f"--{name}", choices=known, default=known[0], help=f"default {known[0]}")
+    for name, text in (extra or {}).items():
+        add(f"--{name}", help=text)
     args = parser.parse_args()
     args.steps, args.usual = full if args.full else args.steps, data
     if args.steps < 1:

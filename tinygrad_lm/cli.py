@@ -19,6 +19,13 @@ from .engine.arrays import out_of_memory
 from .text.terminal import escaped, shown
 
 FLAGS = {"init_from": ["--init-from", "--init"]}  # fields of TrainConfig with a second spelling
+WHAT = {"data": "FILE", "out": "DIR", "init_from": "DIR", "tokenizer": "KIND"}  # their values
+SAID = {  # what a message says in Python, and how it is said here
+    "overwrite=True": "--overwrite",
+    "pass greedy=True": "pass --greedy",
+    "start_of_text(tokenizer) is one": "leave --prompt out?",
+    "max_new_tokens": "--max-new-tokens",
+}
 PLACE = "a training run's --out, a folder with GPT-2's files, or gpt2, gpt2-medium, ..."
 
 
@@ -76,7 +83,7 @@ def _add_train(commands: Any) -> None:
         details = (
             {"action": argparse.BooleanOptionalAction}
             if kind is bool
-            else {"type": kind, "metavar": kind.__name__.upper()}
+            else {"type": kind, "metavar": WHAT.get(field.name, kind.__name__.upper())}
         )
         flags = FLAGS.get(field.name, ["--" + field.name.replace("_", "-")])
         train.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **details)
@@ -104,13 +111,15 @@ def _add_sample(commands: Any) -> None:
 
 
 def _add_chat(commands: Any) -> None:
-    add = _with_model(commands, "chat", "Talk to a model that has learned from dialogues.", _chat)
-    _add_settings(add, length=100)
+    what = "Talk to a model that has learned from dialogues, a line at a time; Ctrl-D ends."
+    add = _with_model(commands, "chat", what, _chat)
+    _add_settings(add, length=None)
 
 
-def _add_settings(add: Any, length: int) -> None:
-    """How a model writes."""
-    add("--max-new-tokens", type=int, default=length, metavar="N", help=f"length ({length})")
+def _add_settings(add: Any, length: int | None) -> None:
+    """How a model writes. length: by default; None: what the context allows, at most 100."""
+    usual = length or "100, or half of the context"
+    add("--max-new-tokens", type=int, default=length, metavar="N", help=f"length ({usual})")
     add("--temperature", type=float, default=0.8, metavar="T", help="below 1: safer (0.8)")
     add("--top-k", type=int, metavar="K", help="choose among the K likeliest tokens only")
     add("--top-p", type=float, metavar="P", help="choose among the likeliest that hold share P")
@@ -133,7 +142,8 @@ def _add_settings(add: Any, length: int) -> None:
 
 
 def _add_eval(commands: Any) -> None:
-    add = _with_model(commands, "eval", "Measure how well a model expects a text.", _eval)
+    what = "Measure how well a model expects a text (--data), or endings (--completions)."
+    add = _with_model(commands, "eval", what, _eval)
     add("--data", help="a UTF-8 file, or shakespeare, names, builtin; or a token file")
     add("--stride", type=int, metavar="N", help="tokens between windows (half of block_size)")
     add(
@@ -147,7 +157,7 @@ def _add_eval(commands: Any) -> None:
 def _add_serve(commands: Any) -> None:
     add = _with_model(commands, "serve", "Try a model on a page in the browser.", _serve)
     add("--host", default="127.0.0.1", help="who may reach it (127.0.0.1: this machine alone)")
-    add("--port", type=int, default=8000, metavar="N", help="8000; 0: any that is free")
+    add("--port", type=int, default=8000, metavar="N", help="port (8000); 0: any free one")
 
 
 def _add_export(commands: Any) -> None:
@@ -186,10 +196,12 @@ def _model(given: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The flags of `_add_settings`, as options of `stream_text`."""
+    """The flags of `_add_settings`, checked, as options of `stream_text`."""
     from .engine.random.generator import Generator
     from .text.generation import OPTIONS
+    from .text.sampling import Sampling
 
+    Sampling(**{name: given[name] for name in OPTIONS})
     options = {name: given[name] for name in ("max_new_tokens", "stop", *OPTIONS)}
     return {**options, "generator": Generator().manual_seed(given["seed"])}
 
@@ -199,8 +211,8 @@ def _sample(given: dict[str, Any]) -> int:
 
     if given["num_samples"] < 1:
         raise ValueError(f"[sample] num_samples must be >= 1, got {given['num_samples']}; try 1")
-    model, tokenizer = _model(given)
     options = _settings(given)
+    model, tokenizer = _model(given)
     prompt = start_of_text(tokenizer) if given["prompt"] is None else given["prompt"]
     for _ in range(given["num_samples"]):
         pieces = stream_text(model, tokenizer, prompt, stop_ids=end_of_text(tokenizer), **options)
@@ -213,12 +225,15 @@ def _sample(given: dict[str, Any]) -> int:
 
 def _chat(given: dict[str, Any]) -> int:
     """A line from the standard input, an answer, and so on until the input ends."""
-    from .text.chat import conversation, reply
+    from .text.chat import reply
 
-    model, tokenizer = _model(given)
-    messages: list[dict[str, str]] = []
-    conversation(messages, tokenizer)  # a model without dialogues is refused before a word is said
     options, terminal = _settings(given), sys.stdin.isatty()
+    model, tokenizer = _model(given)
+    if options["max_new_tokens"] is None:
+        options["max_new_tokens"] = min(100, model.config.block_size // 2)
+    messages: list[dict[str, str]] = []
+    # What cannot work is refused before a word is said.
+    reply(model, tokenizer, [{"role": "user", "content": "?"}], **options)
     while True:
         print("> " if terminal else "", end="", flush=True)
         if not (line := sys.stdin.readline()):
@@ -227,7 +242,13 @@ def _chat(given: dict[str, Any]) -> int:
             continue
         messages.append({"role": "user", "content": line.strip()})
         answer = ""
-        for piece in reply(model, tokenizer, messages, **options):
+        try:
+            pieces = reply(model, tokenizer, messages, **options)
+        except ValueError as error:  # a message that is too long, say: the dialogue goes on
+            print(f"tinygrad-lm chat: {escaped(str(error))}", file=sys.stderr)
+            messages.pop()
+            continue
+        for piece in pieces:
             answer += piece.text
             print(shown(piece.text), end="", flush=True)
         print(flush=True)
@@ -248,6 +269,7 @@ def _eval(given: dict[str, Any]) -> int:
         text = corpus.text if corpus.is_text else corpus.ids(tokenizer)
         with tqdm(disable=None, unit=" tokens", leave=False) as bar:
             found = perplexity(model, tokenizer, text, given["stride"], progress=_moving(bar))
+        print(shown(f"{given['data']}, by {given['checkpoint']}"))
         print(f"{found.tokens:,} tokens: loss {found.loss:.4f} nats per token")
         print(f"perplexity {found.perplexity:.4f}")
         if found.bits_per_byte is not None:
@@ -283,6 +305,10 @@ def _export(given: dict[str, Any]) -> int:
     model, tokenizer = _model(given)
     model.save_pretrained(given["out"], tokenizer, overwrite=given["overwrite"])
     print(shown(f"written to {given['out']}; GPT2LMHeadModel.from_pretrained reads it"))
+    if tokenizer.kind != "bpe":
+        print(
+            f"without a tokenizer, of which transformers reads bpe alone, and not {tokenizer.kind}"
+        )
     return 0
 
 
@@ -305,7 +331,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error = out_of_memory(command, error)
         if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
             raise
-        print(f"tinygrad-lm {command}: {' '.join(escaped(str(error)).split())}", file=sys.stderr)
+        message = " ".join(escaped(str(error)).split())
+        for python, flag in SAID.items():
+            message = message.replace(python, flag)
+        print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
         return 2
     if code in (129, 141):  # the reader has left, as `head` does: what is left goes nowhere
         for stream in filter(None, (sys.stdout, sys.stderr)):

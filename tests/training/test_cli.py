@@ -130,7 +130,7 @@ def test_a_preset_is_a_start_that_flags_change(here):
         ("train --data text.txt --tokenizer nowhere", "a file must exist at 'nowhere', got none"),
         ("train --\x1b]0;owned\a", r"there is no --\x1b]0;owned\x07; see"),
         ("sample --checkpoint \x9b31m\x7f", r"[load_checkpoint] '\x9b31m\x7f' must hold"),
-        ("train --data text.txt --n-head 1000000000000", "try 128 heads"),
+        ("train --data text.txt --n-head 1000000000", "try 128 heads"),
         ("train --n-layer three", "argument --n-layer: invalid int value: 'three'"),
         ("train --preset huge", "invalid choice: 'huge'"),
         ("train --resume --overwrite", "not allowed with argument"),

@@ -19,6 +19,7 @@ from tinygrad_lm.saving.checkpoint import load_checkpoint, save_checkpoint
 from tinygrad_lm.text.chat import SPECIAL
 from tinygrad_lm.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 from tinygrad_lm.training import TrainConfig, run, saved_config
+from tinygrad_lm.training.console import Interrupted
 from tinygrad_lm.training.memory import needed
 
 TEXT = "the cat sat on the mat and the dog sat on the log. née 😀\n" * 40
@@ -165,8 +166,107 @@ def test_memory_that_is_needed():
         for more in ({}, {"gradient_checkpointing": True}, {"lora_rank": 8})
     )
     assert plain[0] == again[0] == 16 * (12 * 12 * 768**2 + (50257 + 1024) * 768)
-    assert again[1] < plain[1] / 1.4 and lora[0] == plain[0] / 4
+    assert again[1] < plain[1] / 1.4
+    assert lora[0] == plain[0] / 4 + 16 * 8 * 12 * (768 + 3 * 768)
     assert sum(again) < 3e9
+
+
+def test_a_model_with_a_narrow_mlp_is_fine_tuned_and_read_again(here, capsys):
+    tokenizer = BPETokenizer.train(TEXT, 270)
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_inner": 8}
+    GPT(GPTConfig(16, tokenizer.vocab_size, **shape)).save_pretrained("narrow", tokenizer)
+    assert train("--init", "narrow") == 0
+    assert load_gpt("run")[0].config.n_inner == 8
+    assert main(["train", "--out", "run", "--resume", "--max-iters", "4"]) == 0
+
+
+# ---------------------------------------------------------------- nothing is lost
+
+
+def files(folder):
+    return {p: p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--sample-prompt", "the cat sat on a mat and the dog ran"],
+        ["--init", "gpt2", "--lora-rank", "2", "--lora-alpha", "1e300"],  # NaN, when evaluated
+        ["--init", "run"],
+        ["--init", "gpt2", "--lora-rank", "2000000000"],
+        ["--lora-rank", "2"],  # to weights that have learned nothing
+        ["--threads", "1" + 400 * "0"],
+        ["--tokenizer", "bpe", "--vocab-size", "1" + 400 * "0"],
+    ],
+    ids=str,
+)
+def test_a_run_that_does_not_work_replaces_none(gpt2, flags, capsys):
+    assert train(*SHAPE) == 0
+    before = files("run")
+    shape = [] if "--init" in flags else SHAPE
+    try:
+        code = train(*shape, "--overwrite", *flags)
+    except ArithmeticError:
+        code = 2
+    assert code == 2 and files("run") == before
+    assert main(["train", "--out", "run", "--resume", "--max-iters", "5"]) == 0
+    try:
+        code = train(*shape, *flags, out="new")
+    except ArithmeticError:
+        code = 2
+    if flags != ["--init", "run"]:
+        assert code == 2 and not files("new")
+        assert train(*SHAPE, out="new") == 0
+
+
+def test_a_run_that_is_stopped_before_it_knows_anything_leaves_the_former(capsys, monkeypatch):
+    assert train(*SHAPE) == 0
+    before = files("run")
+
+    def stop(self, between):
+        raise Interrupted(2)
+
+    monkeypatch.setattr("tinygrad_lm.training.trainer.Trainer.evaluate", stop)
+    assert train(*SHAPE, "--overwrite", "--seed", "3") == 130
+    assert files("run") == before
+    assert "nothing saved; the former run in run is as it was" in capsys.readouterr().out
+    assert train(*SHAPE, out="new") == 130 and Path("new", "last.json").exists()
+
+
+def test_somebody_elses_adapter_is_left_alone_and_an_old_one_goes(gpt2, capsys):
+    Path("run/adapter").mkdir(parents=True)
+    Path("run/adapter/adapter_model.safetensors").write_text("mine")
+    assert train("--init", gpt2, "--lora-rank", "2") == 2
+    assert (
+        "files of others under a run's names, got ['adapter/adapter_model"
+        in capsys.readouterr().err
+    )
+    assert Path("run/adapter/adapter_model.safetensors").read_text() == "mine"
+    assert train("--init", gpt2, "--lora-rank", "2", "--overwrite") == 0
+    assert train("--init", gpt2, "--overwrite") == 0
+    assert not files("run/adapter")
+    Path("file").mkdir()
+    Path("file/adapter").touch()
+    assert train("--init", gpt2, "--lora-rank", "2", out="file") == 2
+    assert {*files("file")} == {Path("file/adapter")}
+
+
+def test_additions_to_float32_weights_do_not_go_on_in_16_bits(gpt2, capsys):
+    assert train("--init", gpt2, "--lora-rank", "2") == 0
+    err = refused(capsys, "train", "--out", "run", "--resume", "--dtype", "bfloat16")
+    assert "another dtype ('float32', now 'bfloat16')" in err
+    assert "tokenizer must be that of gpt2, got 'byte'" in refused(
+        capsys, "train", "--init", gpt2, "--data", "text.txt", "--out", "x", "--tokenizer", "byte"
+    )
+
+
+@pytest.mark.parametrize("lora", [{"rank": 10**12}, {"rank": 3}, {}, [1], {"rank": 2, "x": 1}])
+def test_settings_of_additions_that_cannot_be(gpt2, lora):
+    assert train("--init", gpt2, "--lora-rank", "2") == 0
+    arrays, meta = load_checkpoint("run", "last")
+    save_checkpoint("run", arrays, {**meta, "lora": lora}, "last")
+    with pytest.raises(ValueError, match="must say how its low-rank additions were made"):
+        load_gpt("run", "last")
 
 
 # ---------------------------------------------------------------- eval, chat, export
@@ -208,6 +308,16 @@ def test_chat_answers_line_by_line(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("hello\n"))
     assert answers.startswith(printed(capsys, "chat", *flags)[:-1])
     assert train(*SHAPE) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stdin", io.StringIO("x" * 99 + "\nhello\n"))
+    assert main(["chat", *flags]) == 0  # one that is too long, and it goes on
+    out, err = capsys.readouterr()
+    assert "the last message must have at most" in err and out == answers.split("\n")[0] + "\n"
+    for wrong in ("--temperature=0", "--top-p=9", "--max-new-tokens=-5", "--max-new-tokens=64"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
+        assert "must" in refused(capsys, "chat", "--checkpoint", "talk", wrong)
+    monkeypatch.setattr("sys.stdin", io.StringIO("hi\n"))
+    assert printed(capsys, "chat", "--checkpoint", "talk")  # as long as the context allows
     err = refused(capsys, "chat", "--checkpoint", "run")
     assert "special tokens <|user|>, <|assistant|>, <|end|>" in err
 
@@ -221,7 +331,7 @@ def test_export_hands_a_run_on(gpt2, capsys):
     for name, p in ours[0].state_dict().items():
         assert tl.equal(p, theirs[0].state_dict()[name])
     err = refused(capsys, "export", "--checkpoint", "run", "--out", "theirs")
-    assert "overwrite=True replaces them" in err
+    assert "--overwrite" in err
     assert main(["export", "--checkpoint", "run", "--out", "theirs", "--overwrite"]) == 0
 
 

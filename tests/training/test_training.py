@@ -132,10 +132,10 @@ def test_the_decay_ends_with_the_run_unless_it_is_told_otherwise():
     "changes, error, words",
     [
         ({"out": ""}, ValueError, "out must name a folder, got ''"),
-        ({"batch_size": 0}, ValueError, "batch_size must be >= 1, got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size must be in 1 ... 2**31 - 1, got 0"),
         ({"batch_size": 1.5}, TypeError, "batch_size must be int, got 1.5; it is: sequences"),
         ({"n_layer": True}, TypeError, "n_layer must be int, got True"),
-        ({"threads": 0}, ValueError, "threads must be >= 1, got 0"),
+        ({"threads": 0}, ValueError, "threads must be in 1 ... 2**31 - 1, got 0"),
         ({"dropout": 1}, ValueError, "dropout must be in [0, 1), got 1.0"),
         ({"learning_rate": 0.0}, ValueError, "learning_rate must be above 0 and finite, got 0.0"),
         ({"learning_rate": math.nan}, ValueError, "learning_rate must be above 0"),

@@ -38,9 +38,12 @@ def pretrained_folder(place: StrPath) -> Path | None:
     to be a run's."""
     if Path(place, "config.json").is_file() and not Path(place, "last.json").is_file():
         return Path(place)
-    return (
-        find_pretrained(str(place)) if str(place) in OPENAI and not Path(place).exists() else None
-    )
+    if str(place) in OPENAI and not Path(place).exists():
+        return find_pretrained(str(place))
+    if str(place).startswith("gpt2") and not Path(place).exists():
+        message = f"[load_gpt] there must be a folder {str(place)!r}, got none"
+        raise FileNotFoundError(f"{message}; what can be downloaded is {', '.join(OPENAI)}")
+    return None
 
 
 def shape_of(place: StrPath) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def rebuild(
     _check_weights(found, config, where)
     with nn.init.without_values():
         model = GPT(config)
-    _add_lora(model, meta.get("lora"), where)
+    _add_lora(model, meta.get("lora"), found, where)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes = {name: array.shape for name, array in found.items()}
     for name in sorted(wanted.keys() | shapes.keys()):
@@ -110,11 +113,14 @@ def rebuild(
     return model, tokenizer
 
 
-def _add_lora(model: GPT, settings: Any, where: str) -> None:
+def _add_lora(model: GPT, settings: Any, found: Arrays, where: str) -> None:
     if settings is not None:
+        ranks = {len(array) for name, array in found.items() if name.endswith(".lora_A")}
         try:
+            if ranks != {settings["rank"]}:
+                raise ValueError(f"the rank {settings['rank']} where there is {ranks}")
             add_lora(model, **settings)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError) as error:
             message = f"[load_gpt] {where} must say how its low-rank additions were made, got"
             raise ValueError(f"{message}: {error}; is it damaged?") from error
 
@@ -129,7 +135,9 @@ def _check_weights(found: Arrays, config: GPTConfig, where: str) -> None:
             message = f"[load_gpt] {name} in {where} must be finite floats, got {came}"
             raise ValueError(f"{message}; was it saved by a run that went wrong?")
     width, count = config.n_embd, sum(array.size for array in found.values())
-    least = 12 * config.n_layer * width**2 + (config.vocab_size + config.block_size) * width
+    inner = config.n_inner or 4 * width
+    least = config.n_layer * (4 * width + 2 * inner) * width
+    least += (config.vocab_size + config.block_size) * width
     if count < least:
         message = f"[load_gpt] {where} must hold at least {least:,} weights, as its {config} says"
         raise ValueError(f"{message}, got {count:,}; were its files mixed with another run's?")

@@ -4,6 +4,7 @@ it. Only pages of this server may ask it anything (see `_guard`).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 import threading
@@ -60,6 +61,10 @@ def serve(
     except OSError as error:
         message = f"[serve] host and port must be free to listen on, got {host!r} and {port}"
         raise OSError(f"{message} ({error}); another port?") from error
+    if ipaddress.ip_address(listening.getsockname()[0]).is_unspecified:
+        listening.close()
+        message = f"[serve] host must be one address or name of this machine, got {host!r}"
+        raise ValueError(f"{message}; the one that browsers ask for?")
     with listening:
         options: dict[str, Any] = {"fd": listening.fileno(), "request_handler": Handler}
         server = make_server(host, port, app, threaded=True, **options)
@@ -96,7 +101,8 @@ def application(
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
 
     def answer(kind: str) -> Any:
-        lines = desk.lines(read_asked(request.get_data(), kind, max_new_tokens), kind)
+        usual = desk.block_size // 2 if kind == "messages" and desk.block_size else None
+        lines = desk.lines(read_asked(request.get_data(), kind, max_new_tokens, usual), kind)
         if not places.acquire(blocking=False):
             return {"error": f"[serve] {max_requests} at once are the most; try again soon"}, 503
         response = Response(lines, mimetype="application/x-ndjson")

@@ -38,8 +38,9 @@ class Asked(NamedTuple):
     sampling: dict[str, Any]  # the fields of `Sampling`, which looks at their ranges
 
 
-def read_asked(body: bytes, start: str, most_tokens: int) -> Asked:
-    """The request in a JSON text; start: the name of its first field. ValueError: anything else."""
+def read_asked(body: bytes, start: str, most_tokens: int, usual: int | None = None) -> Asked:
+    """The request in a JSON text; start: the name of its first field; usual: the length
+    where none is given. ValueError: anything else."""
     try:
         given = parse(body)
     except ValueError as error:
@@ -52,7 +53,7 @@ def read_asked(body: bytes, start: str, most_tokens: int) -> Asked:
         raise ValueError(f"{message}, got {shortened(min(unknown))}; a typo?")
     found = {name: given.get(name, default) for name, (_, default) in FIELDS.items()}
     if "max_new_tokens" not in given:
-        found["max_new_tokens"] = min(found["max_new_tokens"], most_tokens)
+        found["max_new_tokens"] = min(usual or found["max_new_tokens"], most_tokens)
     for name, value in found.items():
         if not _fits(name, value):
             message = f"[generate] {name} must be {FIELDS[name][0]}, got {shortened(value)}"

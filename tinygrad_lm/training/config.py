@@ -113,16 +113,17 @@ DTYPES = ("float32", "bfloat16")
 
 # What is allowed, in words and as low <= value < high.
 RANGES: dict[str, tuple[float, float, str]] = {
-    ">= 1": (
+    "in 1 ... 2**31 - 1": (
         1,
-        math.inf,
+        2**31,
         "n_layer n_head n_embd block_size batch_size gradient_accumulation_steps max_iters "
         "lr_decay_iters eval_interval eval_iters log_interval threads vocab_size",
     ),
+    "in 0 ... 2**31 - 1": (0, 2**31, "warmup_iters sample_tokens lora_rank"),
     ">= 0 and finite": (
         0,
         math.inf,
-        "warmup_iters min_lr weight_decay grad_clip sample_tokens lora_rank",
+        "min_lr weight_decay grad_clip",
     ),
     "above 0 and finite": (math.ulp(0.0), math.inf, "learning_rate lora_alpha"),
     "in [0, 1)": (0, 1, "dropout beta1 beta2"),

@@ -44,7 +44,8 @@ class Corpus:
             message = "[train] a token file must come with its tokenizer, got"
             raise ValueError(f"{message} {kind!r}; pass the tokenizer's file, or --init-from?")
         if kind == "bpe":
-            return BPETokenizer.train(self.text, vocab_size)
+            most = 257 + 4 * len(self.text)  # no more merges than bytes
+            return BPETokenizer.train(self.text, min(vocab_size, most))
         return ByteTokenizer() if kind == "byte" else CharTokenizer.from_text(self.text)
 
     def ids(self, tokenizer: Tokenizer) -> np.ndarray:

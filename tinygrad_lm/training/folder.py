@@ -14,6 +14,8 @@ import numpy as np
 
 from ..engine.arrays import get_num_threads
 from ..engine.kernels.c import fast
+from ..models.lora import CONFIG as PEFT_CONFIG
+from ..models.lora import WEIGHTS as PEFT_WEIGHTS
 
 try:
     import fcntl
@@ -21,7 +23,9 @@ except ImportError:  # Windows: there the folder is not locked
     fcntl = None  # type: ignore[assignment]
 
 RUNS = ("last.json", "best.json")
-OTHERS = ("metrics.jsonl", "loss.png")  # names that others may use, too
+METRICS, ADAPTER = "metrics.jsonl", "adapter"
+# Names that others may use, too.
+OTHERS = (METRICS, "loss.png", *(f"{ADAPTER}/{name}" for name in (PEFT_CONFIG, PEFT_WEIGHTS)))
 LOCK = ".tinygrad_lm.lock"
 
 

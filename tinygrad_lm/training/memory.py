@@ -42,22 +42,26 @@ def available() -> int | None:
     return min(found, default=None)
 
 
-def needed(config: TrainConfig, vocab_size: int) -> tuple[int, int]:
+def needed(config: TrainConfig, vocab_size: int, n_inner: int = 0) -> tuple[int, int]:
     """(bytes for the parameters and what belongs to them, bytes of one forward pass), at least."""
     c, tokens = config, config.batch_size * config.block_size
-    parameters = c.n_embd * (vocab_size + c.block_size + 12 * c.n_layer * c.n_embd)
+    per_block = 4 * c.n_embd + 2 * (n_inner or 4 * c.n_embd)
+    parameters = c.n_embd * (vocab_size + c.block_size + c.n_layer * per_block)
+    low = 4 * c.lora_rank * c.n_embd * c.n_layer
     per_layer = PER_CHECKPOINT if c.gradient_checkpointing else PER_UNIT
     kept = tokens * (per_layer * c.n_layer * c.n_embd + PER_LOGIT * vocab_size)
-    return (4 if c.lora_rank else PER_PARAMETER) * parameters, kept
+    if c.lora_rank:
+        return 4 * parameters + PER_PARAMETER * low, kept
+    return PER_PARAMETER * parameters, kept
 
 
-def check_fits(config: TrainConfig, vocab_size: int) -> None:
+def check_fits(config: TrainConfig, vocab_size: int, n_inner: int = 0) -> None:
     """OutOfMemoryError: there is not enough, how much there is, and what to lower. A GPU has memory
     of its own, and says so itself."""
     free = available()
     if free is None or (config.device or "cpu") != "cpu":
         return
-    model, passing = needed(config, vocab_size)
+    model, passing = needed(config, vocab_size, n_inner)
     if model + passing > free:
         gb = 1 << 30
         message = f"[train] {free / gb:.1f} GiB of memory must be enough, got a model of at least "

@@ -29,7 +29,7 @@ from ..text.tokenizers import Tokenizer
 from .config import MODEL_FIELDS, TrainConfig
 from .console import Interrupted, Metrics, Progress, Signals
 from .corpus import Corpus
-from .folder import OTHERS, RUNS, Lock, check_free, made_with
+from .folder import ADAPTER, METRICS, OTHERS, RUNS, Lock, check_free, made_with
 from .memory import check_fits
 from .trainer import Trainer, split_tokens
 
@@ -65,11 +65,16 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
             try:
                 run.loop()
             except Interrupted:
-                run.save("last")
+                said = f"nothing saved; the former run in {run.out} is as it was"
+                if run.may_write():
+                    run.save("last")
+                    said = f"saved step {run.trainer.step} in {run.out}; --resume continues"
                 with contextlib.suppress(Interrupted):  # where nobody reads it
-                    where = f"{run.out}; --resume continues"
-                    run.progress.say(f"saved step {run.trainer.step} in {where}")
+                    run.progress.say(said)
                 raise
+        if run.best_step is not None:
+            best, step = f"{run.trainer.best:.4f}", run.trainer.step
+            run.progress.say(f"best is step {run.best_step} (val loss {best}), last is step {step}")
         run.progress.say(save_loss_curve(run.out / "metrics.jsonl", run.out / "loss.png"))
     finally:
         run.close()
@@ -93,7 +98,9 @@ def _check_same(config: TrainConfig, old: TrainConfig) -> None:
     differing = [
         f"{field.name} ({getattr(old, field.name)!r}, now {getattr(config, field.name)!r})"
         for field in dataclasses.fields(config)
-        if getattr(config, field.name) != getattr(old, field.name) and not field.metadata["free"]
+        if getattr(config, field.name) != getattr(old, field.name)
+        # What low-rank additions are added to has no float32 master.
+        and not (field.metadata["free"] and (field.name != "dtype" or not config.lora_rank))
     ]
     if differing:
         message = f"[resume] the configuration must be that of the run in {config.out}, got another"
@@ -117,11 +124,15 @@ class Run:
     ) -> None:
         self.config, self.signals, self.out = config, signals, Path(config.out)
         self.resume, self.overwrite = resume, overwrite
+        self.best_step: int | None = None  # where it was reached, if in this process
         corpus, saved = self._inputs()
         model, tokens = self._model(corpus, saved)
         self._state(model, tokens, saved)
         sizes = corpus.size(self.tokenizer, sum(map(len, tokens.values())))
         count = f"{model.get_num_params(False):,} parameters"
+        if config.lora_rank:
+            trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            count += f", {trained:,} of them trained"
         self.title = f"{config.data}: {sizes}; {count}; from step {self.trainer.step}"
 
     # ------------------------------------------------ stage 1: what the run is given
@@ -159,7 +170,10 @@ class Run:
         model, self.tokenizer = self._model_and_tokenizer(corpus, saved)
         model.gradient_checkpointing = config.gradient_checkpointing
         self.prompt = config.sample_prompt or start_of_text(self.tokenizer)
-        self.tokenizer.encode(self.prompt)  # an unknown character is an error now, not later
+        size = len(self.tokenizer.encode(self.prompt))  # an unknown character is an error now
+        if config.sample_tokens and size > config.block_size:
+            message = f"[train] sample_prompt must have at most {config.block_size} tokens, the"
+            raise ValueError(f"{message} block_size, got {size}; a shorter one?")
         tokens = split_tokens(corpus.ids(self.tokenizer), config)
         model = model if config.device is None else model.to(config.device)
         return model.to(dtype_named(config.dtype)), tokens
@@ -170,6 +184,9 @@ class Run:
         if saved:
             return rebuild(saved.arrays, saved.meta, f"{self.out} (last)")
         if config.init_from is None:
+            if config.lora_rank:
+                message = "[train] lora_rank must come with init_from: what is added to has to have"
+                raise ValueError(f"{message} learned, got none; --init gpt2?")
             tokenizer = corpus.tokenizer(config.tokenizer, config.vocab_size)
             shape = {name: getattr(config, name) for name in MODEL_FIELDS}
             check_fits(config, tokenizer.vocab_size)
@@ -184,7 +201,14 @@ class Run:
         """The model that the run starts from, if it has the shape of the configuration."""
         config = self.config
         assert config.init_from is not None
-        check_fits(config, shape_of(config.init_from)["vocab_size"])
+        if config.tokenizer != TrainConfig.tokenizer:
+            message = f"[train] tokenizer must be that of {config.init_from}"
+            raise ValueError(f"{message}, got {config.tokenizer!r}; leave it out?")
+        if Path(config.init_from).resolve() == self.out.resolve():
+            message = "[train] out must be another folder than init_from, which it would replace"
+            raise ValueError(f"{message}, got {config.out!r} for both; --resume continues a run")
+        shape = shape_of(config.init_from)
+        check_fits(config, shape["vocab_size"], shape.get("n_inner", 0))
         model, tokenizer = load_gpt(config.init_from, "best", dropout=config.dropout)
         for name in MODEL_FIELDS:
             came, there = getattr(config, name), getattr(model.config, name)
@@ -216,6 +240,8 @@ class Run:
         self.lock = Lock(self.out)
         try:
             check_free(self.out, self.resume, self.overwrite)  # again: nobody else writes now
+            if self.config.lora_rank:
+                check_writable(self.out / ADAPTER)
             if saved and saved.pointer != self._pointer():
                 message = f"[resume] the run in {self.out} must be that which was read"
                 raise RuntimeError(f"{message}, got another, saved meanwhile; try again")
@@ -226,11 +252,9 @@ class Run:
 
     def _begin(self, meta: dict[str, Any]) -> None:
         config = self.config
-        if not meta:
-            for name in (*RUNS, *OTHERS):
-                (self.out / name).unlink(missing_ok=True)
+        self.former = any((self.out / name).exists() for name in RUNS)
         remove_unused(self.out)
-        self.metrics = Metrics(self.out / "metrics.jsonl", meta.get("metrics", 0))
+        self.metrics = Metrics(self.out / METRICS, meta["metrics"]) if meta else None
         per_step = config.batch_size * config.gradient_accumulation_steps * config.block_size
         self.progress = Progress(self.trainer.step, config.max_iters, per_step)
         self.start = time.monotonic() - meta.get("seconds", 0.0)
@@ -239,6 +263,15 @@ class Run:
             f"{k} {before[k]}, now {now[k]}" for k in now if before.get(k, now[k]) != now[k]
         ]:
             self.progress.say(f"the last digits may differ: made with {'; '.join(changed)}")
+
+    def may_write(self) -> bool:
+        """Whether this run is known to work, or there is none that it replaces; files that it has
+        not written itself are gone then, but for a former checkpoint, which a save replaces."""
+        if self.metrics is None and (self.trainer.evaluated >= 0 or not self.former):
+            for name in OTHERS:
+                (self.out / name).unlink(missing_ok=True)
+            self.metrics = Metrics(self.out / METRICS, 0)
+        return self.metrics is not None
 
     # ------------------------------------------------ the run itself
 
@@ -254,7 +287,7 @@ class Run:
             self.signals.check()
             step, event = trainer.step, trainer.update()
             self.progress.advance(trainer.step, event["loss"])
-            if step % config.log_interval == 0:
+            if step % config.log_interval == 0 and self.metrics is not None:
                 rate = self.progress.tokens_per_second(trainer.step)
                 self.metrics.write({"step": step, **event, "tokens_per_second": round(rate)})
                 self.progress.line(trainer.step, event["loss"])
@@ -270,11 +303,14 @@ class Run:
         event |= {"train_loss": losses["train"], "val_loss": losses["val"]}
         if sample is not None:
             event["sample"] = sample
+        self.may_write()
+        assert self.metrics is not None
         self.metrics.write({**event, "seconds": round(time.monotonic() - self.start, 3)})
         if trainer.best < best:  # first, so that no kill leaves a `last` that thinks it is there
             self.save("best")
+            self.best_step = trainer.step
             if config.lora_rank:
-                save_lora(trainer.model, self.out / "adapter")
+                save_lora(trainer.model, self.out / ADAPTER)
         self.save("last")
         self.progress.say(
             f"step {trainer.step}: train loss {losses['train']:.4f}, val loss {losses['val']:.4f}"
@@ -309,11 +345,13 @@ class Run:
             more, meta["trainer"] = self.trainer.state()
             arrays = {**arrays, **more}
             meta["seconds"] = time.monotonic() - self.start
-            meta["metrics"], meta["sha256"] = self.metrics.length(), self.sha256
+            length = self.metrics.length() if self.metrics else 0
+            meta["metrics"], meta["sha256"] = length, self.sha256
             meta["made_with"] = made_with()
         save_checkpoint(self.out, arrays, meta, name)
 
     def close(self) -> None:
-        self.metrics.close()
+        if self.metrics:
+            self.metrics.close()
         self.progress.close()
         self.lock.release()
