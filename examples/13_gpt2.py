@@ -9,7 +9,7 @@ byte of another text cost it? It learns a little of that text, once with all wei
 low-rank additions to its matrices (LoRA): here 7 % as many numbers, for GPT-2's own 1 %.
 
     python examples/13_gpt2.py                     # a minute
-    python examples/13_gpt2.py --full              # 3,000 steps on the manual, then 600
+    python examples/13_gpt2.py --full              # 3,000 steps on the manual, then 200
     python examples/13_gpt2.py --weights gpt2      # OpenAI's 124 million; some minutes
 """
 
@@ -73,7 +73,7 @@ def main():
         print(f"no --weights: {args.steps} steps on the manual make a small model of GPT-2's shape")
         args.weights = args.models / "gpt2-shaped"
         make_weights(args.weights, first, args.steps)
-    few, curves, writing = max(args.steps // 5, 1), {}, {"temperature": 0.8, "top_p": 0.95}
+    few, curves, writing = max(args.steps // 15, 1), {}, {"temperature": 0.8, "top_p": 0.95}
     start = held_out[: held_out.find("\n") + 1]
     for what, rank in (("all weights", 0), ("LoRA, rank 8", 8)):
         try:

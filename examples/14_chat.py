@@ -5,7 +5,7 @@ tokenizer is made from the text, then a GPT is pretrained on it, as in the steps
 Then come dialogues: who speaks is said by special tokens, and only what the assistant says is
 graded (targets -1 elsewhere, as in step 11). The dialogues are made here: questions about days,
 months, numbers and words, of which some are kept for the test. The same dialogues without
-pretraining show what reading a text before was worth.
+pretraining show what reading a text before was worth: for questions as simple as these, nothing.
 
     python examples/14_chat.py                     # a minute
     python examples/14_chat.py --full              # 3,000 steps, then 1,500

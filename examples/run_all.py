@@ -126,8 +126,8 @@ LADDER = [
     Step("13_gpt2.py", "Let's reproduce GPT-2, its weights", "0:03 to 0:13",
          "GPT-2's files: loaded, continued, fine-tuned with all weights or few, handed on",
          "Bits per byte of text that no model has learned from; there is no published reference. "
-         "The small model that stands for GPT-2 here has read the manual for 3,000 steps; 600 "
-         "steps on 40,000 characters."),
+         "The small model that stands for GPT-2 here has read the manual for 3,000 steps; 200 "
+         "steps on 40,000 characters (of more, it learns them by heart)."),
     Step("14_chat.py", "the GPT Tokenizer, and nanochat's road in small", "0:05 to 1:10",
          "a tokenizer of one's own, special tokens, dialogues of which only the answers are graded",
          "50 questions that no model has been trained on; there is no published reference. 3,000 "
