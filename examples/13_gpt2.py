@@ -105,7 +105,7 @@ def main():
             model.save_pretrained(args.models / "gpt2-fine-tuned", tokenizer, overwrite=True)
     how = {"xlabel": f"step on {SHORT:,} characters", "ylabel": "bits per byte held out"}
     common.picture(args, "13_gpt2.png", viz.plot_lines, curves, **how)
-    print(f"saved: tinygrad-lm serve --checkpoint {args.out / 'gpt2-fine-tuned'}")
+    print(f"saved: tinygrad-lm serve --checkpoint {args.models / 'gpt2-fine-tuned'}")
 
 
 if __name__ == "__main__":

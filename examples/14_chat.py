@@ -157,7 +157,7 @@ def main():
         print(
             "after so few steps most answers are guesses, with pretraining or without: try --full"
         )
-    print(f"saved: tinygrad-lm chat --checkpoint {args.out / 'chat'}")
+    print(f"saved: tinygrad-lm chat --checkpoint {args.models / 'chat'}")
 
 
 if __name__ == "__main__":
