@@ -7,9 +7,11 @@ a model comes from the hub is in `test_hub.py`.
 
 import dataclasses
 import json
+import os
 import random
 import re
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import ml_dtypes
@@ -603,15 +605,92 @@ def test_a_vocabulary_that_does_not_fit_is_refused(options, range, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_files_that_are_there_are_not_replaced_unless_asked(name, tmp_path):
+@pytest.mark.parametrize("tokenizer", [None, Words()])
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]
+)
+def test_files_that_are_there_are_not_replaced_unless_asked(name, tokenizer, tmp_path):
     (tmp_path / name).write_text("{}")
     with pytest.raises(FileExistsError, match=f"got {name}; overwrite=True replaces them"):
-        small().save_pretrained(tmp_path, Words())
+        small().save_pretrained(tmp_path, tokenizer)
     assert [p.name for p in tmp_path.iterdir()] == [name]
     small().save_pretrained(tmp_path, Words(), overwrite=True)
     small(n_layer=1).save_pretrained(tmp_path, overwrite=True)
     assert_same(GPT.from_pretrained(tmp_path), small(n_layer=1))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "kept"), [(None, []), (Words("char"), []), (Words(), ["tokenizer.json"])]
+)
+def test_another_models_tokenizer_goes_with_it(tokenizer, kept, tmp_path):
+    small().save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "vocab.json", "merges.txt", "notes.txt"):
+        (tmp_path / name).write_text("another model's")
+    small().save_pretrained(tmp_path, tokenizer, overwrite=True)
+    names = ["config.json", "model.safetensors", "notes.txt", *kept]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert not kept or (tmp_path / "tokenizer.json").read_text() == "the tokenizer"
+
+
+def test_killed_while_replacing_a_model_it_is_the_old_one_or_none(folder, monkeypatch):
+    """Killed after each change of the folder in turn. The shapes of both models agree: new weights
+    under the old config.json would be read, and compute something else."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    new = small(n_head=3, activation="relu")
+    new.transformer.wte.weight.data *= 2
+    tokenizer = Words()
+    tokenizer.vocab_size = 11
+
+    class Killed(BaseException):
+        pass
+
+    def killed_at(count):
+        left = iter(range(count))
+
+        def dying(change):
+            def changed(path, *args, **options):
+                if "probe" not in str(path) and next(left, None) is None:
+                    raise Killed  # what follows it in this process does nothing, either
+                return change(path, *args, **options)
+
+            return changed
+
+        monkeypatch.setattr(os, "replace", dying(os.replace))
+        monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
+        try:
+            new.save_pretrained(folder, tokenizer, overwrite=True)
+        except Killed:
+            return True
+        finally:
+            monkeypatch.undo()
+        return False
+
+    seen, count = [], 0
+    while killed_at(count):
+        count += 1
+        try:
+            found = GPT.from_pretrained(folder)
+        except FileNotFoundError as error:
+            assert "must hold config.json" in str(error)
+            seen.append("none")
+        else:
+            old = found.config.activation == "gelu"
+            assert_same(found, small() if old else new)
+            seen.append("old" if old else "new")
+        for path in folder.iterdir():
+            path.unlink()
+        for name, content in before.items():
+            (folder / name).write_bytes(content)
+    assert seen[0] == "old" and "none" in seen and seen == sorted(seen, key="old none new".find)
+    assert_same(GPT.from_pretrained(folder), new)
+
+
+def test_what_a_killed_process_left_goes(folder):
+    for name in (".model.safetensors.0a.tmp", "..config.json.0a.tmp.1b.tmp", ".mine.tmp"):
+        (folder / name).write_text("half")
+    small().save_pretrained(folder, overwrite=True)
+    names = [".mine.tmp", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
 
 
 def test_a_model_in_shards_is_replaced_by_one_file(folder):
@@ -622,6 +701,7 @@ def test_a_model_in_shards_is_replaced_by_one_file(folder):
         small().save_pretrained(folder)
     small(n_layer=1).save_pretrained(folder, overwrite=True)
     assert_same(GPT.from_pretrained(folder), small(n_layer=1))
+    assert not (folder / "model.safetensors.index.json").exists()
 
 
 def test_a_crash_leaves_whole_files(folder, monkeypatch):

@@ -8,6 +8,7 @@ can be told to compute otherwise is refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -19,13 +20,14 @@ import numpy as np
 
 from ..engine.arrays import as_dtype
 from ..engine.pytorch.common import Dtype
-from ..saving.files import Arrays, StrPath, check_writable, replacing, save_safetensors
+from ..saving.files import Arrays, StrPath, check_writable, fsync, replacing, save_safetensors
 from .gpt2_files import (
     BUFFERS,
     CONFIG,
     EMBEDDING,
     HEAD,
     INDEX,
+    TOKENIZER,
     WEIGHTS,
     Entry,
     arrays_of,
@@ -53,7 +55,6 @@ OURS: dict[str, tuple[Any, str]] = {
     "add_cross_attention": (False, "there is no encoder to look at"),
 }
 END = "<|endoftext|>"
-TOKENIZER = "tokenizer.json"
 
 
 # ---------------------------------------------------------------- reading
@@ -202,7 +203,8 @@ def write(
     size of the vocabulary and the id of "<|endoftext|>", and is written beside the weights where
     transformers could read it (kind "bpe"). vocab_size: how many tokens there are, where the
     model's vocabulary is padded. A model without biases gets zeros, which compute the same, and
-    "bias": false for ourselves. Each file is written all or nothing, config.json last.
+    "bias": false for ourselves. Nothing that was there is touched before all is written beside it;
+    then it goes, another model's tokenizer too, config.json first, and comes config.json last.
     ValueError: other parameters than GPT-2's, or a vocabulary that does not fit. FileExistsError:
     such files are there, and overwrite is False.
     """
@@ -221,18 +223,26 @@ def write(
     for name, shape in wanted(config).items():
         arrays.setdefault(name, np.zeros(shape, kind))
     folder, with_tokenizer = Path(path), getattr(tokenizer, "kind", None) == "bpe"
-    names = [CONFIG, WEIGHTS, INDEX, *([TOKENIZER] if with_tokenizer else [])]
+    names = [CONFIG, WEIGHTS, INDEX, *TOKENIZER]
     if there := [name for name in names if os.path.lexists(folder / name) and not overwrite]:
         message = f"[save_pretrained] {str(folder)!r} must be without {', '.join(names)}, got"
         raise FileExistsError(f"{message} {', '.join(there)}; overwrite=True replaces them")
     check_writable(folder)
-    save_safetensors(folder / WEIGHTS, arrays, {"format": "pt"})
-    if with_tokenizer:
-        tokenizer.save(folder / TOKENIZER)
-    end = getattr(tokenizer, "special", {}).get(END)
-    content = _their_config(config, vocabulary, end)
-    with replacing(folder / CONFIG) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
+    for name in names:  # of a process that was killed
+        for left in [*folder.glob(f".{name}.*.tmp"), *folder.glob(f"..{name}.*.tmp")]:
+            left.unlink()
+    content = _their_config(config, vocabulary, getattr(tokenizer, "special", {}).get(END))
+    with contextlib.ExitStack() as stack:  # leaving it puts the last of these in its place first
+        new = [CONFIG, *TOKENIZER[:with_tokenizer], WEIGHTS]
+        temporary = {name: stack.enter_context(replacing(folder / name)) for name in new}
+        save_safetensors(temporary[WEIGHTS], arrays, {"format": "pt"})
+        if with_tokenizer:
+            tokenizer.save(temporary[TOKENIZER[0]])
+        temporary[CONFIG].write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
+        # Until config.json is there again, this is no model: never new weights under an old one.
+        for name in [CONFIG, *(name for name in names if name not in new)]:
+            (folder / name).unlink(missing_ok=True)
+        fsync(folder)
 
 
 def _vocabulary(most: int, tokenizer: Any, vocab_size: int | None) -> int:
