@@ -162,14 +162,17 @@ def test_with_its_tokenizer(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["gpt3", "a/b/c", "/etc/x", "../..x", "", "a/..", "../gpt2", "-/a"]
-)
-def test_names_that_are_none(name, server):
+    "name",
+    ["gpt3", "a/b/c", "/etc/x", "../..x", "", "a/..", "../gpt2", "-/a", "a--b/c", "a/b--c", "a/--",
+     "a/b*", "a/[b]", "a/b c", "a/b\n", "a/\u00e9", "\u0661/a", "\0", "a/\0", "a" * 300,
+     "a/" + "b" * 300],
+)  # fmt: skip
+def test_names_that_are_none(name, server, tmp_path):
     with pytest.raises(
         FileNotFoundError, match="must be a folder, gpt2, .*distilgpt2 or owner/name"
     ):
         GPT.from_pretrained(name)
-    assert not server.asked
+    assert not server.asked and not (tmp_path / "cache").exists()
 
 
 def test_every_file_is_of_the_revision_that_main_was(server):
@@ -391,6 +394,44 @@ def test_the_current_revision_comes_first(server, tmp_path):
     for revision in "bca":
         (folder.parent / "refs" / "main").write_text(revision + "\n")
         assert find_pretrained("some/model") == folder / revision
+
+
+def test_the_current_revision_is_not_passed_over_for_the_tokenizer_of_another(
+    server, tmp_path, monkeypatch
+):
+    """Else weights and tokenizer are both of a state that was given up."""
+    folder = snapshots(tmp_path, "some--model")
+    for revision in "ab":
+        shutil.copytree(tmp_path / "made", folder / revision)
+    (folder / "a" / "tokenizer.json").write_text("{}")
+    (folder.parent / "refs").mkdir()
+    (folder.parent / "refs" / "main").write_text("b")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert find_pretrained("some/model") == folder / "b"
+
+
+@pytest.mark.parametrize("main", [b"\xff", b"", b"../../../../made", b"\0", b"none", b"a" * 999])
+def test_a_damaged_note_of_the_current_revision_is_passed_over(main, server, tmp_path):
+    folder = snapshots(tmp_path, "some--model")
+    shutil.copytree(tmp_path / "made", folder / "a")
+    (folder / "a" / "tokenizer.json").write_text("{}")
+    (folder.parent / "refs").mkdir()
+    (folder.parent / "refs" / "main").write_bytes(main)
+    assert find_pretrained("some/model") == folder / "a"
+
+
+@pytest.mark.parametrize("index", [b"\xff", b"[" * 100_000, b'{"weight_map": 3}', b"[]"])
+def test_a_damaged_index_in_a_cache(index, server, tmp_path):
+    for folder in (place(tmp_path), snapshots(tmp_path, "some--model") / "a"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors.index.json").write_bytes(index)
+    with pytest.raises(
+        OSError, match=r"\[from_pretrained\] .* got config.json, model.*index.json;"
+    ):
+        GPT.from_pretrained("some/model")
+    shutil.rmtree(place(tmp_path))
+    assert_loads("some/model")
 
 
 def test_where_the_caches_are(tmp_path, monkeypatch):

@@ -761,3 +761,17 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"\[check_writable\] the folder must be writable"):
         small().save_pretrained(tmp_path / "file")
+
+
+@pytest.mark.parametrize("place", ["", "\0", "a\0b"])
+def test_a_place_that_is_none(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"\[save_pretrained\] it must be a folder's path, got"):
+        small().save_pretrained(place)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["a" * 300, "a/" * 3000])
+def test_a_place_with_too_long_a_name(place, tmp_path):
+    with pytest.raises(OSError, match=r"\[check_writable\] the folder must be writable, got"):
+        small().save_pretrained(tmp_path / place)

@@ -205,9 +205,12 @@ def write(
     model's vocabulary is padded. A model without biases gets zeros, which compute the same, and
     "bias": false for ourselves. Nothing that was there is touched before all is written beside it;
     then it goes, another model's tokenizer too, config.json first, and comes config.json last.
-    ValueError: other parameters than GPT-2's, or a vocabulary that does not fit. FileExistsError:
-    such files are there, and overwrite is False.
+    ValueError: other parameters than GPT-2's, a vocabulary that does not fit, or no path.
+    FileExistsError: such files are there, and overwrite is False. OSError: it cannot be written.
     """
+    if not (place := os.fspath(path)) or "\0" in place:
+        message = f"[save_pretrained] it must be a folder's path, got {place!r}"
+        raise ValueError(f"{message}; '.' is the current folder")
     vocabulary = _vocabulary(config["vocab_size"], tokenizer, vocab_size)
     shapes = wanted(config, config["bias"])
     if other := shapes.keys() ^ weights.keys():
