@@ -35,6 +35,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.files, self.asked, self.cuts, self.sums = {}, [], [], {}
         self.ranges, self.revision, self.answers = True, COMMIT, {}
+        self.lengths = True
 
     def handle_error(self, request, client_address):
         pass  # the client went away
@@ -72,7 +73,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, content, cut=None, **headers):
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        if self.server.lengths:
+            self.send_header("Content-Length", str(len(content)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
@@ -122,10 +124,6 @@ def assert_loads(name, like="made"):
     found, made = GPT.from_pretrained(name), GPT.from_pretrained(like)
     for p, q in zip(found.parameters(), made.parameters()):
         np.testing.assert_array_equal(p.detach(), q.detach())
-
-
-def nothing_in(folder):
-    return not folder.exists() or not any(folder.iterdir())
 
 
 @pytest.mark.parametrize("name", ["gpt2", "openai-community/gpt2"])
@@ -184,6 +182,22 @@ def test_every_file_is_of_the_revision_that_main_was(server):
 
 def test_a_mirror_that_says_no_revision_and_no_checksum(server, monkeypatch):
     server.revision, server.sums = "", dict.fromkeys(server.files, "none")
+    assert_loads("some/model")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_what_such_a_mirror_cuts_off_does_not_stay(name, server, tmp_path):
+    """... though neither a length nor a checksum tells."""
+    server.lengths, server.sums = False, dict.fromkeys(server.files, "none")
+    content = server.made[name]
+    for cut in (1, 9, len(content) // 2, len(content) - 3):
+        give(server, "some/model", {name: content[:cut]})
+        with pytest.raises(
+            ValueError, match=rf"\[from_pretrained\] {name} of some/model must come"
+        ):
+            GPT.from_pretrained("some/model")
+        assert not place(tmp_path).exists() and not list(tmp_path.rglob(f"{name}.part"))
+    give(server, "some/model", server.made)
     assert_loads("some/model")
 
 
@@ -291,7 +305,14 @@ def test_a_name_that_the_hub_does_not_know(code, server, tmp_path):
     message = f"'no/such' must be a folder here, or a public model .* \\(HTTP {code}\\); a typo"
     with pytest.raises(FileNotFoundError, match=message):
         GPT.from_pretrained("no/such")
-    assert nothing_in(tmp_path / "cache" / "models")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_download_of_which_nothing_came_leaves_no_folder(server, tmp_path):
+    server.answers[f"/some/model/resolve/{COMMIT}/config.json"] = 503
+    with pytest.raises(OSError, match="503"):
+        GPT.from_pretrained("some/model")
+    assert not place(tmp_path).parent.exists()
 
 
 def test_a_server_that_is_out_of_order(server, tmp_path):
@@ -305,6 +326,12 @@ def test_a_server_that_is_out_of_order(server, tmp_path):
     server.answers = {}
     assert_loads("some/model")
     assert weights(server) == [None]
+
+
+def test_a_server_that_has_an_empty_file(server):
+    give(server, "some/model", {"model.safetensors": b""})
+    with pytest.raises(OSError, match="must be a folder here, or a public model at .*, got: .*416"):
+        GPT.from_pretrained("some/model")
 
 
 def test_a_model_with_pickles_only(server):
