@@ -6,11 +6,13 @@ a model comes from the hub is in `test_hub.py`.
 """
 
 import dataclasses
+import io
 import json
 import os
 import random
 import re
 import tracemalloc
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -299,6 +301,94 @@ def test_arrays_of_openai_in_an_npz_file(folder):
         GPT.from_pretrained(folder)
 
 
+def npz(folder, **files):
+    """A folder with an .npz file of these contents in place of its weights."""
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    with zipfile.ZipFile(folder / "model.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("_npy", ".npy"), content)
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npy_header(shape, dtype="<f4"):
+    file = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"wte_npy": b""},
+        {"wte_npy": b"garbage" * 99},
+        {"wte_npy": npy_header((10**6, 10**5))},
+        {"wte_npy": npy_header((10**30,))},
+        {"wte_npy": npy_header((10**6, 10**5)) + bytes(4 * 10**6)},
+        {"wte_npy": npy_header((-1, -6)) + bytes(24)},
+        {"wte_npy": npy_header((2,), "|O") + bytes(16)},
+        {"wte_npy": npy_header((2,)).replace(b"descr", b"desc") + bytes(8)},
+        {"wte_npy": npy_header((2,)).replace(b"(2,)", b"(2, ") + bytes(8)},
+        {"wte_npy": npy_header((2,)).replace(b"\x01\x00", b"\x09\x00", 1) + bytes(8)},
+        {"wte_npy": npy(np.zeros((11, 6), np.float32))[:-1]},
+        {"wte_npy": npy(np.zeros((11, 6), np.float32)) + b"x"},
+        {"wte": npy(np.zeros((11, 6), np.float32))},
+        {"wte_npy": npy(np.array(["x"]))},
+        {"wte_npy": npy(np.zeros(2, [("a", "<f4")]))},
+    ],
+)
+def test_an_npz_file_of_anything_else_is_refused_without_being_read(files, folder):
+    npz(folder, **files)
+    tracemalloc.start()
+    with pytest.raises(
+        ValueError, match=r"^\[from_pretrained\] '.*' must (be a whole .npz|hold the)"
+    ):
+        GPT.from_pretrained(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04" * 99, npy(np.zeros(999))])
+def test_an_npz_file_that_is_none(content, folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^\[from_pretrained\] '.*' must be a whole .npz"):
+        GPT.from_pretrained(folder)
+
+
+def test_damaged_bytes_in_an_npz_file_are_one_error(folder):
+    arrays, _ = load_safetensors(folder / "model.safetensors")
+    npz(folder, **{name + ".npy": npy(array) for name, array in arrays.items()})
+    assert_same(GPT.from_pretrained(folder), small())
+    whole, rng = (folder / "model.npz").read_bytes(), random.Random(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 9, 99])):
+            damaged[rng.randrange(len(whole))] = rng.randrange(256)
+        (folder / "model.npz").write_bytes(damaged)
+        try:
+            found = GPT.from_pretrained(folder)
+        except ValueError as error:
+            assert str(error).startswith("[from_pretrained] ")
+        else:
+            assert_same(found, small())  # where it did not matter
+
+
+def test_an_npz_file_with_a_name_twice(folder):
+    npz(folder, wte_npy=npy(np.zeros(2)))
+    with zipfile.ZipFile(folder / "model.npz", "a") as archive, pytest.warns(UserWarning):
+        archive.writestr("wte.npy", npy(np.zeros(2)))
+    with pytest.raises(ValueError, match="must be a whole .npz file .*two arrays of one name"):
+        GPT.from_pretrained(folder)
+
+
 def test_a_nanogpt_without_biases(tmp_path):
     small(bias=False).save_pretrained(tmp_path)
     edit_weights(
@@ -413,6 +503,25 @@ def test_wrong_tensors_are_named_all_at_once_before_one_is_read(folder, monkeypa
         "no floats: transformer.ln_f.weight (int64)",
     ):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["score.weight", "transformer.h.0.attn.bias"])
+def test_an_extra_tensor_of_two_gigabytes_is_refused_by_name_unread(name, folder):
+    """In a sparse file, which takes no room on the disk; one is named as a mask."""
+    file = folder / "model.safetensors"
+    data, size = file.read_bytes(), 2**31
+    length = int.from_bytes(data[:8], "little")
+    header, end = json.loads(data[8 : 8 + length]), len(data) - 8 - length
+    extra = {"dtype": "F32", "shape": [size // 4], "data_offsets": [end, end + size]}
+    changed = json.dumps({**header, name: extra}).encode()
+    with open(file, "wb") as out:
+        out.write(len(changed).to_bytes(8, "little") + changed + data[8 + length :])
+        out.truncate(out.tell() + size)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"unexpected: '{name}';"):
+        GPT.from_pretrained(folder)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -121,7 +121,7 @@ def read_weights(folder: Path, config: Mapping[str, Any], dtype: Dtype = "float3
     if not kind.is_floating_point:
         raise TypeError(f"[from_pretrained] dtype must be floating-point, got {dtype!r}")
     files, where = weight_files(folder), repr(str(folder))
-    entries = _entries(files, where)
+    entries = _entries(files, config["block_size"], where)
     check_entries(entries, config, where)
     tied = read_json_object(_config_file(folder)).get("tie_word_embeddings", True)
     if not tied and HEAD not in entries:
@@ -142,13 +142,13 @@ def read_weights(folder: Path, config: Mapping[str, Any], dtype: Dtype = "float3
     return found if config["bias"] else _without_biases(found, config, where)
 
 
-def _entries(files: list[Path], where: str) -> dict[str, Entry]:
-    """What the files hold, by our names, without the buffers. ValueError: two of one name."""
+def _entries(files: list[Path], block_size: int, where: str) -> dict[str, Entry]:
+    """What the files hold, by our names, without the masks. ValueError: two of one name."""
     found: dict[str, Entry] = {}
     for path in files:
         for given, (dtype, shape) in shapes_of(path).items():
             name = our_name(given)
-            if BUFFERS.fullmatch(name):
+            if BUFFERS.fullmatch(name) and math.prod(shape) <= block_size**2:
                 continue
             if name in found:
                 message = f"[from_pretrained] {where} must hold each tensor once, got {given!r}"
