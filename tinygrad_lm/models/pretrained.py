@@ -55,6 +55,7 @@ OURS: dict[str, tuple[Any, str]] = {
     "add_cross_attention": (False, "there is no encoder to look at"),
 }
 END = "<|endoftext|>"
+FILES = (CONFIG, WEIGHTS, INDEX, *TOKENIZER)  # what makes up a model
 
 
 # ---------------------------------------------------------------- reading
@@ -226,24 +227,28 @@ def write(
     for name, shape in wanted(config).items():
         arrays.setdefault(name, np.zeros(shape, kind))
     folder, with_tokenizer = Path(path), getattr(tokenizer, "kind", None) == "bpe"
-    names = [CONFIG, WEIGHTS, INDEX, *TOKENIZER]
-    if there := [name for name in names if os.path.lexists(folder / name) and not overwrite]:
-        message = f"[save_pretrained] {str(folder)!r} must be without {', '.join(names)}, got"
+    if there := [name for name in FILES if os.path.lexists(folder / name) and not overwrite]:
+        message = f"[save_pretrained] {str(folder)!r} must be without {', '.join(FILES)}, got"
         raise FileExistsError(f"{message} {', '.join(there)}; overwrite=True replaces them")
     check_writable(folder)
-    for name in names:  # of a process that was killed
+    content = _their_config(config, vocabulary, getattr(tokenizer, "special", {}).get(END))
+    _replace(folder, content, arrays, tokenizer if with_tokenizer else None)
+
+
+def _replace(folder: Path, content: dict[str, Any], arrays: Arrays, tokenizer: Any) -> None:
+    """The files of a model in place of another's, of which none stays."""
+    for name in FILES:  # of a process that was killed
         for left in [*folder.glob(f".{name}.*.tmp"), *folder.glob(f"..{name}.*.tmp")]:
             left.unlink()
-    content = _their_config(config, vocabulary, getattr(tokenizer, "special", {}).get(END))
     with contextlib.ExitStack() as stack:  # leaving it puts the last of these in its place first
-        new = [CONFIG, *TOKENIZER[:with_tokenizer], WEIGHTS]
+        new = [CONFIG, *([] if tokenizer is None else TOKENIZER[:1]), WEIGHTS]
         temporary = {name: stack.enter_context(replacing(folder / name)) for name in new}
         save_safetensors(temporary[WEIGHTS], arrays, {"format": "pt"})
-        if with_tokenizer:
+        if tokenizer is not None:
             tokenizer.save(temporary[TOKENIZER[0]])
         temporary[CONFIG].write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
         # Until config.json is there again, this is no model: never new weights under an old one.
-        for name in [CONFIG, *(name for name in names if name not in new)]:
+        for name in [CONFIG, *(name for name in FILES if name not in new)]:
             (folder / name).unlink(missing_ok=True)
         fsync(folder)
 
