@@ -716,8 +716,10 @@ def test_a_vocabulary_that_does_not_fit_is_refused(options, range, tmp_path):
 
 @pytest.mark.parametrize("tokenizer", [None, Words()])
 @pytest.mark.parametrize(
-    "name", ["config.json", "model.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]
-)
+    "name",
+    ["config.json", "hparams.json", "model.safetensors", "tokenizer.json", "vocab.json",
+     "merges.txt"],
+)  # fmt: skip
 def test_files_that_are_there_are_not_replaced_unless_asked(name, tokenizer, tmp_path):
     (tmp_path / name).write_text("{}")
     with pytest.raises(FileExistsError, match=f"got {name}; overwrite=True replaces them"):
@@ -733,7 +735,7 @@ def test_files_that_are_there_are_not_replaced_unless_asked(name, tokenizer, tmp
 )
 def test_another_models_tokenizer_goes_with_it(tokenizer, kept, tmp_path):
     small().save_pretrained(tmp_path)
-    for name in ("tokenizer.json", "vocab.json", "merges.txt", "notes.txt"):
+    for name in ("tokenizer.json", "vocab.json", "merges.txt", "hparams.json", "notes.txt"):
         (tmp_path / name).write_text("another model's")
     small().save_pretrained(tmp_path, tokenizer, overwrite=True)
     names = ["config.json", "model.safetensors", "notes.txt", *kept]

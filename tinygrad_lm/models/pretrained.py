@@ -55,7 +55,8 @@ OURS: dict[str, tuple[Any, str]] = {
     "add_cross_attention": (False, "there is no encoder to look at"),
 }
 END = "<|endoftext|>"
-FILES = (CONFIG, WEIGHTS, INDEX, *TOKENIZER)  # what makes up a model
+HPARAMS = "hparams.json"  # OpenAI's, read where there is no config.json
+FILES = (HPARAMS, CONFIG, WEIGHTS, INDEX, *TOKENIZER)  # what makes up a model
 
 
 # ---------------------------------------------------------------- reading
@@ -93,7 +94,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _config_file(folder: Path) -> Path:
-    for name in (CONFIG, "hparams.json"):
+    for name in (CONFIG, HPARAMS):
         if (folder / name).is_file():
             return folder / name
     came = ", ".join(sorted(path.name for path in folder.iterdir())[:9])
@@ -248,8 +249,9 @@ def _replace(folder: Path, content: dict[str, Any], arrays: Arrays, tokenizer: A
             tokenizer.save(temporary[TOKENIZER[0]])
         temporary[CONFIG].write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
         # Until config.json is there again, this is no model: never new weights under an old one.
-        for name in [CONFIG, *(name for name in FILES if name not in new)]:
-            (folder / name).unlink(missing_ok=True)
+        for name in FILES:
+            if name == CONFIG or name not in new:
+                (folder / name).unlink(missing_ok=True)
         fsync(folder)
 
 
