@@ -35,6 +35,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.files, self.asked, self.cuts, self.sums = {}, [], [], {}
         self.ranges, self.revision, self.answers = True, COMMIT, {}
+        self.lengths = True
 
     def handle_error(self, request, client_address):
         pass  # the client went away
@@ -72,7 +73,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, content, cut=None, **headers):
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        if self.server.lengths:
+            self.send_header("Content-Length", str(len(content)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
@@ -124,10 +126,6 @@ def assert_loads(name, like="made"):
         np.testing.assert_array_equal(p.detach(), q.detach())
 
 
-def nothing_in(folder):
-    return not folder.exists() or not any(folder.iterdir())
-
-
 @pytest.mark.parametrize("name", ["gpt2", "openai-community/gpt2"])
 def test_downloaded_once_and_then_offline(name, server, tmp_path, capsys, monkeypatch):
     assert_loads(name)
@@ -162,14 +160,17 @@ def test_with_its_tokenizer(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["gpt3", "a/b/c", "/etc/x", "../..x", "", "a/..", "../gpt2", "-/a"]
-)
-def test_names_that_are_none(name, server):
+    "name",
+    ["gpt3", "a/b/c", "/etc/x", "../..x", "", "a/..", "../gpt2", "-/a", "a--b/c", "a/b--c", "a/--",
+     "a/b*", "a/[b]", "a/b c", "a/b\n", "a/\u00e9", "\u0661/a", "\0", "a/\0", "a" * 300,
+     "a/" + "b" * 300],
+)  # fmt: skip
+def test_names_that_are_none(name, server, tmp_path):
     with pytest.raises(
         FileNotFoundError, match="must be a folder, gpt2, .*distilgpt2 or owner/name"
     ):
         GPT.from_pretrained(name)
-    assert not server.asked
+    assert not server.asked and not (tmp_path / "cache").exists()
 
 
 def test_every_file_is_of_the_revision_that_main_was(server):
@@ -181,6 +182,22 @@ def test_every_file_is_of_the_revision_that_main_was(server):
 
 def test_a_mirror_that_says_no_revision_and_no_checksum(server, monkeypatch):
     server.revision, server.sums = "", dict.fromkeys(server.files, "none")
+    assert_loads("some/model")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_what_such_a_mirror_cuts_off_does_not_stay(name, server, tmp_path):
+    """... though neither a length nor a checksum tells."""
+    server.lengths, server.sums = False, dict.fromkeys(server.files, "none")
+    content = server.made[name]
+    for cut in (1, 9, len(content) // 2, len(content) - 3):
+        give(server, "some/model", {name: content[:cut]})
+        with pytest.raises(
+            ValueError, match=rf"\[from_pretrained\] {name} of some/model must come"
+        ):
+            GPT.from_pretrained("some/model")
+        assert not place(tmp_path).exists() and not list(tmp_path.rglob(f"{name}.part"))
+    give(server, "some/model", server.made)
     assert_loads("some/model")
 
 
@@ -288,7 +305,14 @@ def test_a_name_that_the_hub_does_not_know(code, server, tmp_path):
     message = f"'no/such' must be a folder here, or a public model .* \\(HTTP {code}\\); a typo"
     with pytest.raises(FileNotFoundError, match=message):
         GPT.from_pretrained("no/such")
-    assert nothing_in(tmp_path / "cache" / "models")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_download_of_which_nothing_came_leaves_no_folder(server, tmp_path):
+    server.answers[f"/some/model/resolve/{COMMIT}/config.json"] = 503
+    with pytest.raises(OSError, match="503"):
+        GPT.from_pretrained("some/model")
+    assert not place(tmp_path).parent.exists()
 
 
 def test_a_server_that_is_out_of_order(server, tmp_path):
@@ -302,6 +326,12 @@ def test_a_server_that_is_out_of_order(server, tmp_path):
     server.answers = {}
     assert_loads("some/model")
     assert weights(server) == [None]
+
+
+def test_a_server_that_has_an_empty_file(server):
+    give(server, "some/model", {"model.safetensors": b""})
+    with pytest.raises(OSError, match="must be a folder here, or a public model at .*, got: .*416"):
+        GPT.from_pretrained("some/model")
 
 
 def test_a_model_with_pickles_only(server):
@@ -391,6 +421,44 @@ def test_the_current_revision_comes_first(server, tmp_path):
     for revision in "bca":
         (folder.parent / "refs" / "main").write_text(revision + "\n")
         assert find_pretrained("some/model") == folder / revision
+
+
+def test_the_current_revision_is_not_passed_over_for_the_tokenizer_of_another(
+    server, tmp_path, monkeypatch
+):
+    """Else weights and tokenizer are both of a state that was given up."""
+    folder = snapshots(tmp_path, "some--model")
+    for revision in "ab":
+        shutil.copytree(tmp_path / "made", folder / revision)
+    (folder / "a" / "tokenizer.json").write_text("{}")
+    (folder.parent / "refs").mkdir()
+    (folder.parent / "refs" / "main").write_text("b")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert find_pretrained("some/model") == folder / "b"
+
+
+@pytest.mark.parametrize("main", [b"\xff", b"", b"../../../../made", b"\0", b"none", b"a" * 999])
+def test_a_damaged_note_of_the_current_revision_is_passed_over(main, server, tmp_path):
+    folder = snapshots(tmp_path, "some--model")
+    shutil.copytree(tmp_path / "made", folder / "a")
+    (folder / "a" / "tokenizer.json").write_text("{}")
+    (folder.parent / "refs").mkdir()
+    (folder.parent / "refs" / "main").write_bytes(main)
+    assert find_pretrained("some/model") == folder / "a"
+
+
+@pytest.mark.parametrize("index", [b"\xff", b"[" * 100_000, b'{"weight_map": 3}', b"[]"])
+def test_a_damaged_index_in_a_cache(index, server, tmp_path):
+    for folder in (place(tmp_path), snapshots(tmp_path, "some--model") / "a"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors.index.json").write_bytes(index)
+    with pytest.raises(
+        OSError, match=r"\[from_pretrained\] .* got config.json, model.*index.json;"
+    ):
+        GPT.from_pretrained("some/model")
+    shutil.rmtree(place(tmp_path))
+    assert_loads("some/model")
 
 
 def test_where_the_caches_are(tmp_path, monkeypatch):

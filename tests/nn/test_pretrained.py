@@ -6,10 +6,14 @@ a model comes from the hub is in `test_hub.py`.
 """
 
 import dataclasses
+import io
 import json
+import os
 import random
 import re
 import tracemalloc
+import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import ml_dtypes
@@ -297,6 +301,94 @@ def test_arrays_of_openai_in_an_npz_file(folder):
         GPT.from_pretrained(folder)
 
 
+def npz(folder, **files):
+    """A folder with an .npz file of these contents in place of its weights."""
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    with zipfile.ZipFile(folder / "model.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("_npy", ".npy"), content)
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npy_header(shape, dtype="<f4"):
+    file = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"wte_npy": b""},
+        {"wte_npy": b"garbage" * 99},
+        {"wte_npy": npy_header((10**6, 10**5))},
+        {"wte_npy": npy_header((10**30,))},
+        {"wte_npy": npy_header((10**6, 10**5)) + bytes(4 * 10**6)},
+        {"wte_npy": npy_header((-1, -6)) + bytes(24)},
+        {"wte_npy": npy_header((2,), "|O") + bytes(16)},
+        {"wte_npy": npy_header((2,)).replace(b"descr", b"desc") + bytes(8)},
+        {"wte_npy": npy_header((2,)).replace(b"(2,)", b"(2, ") + bytes(8)},
+        {"wte_npy": npy_header((2,)).replace(b"\x01\x00", b"\x09\x00", 1) + bytes(8)},
+        {"wte_npy": npy(np.zeros((11, 6), np.float32))[:-1]},
+        {"wte_npy": npy(np.zeros((11, 6), np.float32)) + b"x"},
+        {"wte": npy(np.zeros((11, 6), np.float32))},
+        {"wte_npy": npy(np.array(["x"]))},
+        {"wte_npy": npy(np.zeros(2, [("a", "<f4")]))},
+    ],
+)
+def test_an_npz_file_of_anything_else_is_refused_without_being_read(files, folder):
+    npz(folder, **files)
+    tracemalloc.start()
+    with pytest.raises(
+        ValueError, match=r"^\[from_pretrained\] '.*' must (be a whole .npz|hold the)"
+    ):
+        GPT.from_pretrained(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04" * 99, npy(np.zeros(999))])
+def test_an_npz_file_that_is_none(content, folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^\[from_pretrained\] '.*' must be a whole .npz"):
+        GPT.from_pretrained(folder)
+
+
+def test_damaged_bytes_in_an_npz_file_are_one_error(folder):
+    arrays, _ = load_safetensors(folder / "model.safetensors")
+    npz(folder, **{name + ".npy": npy(array) for name, array in arrays.items()})
+    assert_same(GPT.from_pretrained(folder), small())
+    whole, rng = (folder / "model.npz").read_bytes(), random.Random(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 9, 99])):
+            damaged[rng.randrange(len(whole))] = rng.randrange(256)
+        (folder / "model.npz").write_bytes(damaged)
+        try:
+            found = GPT.from_pretrained(folder)
+        except ValueError as error:
+            assert str(error).startswith("[from_pretrained] ")
+        else:
+            assert_same(found, small())  # where it did not matter
+
+
+def test_an_npz_file_with_a_name_twice(folder):
+    npz(folder, wte_npy=npy(np.zeros(2)))
+    with zipfile.ZipFile(folder / "model.npz", "a") as archive, pytest.warns(UserWarning):
+        archive.writestr("wte.npy", npy(np.zeros(2)))
+    with pytest.raises(ValueError, match="must be a whole .npz file .*two arrays of one name"):
+        GPT.from_pretrained(folder)
+
+
 def test_a_nanogpt_without_biases(tmp_path):
     small(bias=False).save_pretrained(tmp_path)
     edit_weights(
@@ -411,6 +503,25 @@ def test_wrong_tensors_are_named_all_at_once_before_one_is_read(folder, monkeypa
         "no floats: transformer.ln_f.weight (int64)",
     ):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["score.weight", "transformer.h.0.attn.bias"])
+def test_an_extra_tensor_of_two_gigabytes_is_refused_by_name_unread(name, folder):
+    """In a sparse file, which takes no room on the disk; one is named as a mask."""
+    file = folder / "model.safetensors"
+    data, size = file.read_bytes(), 2**31
+    length = int.from_bytes(data[:8], "little")
+    header, end = json.loads(data[8 : 8 + length]), len(data) - 8 - length
+    extra = {"dtype": "F32", "shape": [size // 4], "data_offsets": [end, end + size]}
+    changed = json.dumps({**header, name: extra}).encode()
+    with open(file, "wb") as out:
+        out.write(len(changed).to_bytes(8, "little") + changed + data[8 + length :])
+        out.truncate(out.tell() + size)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"unexpected: '{name}';"):
+        GPT.from_pretrained(folder)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -603,15 +714,94 @@ def test_a_vocabulary_that_does_not_fit_is_refused(options, range, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_files_that_are_there_are_not_replaced_unless_asked(name, tmp_path):
+@pytest.mark.parametrize("tokenizer", [None, Words()])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "hparams.json", "model.safetensors", "tokenizer.json", "vocab.json",
+     "merges.txt"],
+)  # fmt: skip
+def test_files_that_are_there_are_not_replaced_unless_asked(name, tokenizer, tmp_path):
     (tmp_path / name).write_text("{}")
     with pytest.raises(FileExistsError, match=f"got {name}; overwrite=True replaces them"):
-        small().save_pretrained(tmp_path, Words())
+        small().save_pretrained(tmp_path, tokenizer)
     assert [p.name for p in tmp_path.iterdir()] == [name]
     small().save_pretrained(tmp_path, Words(), overwrite=True)
     small(n_layer=1).save_pretrained(tmp_path, overwrite=True)
     assert_same(GPT.from_pretrained(tmp_path), small(n_layer=1))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "kept"), [(None, []), (Words("char"), []), (Words(), ["tokenizer.json"])]
+)
+def test_another_models_tokenizer_goes_with_it(tokenizer, kept, tmp_path):
+    small().save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "vocab.json", "merges.txt", "hparams.json", "notes.txt"):
+        (tmp_path / name).write_text("another model's")
+    small().save_pretrained(tmp_path, tokenizer, overwrite=True)
+    names = ["config.json", "model.safetensors", "notes.txt", *kept]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    assert not kept or (tmp_path / "tokenizer.json").read_text() == "the tokenizer"
+
+
+def test_killed_while_replacing_a_model_it_is_the_old_one_or_none(folder, monkeypatch):
+    """Killed after each change of the folder in turn. The shapes of both models agree: new weights
+    under the old config.json would be read, and compute something else."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    new = small(n_head=3, activation="relu")
+    new.transformer.wte.weight.data *= 2
+    tokenizer = Words()
+    tokenizer.vocab_size = 11
+
+    class Killed(BaseException):
+        pass
+
+    def killed_at(count):
+        left = iter(range(count))
+
+        def dying(change):
+            def changed(path, *args, **options):
+                if "probe" not in str(path) and next(left, None) is None:
+                    raise Killed  # what follows it in this process does nothing, either
+                return change(path, *args, **options)
+
+            return changed
+
+        monkeypatch.setattr(os, "replace", dying(os.replace))
+        monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
+        try:
+            new.save_pretrained(folder, tokenizer, overwrite=True)
+        except Killed:
+            return True
+        finally:
+            monkeypatch.undo()
+        return False
+
+    seen, count = [], 0
+    while killed_at(count):
+        count += 1
+        try:
+            found = GPT.from_pretrained(folder)
+        except FileNotFoundError as error:
+            assert "must hold config.json" in str(error)
+            seen.append("none")
+        else:
+            old = found.config.activation == "gelu"
+            assert_same(found, small() if old else new)
+            seen.append("old" if old else "new")
+        for path in folder.iterdir():
+            path.unlink()
+        for name, content in before.items():
+            (folder / name).write_bytes(content)
+    assert seen[0] == "old" and "none" in seen and seen == sorted(seen, key="old none new".find)
+    assert_same(GPT.from_pretrained(folder), new)
+
+
+def test_what_a_killed_process_left_goes(folder):
+    for name in (".model.safetensors.0a.tmp", "..config.json.0a.tmp.1b.tmp", ".mine.tmp"):
+        (folder / name).write_text("half")
+    small().save_pretrained(folder, overwrite=True)
+    names = [".mine.tmp", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
 
 
 def test_a_model_in_shards_is_replaced_by_one_file(folder):
@@ -622,6 +812,7 @@ def test_a_model_in_shards_is_replaced_by_one_file(folder):
         small().save_pretrained(folder)
     small(n_layer=1).save_pretrained(folder, overwrite=True)
     assert_same(GPT.from_pretrained(folder), small(n_layer=1))
+    assert not (folder / "model.safetensors.index.json").exists()
 
 
 def test_a_crash_leaves_whole_files(folder, monkeypatch):
@@ -681,3 +872,17 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"\[check_writable\] the folder must be writable"):
         small().save_pretrained(tmp_path / "file")
+
+
+@pytest.mark.parametrize("place", ["", "\0", "a\0b"])
+def test_a_place_that_is_none(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"\[save_pretrained\] it must be a folder's path, got"):
+        small().save_pretrained(place)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["a" * 300, "a/" * 3000])
+def test_a_place_with_too_long_a_name(place, tmp_path):
+    with pytest.raises(OSError, match=r"\[check_writable\] the folder must be writable, got"):
+        small().save_pretrained(tmp_path / place)

@@ -6,6 +6,7 @@ The folder of a model appears by one rename, when all of it is there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,8 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..saving.files import check_writable, fsync
-from .gpt2_files import CONFIG, INDEX, TOKENIZER, WEIGHTS, shards
+from ..saving.files import check_writable, fsync, shapes_in
+from .gpt2_files import CONFIG, INDEX, TOKENIZER, WEIGHTS, read_json_object, shards
 
 ENDPOINT = "https://huggingface.co"  # or HF_ENDPOINT
 SECONDS, BLOCK = 30, 2**20  # without an answer; bytes at a time
@@ -57,14 +58,26 @@ class Download:
         self.sums: dict[str, str] = {}
 
     def run(self) -> None:
-        check_writable(self.target.parent)
         print(
             f"downloading {self.repository} from {self.endpoint} to {self.target}", file=sys.stderr
         )
         self._fix_revision()
+        check_writable(self.target.parent)
         # By the revision, so that what is resumed is never of two.
         folder = self.target.with_name(f"{self.target.name}.{self.revision[:12]}.part")
         folder.mkdir(exist_ok=True)
+        try:
+            self._fill(folder)
+        except BaseException:
+            with contextlib.suppress(OSError):  # they stay where something is in them
+                folder.rmdir()
+                folder.parent.rmdir()
+            raise
+        os.replace(folder, self.target)
+        for stale in self.target.parent.glob(f"{self.target.name}.*.part"):  # of other revisions
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def _fill(self, folder: Path) -> None:
         self._fetch(folder / CONFIG)
         if not self._fetch(folder / WEIGHTS, optional=True):
             if not self._fetch(folder / INDEX, optional=True):
@@ -79,9 +92,6 @@ class Download:
         kept = {"repository": self.repository, "revision": self.revision, "sha256": sums}
         (folder / "download.json").write_text(json.dumps(kept, indent=1) + "\n", "ascii")
         fsync(folder)
-        os.replace(folder, self.target)
-        for stale in self.target.parent.glob(f"{self.target.name}.*.part"):  # of other revisions
-            shutil.rmtree(stale, ignore_errors=True)
 
     def _open(self, name: str, start: int = 0) -> Any:
         address = f"{self.endpoint}/{self.repository}/resolve/{self.revision}/{name}"
@@ -109,13 +119,14 @@ class Download:
             start = _size(part)
             try:
                 self._receive(part, target.name, start)
+                self._check(part, target.name)
                 os.replace(part, target)
             except (OSError, HTTPException) as error:
                 code, came = _status(error), _size(part)
                 if code == 404 and optional:
                     return False
                 if code == 416 and not emptied:  # nothing is left to send: it was not checked
-                    part.unlink()
+                    part.unlink(missing_ok=True)
                     emptied = True
                 elif came > max(start, most):  # some of it came: go on from there
                     most = came
@@ -150,6 +161,19 @@ class Download:
             part.unlink()
             message = f"[from_pretrained] {name} of {self.repository} must have the checksum"
             raise ValueError(f"{message} {wanted}, got {found} ({came} bytes); try again?")
+
+    def _check(self, part: Path, name: str) -> None:
+        """ValueError: a file is not whole, and is deleted. A mirror may say neither its length nor
+        its checksum."""
+        try:
+            if name.endswith(".safetensors"):
+                shapes_in(part)
+            elif name in (CONFIG, INDEX):
+                read_json_object(part)
+        except ValueError as error:
+            part.unlink()
+            message = f"[from_pretrained] {name} of {self.repository} must come whole, got: {error}"
+            raise ValueError(message) from error
 
     def _failure(self, name: str, error: Exception) -> OSError:
         """What to tell: that there is no such model, or that the network fails."""

@@ -5,16 +5,17 @@ here, and of a file no more is read than its table of contents.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..saving.files import Arrays, StrPath, load_safetensors, shapes_in
+from ..saving.files import Arrays, load_safetensors, shapes_in
 from ..saving.tree import parse
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -90,26 +91,47 @@ def shapes_of(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The dtype and the shape of each tensor in a file, by name. ValueError: damaged."""
     if path.suffix != ".npz":
         return shapes_in(path)
-    return {name: (array.dtype.name, array.shape) for name, array in _npz(path).items()}
+    with _whole_npz(path) as file:
+        members = file.infolist()
+        found = dict(_npy_header(file, member) for member in members)
+        if len(found) < len(members):
+            raise ValueError("two arrays of one name")
+        return found
 
 
 def arrays_of(path: Path) -> Arrays:
     """The tensors in a file, by name. ValueError: damaged."""
-    return _npz(path) if path.suffix == ".npz" else load_safetensors(path)[0]
+    if path.suffix != ".npz":
+        return load_safetensors(path)[0]
+    with _whole_npz(path) as file:
+        return {name[:-4]: np.lib.format.read_array(file.open(name)) for name in file.namelist()}
 
 
-# What NumPy and zipfile raise where a file is not what they expect.
-DAMAGES: tuple[type[Exception], ...] = (ValueError, EOFError, LookupError, OSError, MemoryError)
-DAMAGES += (AttributeError, TypeError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
-
-
-def _npz(path: StrPath) -> Arrays:
+@contextlib.contextmanager
+def _whole_npz(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, open. ValueError: what is wrong with it, also inside."""
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except DAMAGES as error:
+        with zipfile.ZipFile(path) as file:
+            yield file
+    except Exception as error:  # zipfile and NumPy raise almost all there is
         message = f"[from_pretrained] {str(path)!r} must be a whole .npz file of plain arrays, got"
         raise ValueError(f"{message}: {error!r:.200}; copy it again?") from error
+
+
+def _npy_header(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo
+) -> tuple[str, tuple[str, tuple[int, ...]]]:
+    """The name, the dtype and the shape of an array of an .npz file, for which there are as many
+    bytes as it needs: NumPy would ask for memory first."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}
+        shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(file)
+        needed = file.tell() + math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or needed != member.file_size or not member.filename.endswith(".npy"):
+        came = f"{member.filename} of {dtype} {shape} in {member.file_size} bytes"
+        raise ValueError(came)
+    return member.filename[:-4], (dtype.name, shape)
 
 
 # ---------------------------------------------------------------- tensors

@@ -4,6 +4,7 @@ that of the hub's own library, or still to be downloaded.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from .gpt2_files import CONFIG, NOT_READ, TOKENIZER, WEIGHTS, WHY_NOT, weight_fi
 # Names that need no owner; any other is "owner/name".
 OPENAI = {n: f"openai-community/{n}" for n in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
 OPENAI["distilgpt2"] = "distilbert/distilgpt2"
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# As the hub has them; without "--", which stands for "/" in the names of folders.
+PART = r"(?![^/]*--)[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
+NAME = re.compile(f"{PART}/{PART}")
 
 
 def find_pretrained(place: StrPath) -> Path:
@@ -28,9 +31,9 @@ def find_pretrained(place: StrPath) -> Path:
     and the network fails.
     """
     path, name = Path(place), os.fspath(place)
-    if path.is_dir() and name:
+    if os.path.isdir(name):
         return path
-    if path.is_file():
+    if os.path.isfile(name):
         message = f"[from_pretrained] {name!r} must be a folder, got a file"
         if any(path.match(kind) for kind in NOT_READ):
             raise ValueError(f"{message}, {WHY_NOT}")
@@ -42,11 +45,10 @@ def find_pretrained(place: StrPath) -> Path:
     ours = models_folder() / repository.replace("/", "--")
     if _is_whole(ours):
         return ours
-    theirs = [folder for folder in _of_their_cache(repository) if _is_whole(folder)]
-    for folder in theirs:  # their library fetches each file when it is asked for
-        if (folder / TOKENIZER[0]).is_file() or all((folder / n).is_file() for n in TOKENIZER[1:]):
-            return folder
-    if ours.exists():
+    theirs = next((folder for folder in _of_their_cache(repository) if _is_whole(folder)), None)
+    if theirs and _has_tokenizer(theirs):  # their library fetches each file when it is asked for
+        return theirs
+    if os.path.exists(ours):
         came = ", ".join(sorted(path.name for path in ours.iterdir())) or "nothing"
         message = f"[from_pretrained] {str(ours)!r} must hold {CONFIG} and {WEIGHTS}, got {came}"
         raise FileNotFoundError(f"{message}; add what is missing, or delete the folder?")
@@ -56,7 +58,7 @@ def find_pretrained(place: StrPath) -> Path:
         Download(repository, ours).run()
     except OSError:
         if theirs:
-            return theirs[0]
+            return theirs
         raise
     return ours
 
@@ -74,9 +76,16 @@ def _of_their_cache(repository: str) -> Iterator[Path]:
     hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
     for name in (repository, *(short for short, long in OPENAI.items() if long == repository)):
         place = hub / ("models--" + name.replace("/", "--"))
-        if (place / "refs" / "main").is_file():
-            yield place / "snapshots" / (place / "refs" / "main").read_text("utf-8").strip()
+        with contextlib.suppress(OSError, ValueError):  # there is none, or it is damaged
+            main = (place / "refs" / "main").read_text("ascii").strip()
+            if re.fullmatch("[A-Za-z0-9]+", main):
+                yield place / "snapshots" / main
         yield from sorted(place.glob("snapshots/*"), key=os.path.getmtime, reverse=True)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    one, *others = ((folder / name).is_file() for name in TOKENIZER)
+    return one or all(others)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -8,6 +8,7 @@ can be told to compute otherwise is refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -19,13 +20,14 @@ import numpy as np
 
 from ..engine.arrays import as_dtype
 from ..engine.pytorch.common import Dtype
-from ..saving.files import Arrays, StrPath, check_writable, replacing, save_safetensors
+from ..saving.files import Arrays, StrPath, check_writable, fsync, replacing, save_safetensors
 from .gpt2_files import (
     BUFFERS,
     CONFIG,
     EMBEDDING,
     HEAD,
     INDEX,
+    TOKENIZER,
     WEIGHTS,
     Entry,
     arrays_of,
@@ -53,7 +55,8 @@ OURS: dict[str, tuple[Any, str]] = {
     "add_cross_attention": (False, "there is no encoder to look at"),
 }
 END = "<|endoftext|>"
-TOKENIZER = "tokenizer.json"
+HPARAMS = "hparams.json"  # OpenAI's, read where there is no config.json
+FILES = (HPARAMS, CONFIG, WEIGHTS, INDEX, *TOKENIZER)  # what makes up a model
 
 
 # ---------------------------------------------------------------- reading
@@ -91,7 +94,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _config_file(folder: Path) -> Path:
-    for name in (CONFIG, "hparams.json"):
+    for name in (CONFIG, HPARAMS):
         if (folder / name).is_file():
             return folder / name
     came = ", ".join(sorted(path.name for path in folder.iterdir())[:9])
@@ -120,7 +123,7 @@ def read_weights(folder: Path, config: Mapping[str, Any], dtype: Dtype = "float3
     if not kind.is_floating_point:
         raise TypeError(f"[from_pretrained] dtype must be floating-point, got {dtype!r}")
     files, where = weight_files(folder), repr(str(folder))
-    entries = _entries(files, where)
+    entries = _entries(files, config["block_size"], where)
     check_entries(entries, config, where)
     tied = read_json_object(_config_file(folder)).get("tie_word_embeddings", True)
     if not tied and HEAD not in entries:
@@ -141,13 +144,13 @@ def read_weights(folder: Path, config: Mapping[str, Any], dtype: Dtype = "float3
     return found if config["bias"] else _without_biases(found, config, where)
 
 
-def _entries(files: list[Path], where: str) -> dict[str, Entry]:
-    """What the files hold, by our names, without the buffers. ValueError: two of one name."""
+def _entries(files: list[Path], block_size: int, where: str) -> dict[str, Entry]:
+    """What the files hold, by our names, without the masks. ValueError: two of one name."""
     found: dict[str, Entry] = {}
     for path in files:
         for given, (dtype, shape) in shapes_of(path).items():
             name = our_name(given)
-            if BUFFERS.fullmatch(name):
+            if BUFFERS.fullmatch(name) and math.prod(shape) <= block_size**2:
                 continue
             if name in found:
                 message = f"[from_pretrained] {where} must hold each tensor once, got {given!r}"
@@ -202,10 +205,14 @@ def write(
     size of the vocabulary and the id of "<|endoftext|>", and is written beside the weights where
     transformers could read it (kind "bpe"). vocab_size: how many tokens there are, where the
     model's vocabulary is padded. A model without biases gets zeros, which compute the same, and
-    "bias": false for ourselves. Each file is written all or nothing, config.json last.
-    ValueError: other parameters than GPT-2's, or a vocabulary that does not fit. FileExistsError:
-    such files are there, and overwrite is False.
+    "bias": false for ourselves. Nothing that was there is touched before all is written beside it;
+    then it goes, another model's tokenizer too, config.json first, and comes config.json last.
+    ValueError: other parameters than GPT-2's, a vocabulary that does not fit, or no path.
+    FileExistsError: such files are there, and overwrite is False. OSError: it cannot be written.
     """
+    if not (place := os.fspath(path)) or "\0" in place:
+        message = f"[save_pretrained] it must be a folder's path, got {place!r}"
+        raise ValueError(f"{message}; '.' is the current folder")
     vocabulary = _vocabulary(config["vocab_size"], tokenizer, vocab_size)
     shapes = wanted(config, config["bias"])
     if other := shapes.keys() ^ weights.keys():
@@ -221,18 +228,31 @@ def write(
     for name, shape in wanted(config).items():
         arrays.setdefault(name, np.zeros(shape, kind))
     folder, with_tokenizer = Path(path), getattr(tokenizer, "kind", None) == "bpe"
-    names = [CONFIG, WEIGHTS, INDEX, *([TOKENIZER] if with_tokenizer else [])]
-    if there := [name for name in names if os.path.lexists(folder / name) and not overwrite]:
-        message = f"[save_pretrained] {str(folder)!r} must be without {', '.join(names)}, got"
+    if there := [name for name in FILES if os.path.lexists(folder / name) and not overwrite]:
+        message = f"[save_pretrained] {str(folder)!r} must be without {', '.join(FILES)}, got"
         raise FileExistsError(f"{message} {', '.join(there)}; overwrite=True replaces them")
     check_writable(folder)
-    save_safetensors(folder / WEIGHTS, arrays, {"format": "pt"})
-    if with_tokenizer:
-        tokenizer.save(folder / TOKENIZER)
-    end = getattr(tokenizer, "special", {}).get(END)
-    content = _their_config(config, vocabulary, end)
-    with replacing(folder / CONFIG) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
+    content = _their_config(config, vocabulary, getattr(tokenizer, "special", {}).get(END))
+    _replace(folder, content, arrays, tokenizer if with_tokenizer else None)
+
+
+def _replace(folder: Path, content: dict[str, Any], arrays: Arrays, tokenizer: Any) -> None:
+    """The files of a model in place of another's, of which none stays."""
+    for name in FILES:  # of a process that was killed
+        for left in [*folder.glob(f".{name}.*.tmp"), *folder.glob(f"..{name}.*.tmp")]:
+            left.unlink()
+    with contextlib.ExitStack() as stack:  # leaving it puts the last of these in its place first
+        new = [CONFIG, *([] if tokenizer is None else TOKENIZER[:1]), WEIGHTS]
+        temporary = {name: stack.enter_context(replacing(folder / name)) for name in new}
+        save_safetensors(temporary[WEIGHTS], arrays, {"format": "pt"})
+        if tokenizer is not None:
+            tokenizer.save(temporary[TOKENIZER[0]])
+        temporary[CONFIG].write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
+        # Until config.json is there again, this is no model: never new weights under an old one.
+        for name in FILES:
+            if name == CONFIG or name not in new:
+                (folder / name).unlink(missing_ok=True)
+        fsync(folder)
 
 
 def _vocabulary(most: int, tokenizer: Any, vocab_size: int | None) -> int:
