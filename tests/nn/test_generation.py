@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tinygrad_lm as tg
 from tinygrad_lm import nn
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.text.generation import generate, generate_text, start_of_text
+from tinygrad_lm.text.generation import generate, generate_text, generate_texts, start_of_text
 from tinygrad_lm.text.sampling import Sampling
 from tinygrad_lm.text.tokenizers import CharTokenizer
 
@@ -144,6 +144,21 @@ def test_a_stop_text_ends_the_text_and_is_left_out():
     assert LETTERS.decode(out[0].tolist()) == "abca"
     assert generate_text(CYCLE, LETTERS, "a", 50, stop="ca") == "ab"
     assert generate_text(CYCLE, LETTERS, "abc", 5, stop="aa") == "abcabcab"
+
+
+class Spaced(CharTokenizer):
+    """As SentencePiece: no space at the start of a text."""
+
+    def decode_bytes(self, ids):
+        return super().decode_bytes(ids).removeprefix(b" ")
+
+
+def test_a_continuation_keeps_the_space_it_begins_with():
+    tokenizer = Spaced("a c")  # a, a space, c, ...
+    assert generate_text(CYCLE, tokenizer, "ca", 4) == "ca ca "
+    assert generate_texts(CYCLE, tokenizer, ["ca", "ca"], 2) == [" c"] * 2
+    assert generate_text(CYCLE, tokenizer, "ca", 9, stop=" c") == "ca"
+    assert generate(CYCLE, tg.tensor([[0]]), 9, stop=" c", tokenizer=tokenizer).shape == (1, 3)
 
 
 def test_a_stop_text_is_looked_for_in_what_is_new():

@@ -264,6 +264,26 @@ def test_a_stream_holds_back_half_a_character_and_no_more():
     assert stream.push(97) == "a"
 
 
+class Spaced(ByteTokenizer):
+    """As SentencePiece: no space at the start of a text, and a control token without a text."""
+
+    def decode_bytes(self, ids):
+        return bytes(i for i in ids if i < 256).removeprefix(b" ")
+
+
+def test_a_stream_after_other_ids_goes_on_with_their_text():
+    spaced, text = Spaced([END]), [*b" a b"]
+    assert streamed(spaced, text) == "a b"
+    for at in range(2, 5):
+        stream = StreamDecoder(spaced, text[:at])
+        assert spaced.decode(text[:at]) + "".join(map(stream.push, text[at:])) == "a b"
+    assert StreamDecoder(spaced, [97, 256]).push(32) == ""  # another text
+    assert StreamDecoder(spaced, [97, 256, 98]).push(32) == " "
+    assert StreamDecoder(BYTES, [0xC3]).push(0xA9) == "é"
+    with pytest.raises(ValueError, match="got 999 at position 1"):
+        StreamDecoder(BYTES, [97, 999])
+
+
 # ---------------------------------------------------------------- byte-level BPE
 
 # The seen form of some bytes, from GPT-2's vocabulary: a space, a newline, 0xA0, 0xAD, é in UTF-8.

@@ -139,7 +139,7 @@ def generate(
             message = "[generate] stop must be a text, with a tokenizer and one row of ids"
             came = f"{idx.shape[0]} rows, tokenizer {tokenizer!r}"
             raise ValueError(f"{message}, got {came}; generate_texts ends each text by itself")
-        row = Row(tokenizer, stop)
+        row = Row(tokenizer, stop, after=idx[0].tolist())
     found = [idx]
     options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
     for step in steps(model, idx, max_new_tokens, sampling, **options):
@@ -181,7 +181,7 @@ def stream_text(
     character that is not in the vocabulary.
     """
     ids = _prompt_ids(model, tokenizer, prompt)
-    row, settings = Row(tokenizer, stop, stop_ids), _sampling(sampling)
+    row, settings = Row(tokenizer, stop, stop_ids, ids), _sampling(sampling)
     if alternatives < 0:
         message = f"[generate] alternatives must be >= 0, got {alternatives}"
         raise ValueError(f"{message}; 10 names the ten likeliest tokens")
@@ -222,7 +222,7 @@ def generate_texts(
     """The continuations of several prompts, which may differ in length, computed together. Each
     ends by itself; the arguments and errors are those of `stream_text`."""
     ids = [_prompt_ids(model, tokenizer, prompt) for prompt in prompts]
-    rows = [Row(tokenizer, stop, stop_ids) for _ in prompts]
+    rows = [Row(tokenizer, stop, stop_ids, before) for before in ids]
     settings, device = _sampling(sampling), _device(model)
     if not ids:
         return []
