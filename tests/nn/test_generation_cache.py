@@ -2,6 +2,8 @@
 the edge of the context; several texts of different length; streams that show only what is sure."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -104,6 +106,40 @@ def test_a_model_in_training_is_put_back_between_tokens():
         assert model.training and tg.is_grad_enabled()
     plain = lively().generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist()
     assert model.generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist() == plain
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_each_module_is_put_back_into_its_own_mode(whole):
+    model = lively(dropout=0.5).train(whole)
+    model.transformer.h[0].train(not whole)
+    modes = [module.training for module in model.modules()]
+    assert {*modes} == {True, False}
+    plain = lively().generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist()
+    assert model.generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist() == plain
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_threads_that_write_with_one_model_do_not_disturb_each_other(monkeypatch):
+    """The first is through while the second computes; the model trains again when both are."""
+    model, forward = lively(dropout=0.5).train(), GPT.forward
+    first_is_in, second_is_in, first_is_through = (threading.Event() for _ in range(3))
+
+    def slow(self, idx, *args, **named):
+        first = idx[0, 0].item() == 1
+        (first_is_in if first else second_is_in).set()
+        assert (second_is_in if first else first_is_through).wait(30)
+        assert not any(module.training for module in self.modules())
+        return forward(self, idx, *args, **named)
+
+    monkeypatch.setattr(GPT, "forward", slow)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(model.generate, tg.tensor([[1]]), 1)
+        assert first_is_in.wait(30)
+        second = pool.submit(model.generate, tg.tensor([[2]]), 1)
+        first.result(30)
+        first_is_through.set()
+        second.result(30)
+    assert all(module.training for module in model.modules())
 
 
 # ---------------------------------------------------------------- several texts

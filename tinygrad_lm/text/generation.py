@@ -6,7 +6,9 @@ Works on any module that maps ids (B, T) to logits (B, T', V), alone or first in
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ..engine.core.tensor import Tensor
@@ -23,6 +25,10 @@ from .tokenizers import Tokenizer
 
 ENDS = ("<|endoftext|>", "</s>")  # special tokens that end a text
 NO_TOKEN = 2**31  # above every id
+
+# How many threads are just writing with a module that trains otherwise.
+_HELD: dict[Module, int] = {}
+_LOCK = threading.Lock()
 
 OPTIONS = ("temperature", "top_k", "top_p", "greedy", "min_p", "repetition_penalty")
 
@@ -55,8 +61,8 @@ def steps(
     padding (B,): how many places at the start of each row are empty, where texts differ in length.
     vocab_size: only ids below it are written. use_cache: whether keys and values are kept, which
     changes the time and, but for rounding, nothing else; a context that has outgrown the model's
-    block_size loses its beginning and is read anew for every token. The model computes in eval
-    mode, and is put back after every token.
+    block_size loses its beginning and is read anew for every token. All of the model
+    computes in eval mode, and each module is put back into its own after every token.
     """
     _check(idx, max_new_tokens)
 
@@ -65,16 +71,38 @@ def steps(
         cache = None
         if use_cache and hasattr(model, "new_cache") and (block_size or 0) >= idx.shape[1]:
             cache = model.new_cache(idx.shape[0], idx.shape[1] + max_new_tokens)
+        modules = [*model.modules()]  # once: walking takes longer than looking at each
         for _ in range(max_new_tokens):
             if cache is not None and idx.shape[1] > block_size:
                 cache = None
             with no_grad():
-                logits = _expected(model, idx, block_size, cache, padding)[:, :vocab_size]
+                with _evaluating(modules):
+                    logits = _expected(model, idx, block_size, cache, padding)[:, :vocab_size]
                 chosen = sampling.choose(logits, _context(idx, padding), generator)
                 idx = cat([idx, chosen], 1)
             yield Step(chosen, logits)
 
     return write(idx)
+
+
+@contextmanager
+def _evaluating(modules: Sequence[Module]) -> Iterator[None]:
+    """None of them trains inside: dropout would spoil text and stream. Each that did trains again
+    when the last thread that writes with it is through."""
+    with _LOCK:
+        held = [module for module in modules if module.training or module in _HELD]
+        for module in held:
+            _HELD[module] = _HELD.get(module, 0) + 1
+            object.__setattr__(module, "training", False)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            for module in held:
+                _HELD[module] -= 1
+                if not _HELD[module]:
+                    del _HELD[module]
+                    object.__setattr__(module, "training", True)
 
 
 def _context(idx: Tensor, padding: Tensor | None) -> Tensor:
@@ -98,14 +126,7 @@ def _expected(
         idx = idx[:, -block_size:]
     if padding is not None:
         more["padding"] = padding
-    was_training = model.training
-    if was_training:
-        model.eval()  # dropout would spoil text and stream
-    try:
-        out = model(idx, **more)
-    finally:
-        if was_training:
-            model.train()
+    out = model(idx, **more)
     return (out[0] if isinstance(out, tuple) else out)[:, -1, :]
 
 
