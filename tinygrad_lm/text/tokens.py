@@ -186,6 +186,21 @@ class CharTokenizer(Tokenizer):
         """A tokenizer of the characters that occur in `text`, in the order of their code points."""
         return cls("".join(sorted(set(text))))
 
+    def to_json(self) -> dict[str, Any]:
+        """As any tokenizer's, with a list of code points where JSON would join two halves."""
+        content, points = super().to_json(), _code_points(self.characters)
+        if len(json.loads(json.dumps(self.characters))) < len(points):
+            content["characters"] = points.tolist()
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], where: str = "it") -> CharTokenizer:
+        kind_of(content, where, [cls.kind])
+        if isinstance(points := content.get("characters"), list):
+            with refusing(where, "a char tokenizer with characters or their code points"):
+                content = {**content, "characters": "".join(map(chr, points))}
+        return super().from_json(content, where)
+
     @functools.cached_property
     def _pieces(self) -> dict[int, bytes]:  # type: ignore[override]
         return {i: c.encode("utf-8", self.errors) for i, c in enumerate(self.characters)}
