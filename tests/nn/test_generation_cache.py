@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_lm as tg
+from tinygrad_lm import nn
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.text.generation import (
+    generate,
     generate_text,
     generate_texts,
     steps,
@@ -43,6 +45,26 @@ def lively(seed=0, **changes):
     for p in model.parameters():
         p.data = p.data * 12
     return model
+
+
+class Fixed(nn.Module):
+    """A model that expects the same everywhere: logits (V,)."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = tg.tensor(np.float32(logits))
+
+    def forward(self, idx):
+        return self.logits.expand(*idx.shape, -1)
+
+
+class Gap(CharTokenizer):
+    """a, c and g have the ids that they have among all letters."""
+
+    _pieces = {0: b"a", 2: b"c", 6: b"g"}
+
+    def _ordinary(self, text):
+        return ["abcdefg".index(c) for c in text]
 
 
 def source(seed=3):
@@ -246,6 +268,24 @@ def test_tokens_without_a_text_are_not_written():
     """A vocabulary is often padded, as GPT-2's to 50,304."""
     model, few = lively(), CharTokenizer("ab")
     assert {*"".join(generate_texts(model, few, ["a", "b"], 40))} <= {"a", "b"}
+
+
+def test_ids_in_a_gap_are_not_written_nor_named():
+    """As between the ranks of tiktoken and its special tokens."""
+    gap = Gap("acg")
+    model = Fixed([0, 9, 2, 9, 9, 9, 1, 9])  # of 8 ids, 0, 2 and 6 have a text
+    assert {*"".join(generate_texts(model, gap, ["ac", "gg"], 40))} == {"a", "c", "g"}
+    assert {*generate_text(model, gap, "a", 40)} == {"a", "c", "g"}
+    out = generate(model, tg.tensor([[0]]), 40, stop="x", tokenizer=gap)
+    assert {*out[0].tolist()} == {0, 2, 6}
+    assert generate(model, tg.tensor([[0]]), 9, greedy=True, tokenizer=gap).tolist() == [
+        [0, *[2] * 9]
+    ]
+    share = np.exp([2, 1, 0]) / np.exp([2, 1, 0]).sum()
+    for piece in stream_text(model, gap, "a", 9, alternatives=8):
+        assert [i for i, _ in piece.top] == [2, 6, 0]
+        assert [p for _, p in piece.top] == pytest.approx(np.log(share), abs=1e-5)
+        assert (piece.id, piece.logprob) in piece.top
 
 
 # ---------------------------------------------------------------- settings against definitions

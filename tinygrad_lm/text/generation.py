@@ -6,10 +6,13 @@ Works on any module that maps ids (B, T) to logits (B, T', V), alone or first in
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
@@ -53,16 +56,17 @@ def steps(
     *,
     generator: Generator | None = None,
     padding: Tensor | None = None,
-    vocab_size: int | None = None,
+    tokenizer: Tokenizer | None = None,
     use_cache: bool = True,
 ) -> Iterator[Step]:
     """The continuation of ids (B, T) as it comes, token by token.
 
     padding (B,): how many places at the start of each row are empty, where texts differ in length.
-    vocab_size: only ids below it are written. use_cache: whether keys and values are kept, which
-    changes the time and, but for rounding, nothing else; a context that has outgrown the model's
-    block_size loses its beginning and is read anew for every token. All of the model
-    computes in eval mode, and each module is put back into its own after every token.
+    tokenizer: only ids of which it has a text are written; a model may know more. use_cache:
+    whether keys and values are kept, which changes the time and, but for rounding, nothing else; a
+    context that has outgrown the model's block_size loses its beginning and is read anew for every
+    token. All of the model computes in eval mode, and each module is put back into its own mode
+    after every token.
     """
     _check(idx, max_new_tokens)
 
@@ -71,13 +75,18 @@ def steps(
         cache = None
         if use_cache and hasattr(model, "new_cache") and (block_size or 0) >= idx.shape[1]:
             cache = model.new_cache(idx.shape[0], idx.shape[1] + max_new_tokens)
+        limit, holes = getattr(tokenizer, "vocab_size", None), None
         modules = [*model.modules()]  # once: walking takes longer than looking at each
-        for _ in range(max_new_tokens):
+        for n in range(max_new_tokens):
             if cache is not None and idx.shape[1] > block_size:
                 cache = None
             with no_grad():
                 with _evaluating(modules):
-                    logits = _expected(model, idx, block_size, cache, padding)[:, :vocab_size]
+                    logits = _expected(model, idx, block_size, cache, padding)[:, :limit]
+                if tokenizer is not None and n == 0:
+                    holes = _holes(tokenizer, logits)
+                if holes is not None:
+                    logits = logits.masked_fill(holes, -math.inf)
                 chosen = sampling.choose(logits, _context(idx, padding), generator)
                 idx = cat([idx, chosen], 1)
             yield Step(chosen, logits)
@@ -103,6 +112,16 @@ def _evaluating(modules: Sequence[Module]) -> Iterator[None]:
                 if not _HELD[module]:
                     del _HELD[module]
                     object.__setattr__(module, "training", True)
+
+
+def _holes(tokenizer: Tokenizer, logits: Tensor) -> Tensor | None:
+    """(V,), bool: the ids of logits (B, V) of which there is no text; None: all have one."""
+    found = tokenizer.holes(logits.shape[-1])
+    if not found:
+        return None
+    mask = np.zeros(logits.shape[-1], bool)
+    mask[found] = True
+    return creation.tensor(mask, device=logits.device)
 
 
 def _context(idx: Tensor, padding: Tensor | None) -> Tensor:
@@ -150,8 +169,8 @@ def generate(
 
     The settings are those of `Sampling`. stop: end with this text, or the first of these (one row;
     needs the tokenizer). generator: the source of random numbers; with one of its own the global
-    stream is not touched. use_cache: as for `steps`. ValueError: an option out of its range.
-    RuntimeError: the model computes NaN.
+    stream is not touched. tokenizer, use_cache: as for `steps`. ValueError: an option out of its
+    range. RuntimeError: the model computes NaN.
     """
     sampling = Sampling(temperature, top_k, top_p, greedy, min_p, repetition_penalty)
     row = None
@@ -163,7 +182,7 @@ def generate(
         row = Row(tokenizer, stop, after=idx[0].tolist())
     found = [idx]
     options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
-    for step in steps(model, idx, max_new_tokens, sampling, **options):
+    for step in steps(model, idx, max_new_tokens, sampling, tokenizer=tokenizer, **options):
         found.append(step.ids)
         if row is not None:
             row.push(int(step.ids[0, 0].item()))
@@ -208,7 +227,7 @@ def stream_text(
         raise ValueError(f"{message}; 10 names the ten likeliest tokens")
     idx = creation.tensor([ids], device=_device(model))
     options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
-    found = steps(model, idx, max_new_tokens, settings, vocab_size=_limit(tokenizer), **options)
+    found = steps(model, idx, max_new_tokens, settings, tokenizer=tokenizer, **options)
     return _pieces(found, row, alternatives)
 
 
@@ -219,7 +238,7 @@ def _pieces(found: Iterator[Step], row: Row, alternatives: int) -> Iterator[Piec
             top: list[tuple[int, float]] = []
             if alternatives:
                 values, ids = expected.topk(min(alternatives, len(expected)))
-                top = [*zip(ids.tolist(), values.tolist())]
+                top = [(i, x) for i, x in zip(ids.tolist(), values.tolist()) if x > -math.inf]
         chosen = int(step.ids[0, 0].item())
         yield Piece(row.push(chosen), chosen, expected[chosen].item(), top)
         if row.ended:
@@ -254,8 +273,7 @@ def generate_texts(
     if any(empty):
         options["padding"] = creation.tensor(empty, device=device)
     texts = [""] * len(rows)
-    found = steps(model, idx, max_new_tokens, settings, vocab_size=_limit(tokenizer), **options)
-    for step in found:
+    for step in steps(model, idx, max_new_tokens, settings, tokenizer=tokenizer, **options):
         for i, (row, chosen) in enumerate(zip(rows, step.ids[:, 0].tolist())):
             if not row.ended:
                 texts[i] += row.push(chosen)
@@ -292,11 +310,6 @@ def _sampling(given: dict[str, Any]) -> Sampling:
         message = f"[generate] the settings must be {', '.join(OPTIONS)}, got {unknown[0]!r}"
         raise TypeError(f"{message}; a typo?")
     return Sampling(**given)
-
-
-def _limit(tokenizer: Tokenizer) -> int | None:
-    """How many ids there are texts for; a model's vocabulary may be padded beyond them."""
-    return getattr(tokenizer, "vocab_size", None)
 
 
 def _device(model: Module) -> Any:

@@ -54,6 +54,12 @@ class Tokenizer:
         """One more than the highest id."""
         return max(self._pieces) + 1
 
+    def holes(self, size: int) -> list[int]:
+        """The ids below `size`, which is at most vocab_size, that stand for nothing."""
+        if len(self._pieces) == self.vocab_size:
+            return []
+        return [i for i in range(size) if i not in self._pieces]
+
     def _ordinary(self, text: str) -> list[int] | np.ndarray:
         """Ids of a text in which nothing is special."""
         raise NotImplementedError
