@@ -321,7 +321,9 @@ def test_the_penalty_meets_what_was_there(row, context, penalty):
     ("options", "words"),
     [
         ({"min_p": 1.5}, "min_p must be in [0, 1], got 1.5; 0 keeps"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be above 0 and finite, got 0; 1"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be in [1e-06, 1000000.0], got 0; 1"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty must be in [1e-06"),
+        ({"repetition_penalty": 1e300}, "repetition_penalty must be in [1e-06"),
         ({"prompt": "abcdefgabcdef"}, "at most 12 tokens, the model's block_size, got 13"),
         ({"prompt": ""}, "at least one character, got an empty text"),
         ({"prompt": []}, "at least one character, got an empty text"),
