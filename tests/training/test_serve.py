@@ -129,7 +129,7 @@ def test_what_breaks_later_is_said_in_the_last_line(capsys):
     model.lm_head.weight.data[:] = math.nan
     *found, end = lines(ask(client(model)))
     assert found == [] and end["reason"] == "error"
-    assert end["error"].startswith("[") and "nan" in end["error"]
+    assert end["error"].startswith("[") and "NaN" in end["error"]
     assert capsys.readouterr().err == ""
     model.forward = lambda *args, **how: {}["a bug"]
     *_, end = lines(ask(client(model)))
