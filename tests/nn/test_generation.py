@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tinygrad_lm as tg
 from tinygrad_lm import nn
 from tinygrad_lm.models.gpt import GPT, GPTConfig
-from tinygrad_lm.text.generation import generate, generate_text, start_of_text
+from tinygrad_lm.text.generation import generate, generate_text, generate_texts, start_of_text
 from tinygrad_lm.text.sampling import Sampling
 from tinygrad_lm.text.tokenizers import CharTokenizer
 
@@ -146,6 +146,21 @@ def test_a_stop_text_ends_the_text_and_is_left_out():
     assert generate_text(CYCLE, LETTERS, "abc", 5, stop="aa") == "abcabcab"
 
 
+class Spaced(CharTokenizer):
+    """As SentencePiece: no space at the start of a text."""
+
+    def decode_bytes(self, ids):
+        return super().decode_bytes(ids).removeprefix(b" ")
+
+
+def test_a_continuation_keeps_the_space_it_begins_with():
+    tokenizer = Spaced("a c")  # a, a space, c, ...
+    assert generate_text(CYCLE, tokenizer, "ca", 4) == "ca ca "
+    assert generate_texts(CYCLE, tokenizer, ["ca", "ca"], 2) == [" c"] * 2
+    assert generate_text(CYCLE, tokenizer, "ca", 9, stop=" c") == "ca"
+    assert generate(CYCLE, tg.tensor([[0]]), 9, stop=" c", tokenizer=tokenizer).shape == (1, 3)
+
+
 def test_a_stop_text_is_looked_for_in_what_is_new():
     assert generate_text(CYCLE, LETTERS, "abca", 50, stop="abca") == "abcabc"
 
@@ -157,9 +172,11 @@ def test_no_new_tokens():
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"temperature": 0}, "temperature must be above 0 and finite, got 0; for the likeliest"),
-        ({"temperature": -1.0}, "temperature must be above 0"),
-        ({"temperature": float("nan")}, "temperature must be above 0 and finite, got nan"),
+        ({"temperature": 0}, "temperature must be in [1e-06, 1000000.0], got 0; for the likeliest"),
+        ({"temperature": -1.0}, "temperature must be in"),
+        ({"temperature": float("nan")}, "temperature must be in [1e-06, 1000000.0], got nan"),
+        ({"temperature": 1e-40}, "temperature must be in [1e-06, 1000000.0], got 1e-40"),
+        ({"temperature": 1e300}, "temperature must be in [1e-06, 1000000.0], got 1e+300"),
         ({"top_k": 0}, "top_k must be >= 1, got 0"),
         ({"top_p": 0.0}, "top_p must be in (0, 1], got 0.0"),
         ({"top_p": 1.1}, "top_p must be in (0, 1], got 1.1"),
@@ -184,14 +201,39 @@ def test_prompts_that_are_refused():
         generate_text(CYCLE, LETTERS, "axa", 3)
 
 
-@pytest.mark.parametrize("options", [{"greedy": True}, {}, {"top_k": 2}, {"top_p": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{"greedy": True}, {}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.5}]
+)
 def test_logits_that_are_no_numbers_are_refused(options):
     """One NaN is enough, and not in the first step: a model may meet it later."""
     model = Chain([[0, 9, 0], [0, math.nan, 1], [0, 0, 0]])
-    with pytest.raises(
-        RuntimeError, match=r"\[generate\] logits .*NaN|probability tensor contains"
-    ):
+    with pytest.raises(RuntimeError, match=r"^\[generate\] logits must be numbers, got NaN"):
         generate(model, tg.tensor([[0]]), 5, **options)
+    for value in (-math.inf, math.inf):  # the second row alone
+        model = Chain([[0, 9, 0], [value] * 3, [0, 0, 0]])
+        with pytest.raises(RuntimeError, match=rf"must be numbers, got {value} as the highest"):
+            generate(model, tg.tensor([[0], [1]]), 1, **options)
+
+
+EXTREMES = [{"top_p": 1e-50}, {"temperature": 1e-6}, {"temperature": 1e6}, {"min_p": 1e-320}]
+EXTREMES += [{"repetition_penalty": 1e-6}, {"repetition_penalty": 1e6}]
+
+
+@pytest.mark.parametrize("options", EXTREMES, ids=str)
+def test_the_outermost_settings_work(options):
+    """With logits of any size, too."""
+    for logits in ([1e30, -1e30, 0], [1e-30, 0, -1e-30], [3, 3, 3]):
+        out = generate(Chain([logits] * 3), tg.tensor([[0], [1]]), 5, **options)
+        assert out.shape == (2, 6)
+
+
+def test_the_least_share_is_the_likeliest_token():
+    table = np.random.default_rng(0).normal(size=(9, 9))
+    least, likeliest = (
+        generate(Chain(table), tg.tensor([[0]]), 9, **options).tolist()
+        for options in ({"top_p": 1e-50}, {"greedy": True})
+    )
+    assert least == likeliest
 
 
 @pytest.mark.parametrize(("characters", "start"), [("ab\n", "\n"), ("天地", "天"), ("b", "b")])

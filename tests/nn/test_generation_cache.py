@@ -2,6 +2,8 @@
 the edge of the context; several texts of different length; streams that show only what is sure."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_lm as tg
+from tinygrad_lm import nn
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.text.generation import (
+    generate,
     generate_text,
     generate_texts,
     steps,
@@ -41,6 +45,26 @@ def lively(seed=0, **changes):
     for p in model.parameters():
         p.data = p.data * 12
     return model
+
+
+class Fixed(nn.Module):
+    """A model that expects the same everywhere: logits (V,)."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = tg.tensor(np.float32(logits))
+
+    def forward(self, idx):
+        return self.logits.expand(*idx.shape, -1)
+
+
+class Gap(CharTokenizer):
+    """a, c and g have the ids that they have among all letters."""
+
+    _pieces = {0: b"a", 2: b"c", 6: b"g"}
+
+    def _ordinary(self, text):
+        return ["abcdefg".index(c) for c in text]
 
 
 def source(seed=3):
@@ -104,6 +128,40 @@ def test_a_model_in_training_is_put_back_between_tokens():
         assert model.training and tg.is_grad_enabled()
     plain = lively().generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist()
     assert model.generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist() == plain
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_each_module_is_put_back_into_its_own_mode(whole):
+    model = lively(dropout=0.5).train(whole)
+    model.transformer.h[0].train(not whole)
+    modes = [module.training for module in model.modules()]
+    assert {*modes} == {True, False}
+    plain = lively().generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist()
+    assert model.generate(tg.tensor([[1, 2]]), 5, generator=source()).tolist() == plain
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_threads_that_write_with_one_model_do_not_disturb_each_other(monkeypatch):
+    """The first is through while the second computes; the model trains again when both are."""
+    model, forward = lively(dropout=0.5).train(), GPT.forward
+    first_is_in, second_is_in, first_is_through = (threading.Event() for _ in range(3))
+
+    def slow(self, idx, *args, **named):
+        first = idx[0, 0].item() == 1
+        (first_is_in if first else second_is_in).set()
+        assert (second_is_in if first else first_is_through).wait(30)
+        assert not any(module.training for module in self.modules())
+        return forward(self, idx, *args, **named)
+
+    monkeypatch.setattr(GPT, "forward", slow)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(model.generate, tg.tensor([[1]]), 1)
+        assert first_is_in.wait(30)
+        second = pool.submit(model.generate, tg.tensor([[2]]), 1)
+        first.result(30)
+        first_is_through.set()
+        second.result(30)
+    assert all(module.training for module in model.modules())
 
 
 # ---------------------------------------------------------------- several texts
@@ -212,6 +270,24 @@ def test_tokens_without_a_text_are_not_written():
     assert {*"".join(generate_texts(model, few, ["a", "b"], 40))} <= {"a", "b"}
 
 
+def test_ids_in_a_gap_are_not_written_nor_named():
+    """As between the ranks of tiktoken and its special tokens."""
+    gap = Gap("acg")
+    model = Fixed([0, 9, 2, 9, 9, 9, 1, 9])  # of 8 ids, 0, 2 and 6 have a text
+    assert {*"".join(generate_texts(model, gap, ["ac", "gg"], 40))} == {"a", "c", "g"}
+    assert {*generate_text(model, gap, "a", 40)} == {"a", "c", "g"}
+    out = generate(model, tg.tensor([[0]]), 40, stop="x", tokenizer=gap)
+    assert {*out[0].tolist()} == {0, 2, 6}
+    assert generate(model, tg.tensor([[0]]), 9, greedy=True, tokenizer=gap).tolist() == [
+        [0, *[2] * 9]
+    ]
+    share = np.exp([2, 1, 0]) / np.exp([2, 1, 0]).sum()
+    for piece in stream_text(model, gap, "a", 9, alternatives=8):
+        assert [i for i, _ in piece.top] == [2, 6, 0]
+        assert [p for _, p in piece.top] == pytest.approx(np.log(share), abs=1e-5)
+        assert (piece.id, piece.logprob) in piece.top
+
+
 # ---------------------------------------------------------------- settings against definitions
 
 ROWS = st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=8)
@@ -245,7 +321,9 @@ def test_the_penalty_meets_what_was_there(row, context, penalty):
     ("options", "words"),
     [
         ({"min_p": 1.5}, "min_p must be in [0, 1], got 1.5; 0 keeps"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be above 0 and finite, got 0; 1"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be in [1e-06, 1000000.0], got 0; 1"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty must be in [1e-06"),
+        ({"repetition_penalty": 1e300}, "repetition_penalty must be in [1e-06"),
         ({"prompt": "abcdefgabcdef"}, "at most 12 tokens, the model's block_size, got 13"),
         ({"prompt": ""}, "at least one character, got an empty text"),
         ({"prompt": []}, "at least one character, got an empty text"),

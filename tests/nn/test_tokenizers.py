@@ -41,6 +41,25 @@ def test_json_text_round_trip(text):
     assert again == tokenizer and hash(again) == hash(tokenizer)
 
 
+HALVES = ["\ud83d\ude00", "a\udbff\udc00b", "\ude00\ud83d", "\ud800\ud801\udc00\U00010000"]
+
+
+@pytest.mark.parametrize("characters", HALVES)
+def test_half_surrogates_stay_apart_in_a_file(characters, tmp_path):
+    for tokenizer in (CharTokenizer(characters), CharTokenizer.from_text(characters)):
+        tokenizer.save(tmp_path / "it.json")
+        again = load_tokenizer(tmp_path / "it.json")
+        assert again == tokenizer and again.encode(characters) == tokenizer.encode(characters)
+        assert CharTokenizer.load(tmp_path / "it.json") == tokenizer
+        assert load_tokenizer(tokenizer.to_json()) == tokenizer
+
+
+def test_characters_are_one_text_in_a_file_where_they_can_be():
+    """As in files of before."""
+    for text in ("ab", "\ud800", "\ude00\ud83d", "😀"):
+        assert CharTokenizer(text).to_json()["characters"] == text
+
+
 def test_ids_follow_the_sorted_characters_of_the_lectures():
     text = "First Citizen:\n"
     stoi = {character: i for i, character in enumerate(sorted(set(text)))}
@@ -115,6 +134,9 @@ GOOD = CharTokenizer("ab").to_json()
         (json.dumps({**GOOD, "kind": {}}).encode(), "got 2 and {}"),
         (json.dumps({**GOOD, "characters": 5}).encode(), "characters, a text"),
         (json.dumps({**GOOD, "characters": "ac"}).encode(), "of its checksum, got 'ac'"),
+        (json.dumps({**GOOD, "characters": [97, 99]}).encode(), "of its checksum, got 'ac'"),
+        (json.dumps({**GOOD, "characters": [97, "b"]}).encode(), "or their code points"),
+        (json.dumps({**GOOD, "characters": [97, -1]}).encode(), "or their code points"),
         (json.dumps({**GOOD, "sha256": None}).encode(), "of its checksum, got 'ab'"),
         (json.dumps({**GOOD, "format_version": 1, "characters": "aa"}).encode(), "each once"),
         (b"[" * 100_000, "must be JSON"),
@@ -262,6 +284,26 @@ def test_a_stream_holds_back_half_a_character_and_no_more():
     with pytest.raises(ValueError, match="got 999 at"):
         stream.push(999)
     assert stream.push(97) == "a"
+
+
+class Spaced(ByteTokenizer):
+    """As SentencePiece: no space at the start of a text, and a control token without a text."""
+
+    def decode_bytes(self, ids):
+        return bytes(i for i in ids if i < 256).removeprefix(b" ")
+
+
+def test_a_stream_after_other_ids_goes_on_with_their_text():
+    spaced, text = Spaced([END]), [*b" a b"]
+    assert streamed(spaced, text) == "a b"
+    for at in range(2, 5):
+        stream = StreamDecoder(spaced, text[:at])
+        assert spaced.decode(text[:at]) + "".join(map(stream.push, text[at:])) == "a b"
+    assert StreamDecoder(spaced, [97, 256]).push(32) == ""  # another text
+    assert StreamDecoder(spaced, [97, 256, 98]).push(32) == " "
+    assert StreamDecoder(BYTES, [0xC3]).push(0xA9) == "é"
+    with pytest.raises(ValueError, match="got 999 at position 1"):
+        StreamDecoder(BYTES, [97, 999])
 
 
 # ---------------------------------------------------------------- byte-level BPE

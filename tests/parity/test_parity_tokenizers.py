@@ -312,6 +312,17 @@ def test_after_a_flush_another_text_begins(pieces):
     assert texts == [theirs.decode(ids)] * 2
 
 
+def test_a_stream_after_a_prompt_is_the_rest_of_what_the_library_gives(pieces):
+    ours, theirs, _ = pieces
+    ids = theirs.encode("the quick brown  fox's 123 der Hund")
+    for at in range(len(ids)):
+        stream = StreamDecoder(ours, ids[:at])
+        rest = "".join(map(stream.push, ids[at:])) + stream.flush()
+        assert theirs.decode(ids[:at]) + rest == theirs.decode(ids)
+    stream = StreamDecoder(ours, [*ids, 2])
+    assert "".join(map(stream.push, ids)) == theirs.decode(ids)
+
+
 def test_a_model_is_all_in_its_json(pieces, tmp_path):
     ours, _, folder = pieces
     again = load_tokenizer(json.loads(json.dumps(ours.to_json())))

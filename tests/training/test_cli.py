@@ -214,7 +214,7 @@ def test_samples_follow_their_flags(here, capsys):
     [
         (["--prompt", "the fix ÿ"], "got 'ÿ' (U+00FF) at position 8"),
         (["--prompt", ""], "at least one character, got an empty text"),
-        (["--temperature", "0"], "temperature must be above 0 and finite, got 0.0"),
+        (["--temperature", "0"], "temperature must be in [1e-06, 1000000.0], got 0.0"),
         (["--num-samples", "0"], "num_samples must be >= 1, got 0"),
         (["--which", "worst"], "invalid choice: 'worst'"),
     ],

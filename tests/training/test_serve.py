@@ -129,7 +129,7 @@ def test_what_breaks_later_is_said_in_the_last_line(capsys):
     model.lm_head.weight.data[:] = math.nan
     *found, end = lines(ask(client(model)))
     assert found == [] and end["reason"] == "error"
-    assert end["error"].startswith("[") and "nan" in end["error"]
+    assert end["error"].startswith("[") and "NaN" in end["error"]
     assert capsys.readouterr().err == ""
     model.forward = lambda *args, **how: {}["a bug"]
     *_, end = lines(ask(client(model)))
@@ -152,14 +152,14 @@ def test_what_breaks_later_is_said_in_the_last_line(capsys):
         ({"max_new_tokens": None}, "max_new_tokens must be a whole number, got None"),
         ({"max_new_tokens": 2.0}, "max_new_tokens must be a whole number, got 2.0"),
         ({"max_new_tokens": True}, "max_new_tokens must be a whole number, got True"),
-        ({"temperature": 0}, "temperature must be above 0"),
+        ({"temperature": 0}, "temperature must be in"),
         ({"temperature": math.nan}, "temperature must be a number, got nan"),
         ({"temperature": "1"}, "temperature must be a number, got '1'"),
         ({"temperature": 10**400}, "temperature must be a number, got 1000"),
         ({"top_k": 0}, "top_k must be >= 1"),
         ({"top_p": 1.5}, r"top_p must be in (0, 1]"),
         ({"min_p": -1}, "min_p must be in [0, 1]"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be in"),
         ({"greedy": 1}, "greedy must be true or false, got 1"),
         ({"stop": ""}, "stop must be a text, or several"),
         ({"stop": ["a", 3]}, "stop must be a text or a list of texts"),

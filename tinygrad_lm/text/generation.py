@@ -6,8 +6,13 @@ Works on any module that maps ids (B, T) to logits (B, T', V), alone or first in
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
@@ -23,6 +28,10 @@ from .tokenizers import Tokenizer
 
 ENDS = ("<|endoftext|>", "</s>")  # special tokens that end a text
 NO_TOKEN = 2**31  # above every id
+
+# How many threads are just writing with a module that trains otherwise.
+_HELD: dict[Module, int] = {}
+_LOCK = threading.Lock()
 
 OPTIONS = ("temperature", "top_k", "top_p", "greedy", "min_p", "repetition_penalty")
 
@@ -47,16 +56,17 @@ def steps(
     *,
     generator: Generator | None = None,
     padding: Tensor | None = None,
-    vocab_size: int | None = None,
+    tokenizer: Tokenizer | None = None,
     use_cache: bool = True,
 ) -> Iterator[Step]:
     """The continuation of ids (B, T) as it comes, token by token.
 
     padding (B,): how many places at the start of each row are empty, where texts differ in length.
-    vocab_size: only ids below it are written. use_cache: whether keys and values are kept, which
-    changes the time and, but for rounding, nothing else; a context that has outgrown the model's
-    block_size loses its beginning and is read anew for every token. The model computes in eval
-    mode, and is put back after every token.
+    tokenizer: only ids of which it has a text are written; a model may know more. use_cache:
+    whether keys and values are kept, which changes the time and, but for rounding, nothing else; a
+    context that has outgrown the model's block_size loses its beginning and is read anew for every
+    token. All of the model computes in eval mode, and each module is put back into its own mode
+    after every token.
     """
     _check(idx, max_new_tokens)
 
@@ -65,16 +75,53 @@ def steps(
         cache = None
         if use_cache and hasattr(model, "new_cache") and (block_size or 0) >= idx.shape[1]:
             cache = model.new_cache(idx.shape[0], idx.shape[1] + max_new_tokens)
-        for _ in range(max_new_tokens):
+        limit, holes = getattr(tokenizer, "vocab_size", None), None
+        modules = [*model.modules()]  # once: walking takes longer than looking at each
+        for n in range(max_new_tokens):
             if cache is not None and idx.shape[1] > block_size:
                 cache = None
             with no_grad():
-                logits = _expected(model, idx, block_size, cache, padding)[:, :vocab_size]
+                with _evaluating(modules):
+                    logits = _expected(model, idx, block_size, cache, padding)[:, :limit]
+                if tokenizer is not None and n == 0:
+                    holes = _holes(tokenizer, logits)
+                if holes is not None:
+                    logits = logits.masked_fill(holes, -math.inf)
                 chosen = sampling.choose(logits, _context(idx, padding), generator)
                 idx = cat([idx, chosen], 1)
             yield Step(chosen, logits)
 
     return write(idx)
+
+
+@contextmanager
+def _evaluating(modules: Sequence[Module]) -> Iterator[None]:
+    """None of them trains inside: dropout would spoil text and stream. Each that did trains again
+    when the last thread that writes with it is through."""
+    with _LOCK:
+        held = [module for module in modules if module.training or module in _HELD]
+        for module in held:
+            _HELD[module] = _HELD.get(module, 0) + 1
+            object.__setattr__(module, "training", False)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            for module in held:
+                _HELD[module] -= 1
+                if not _HELD[module]:
+                    del _HELD[module]
+                    object.__setattr__(module, "training", True)
+
+
+def _holes(tokenizer: Tokenizer, logits: Tensor) -> Tensor | None:
+    """(V,), bool: the ids of logits (B, V) of which there is no text; None: all have one."""
+    found = tokenizer.holes(logits.shape[-1])
+    if not found:
+        return None
+    mask = np.zeros(logits.shape[-1], bool)
+    mask[found] = True
+    return creation.tensor(mask, device=logits.device)
 
 
 def _context(idx: Tensor, padding: Tensor | None) -> Tensor:
@@ -98,14 +145,7 @@ def _expected(
         idx = idx[:, -block_size:]
     if padding is not None:
         more["padding"] = padding
-    was_training = model.training
-    if was_training:
-        model.eval()  # dropout would spoil text and stream
-    try:
-        out = model(idx, **more)
-    finally:
-        if was_training:
-            model.train()
+    out = model(idx, **more)
     return (out[0] if isinstance(out, tuple) else out)[:, -1, :]
 
 
@@ -129,8 +169,8 @@ def generate(
 
     The settings are those of `Sampling`. stop: end with this text, or the first of these (one row;
     needs the tokenizer). generator: the source of random numbers; with one of its own the global
-    stream is not touched. use_cache: as for `steps`. ValueError: an option out of its range.
-    RuntimeError: the model computes NaN.
+    stream is not touched. tokenizer, use_cache: as for `steps`. ValueError: an option out of its
+    range. RuntimeError: the model computes NaN.
     """
     sampling = Sampling(temperature, top_k, top_p, greedy, min_p, repetition_penalty)
     row = None
@@ -139,10 +179,10 @@ def generate(
             message = "[generate] stop must be a text, with a tokenizer and one row of ids"
             came = f"{idx.shape[0]} rows, tokenizer {tokenizer!r}"
             raise ValueError(f"{message}, got {came}; generate_texts ends each text by itself")
-        row = Row(tokenizer, stop)
+        row = Row(tokenizer, stop, after=idx[0].tolist())
     found = [idx]
     options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
-    for step in steps(model, idx, max_new_tokens, sampling, **options):
+    for step in steps(model, idx, max_new_tokens, sampling, tokenizer=tokenizer, **options):
         found.append(step.ids)
         if row is not None:
             row.push(int(step.ids[0, 0].item()))
@@ -181,13 +221,13 @@ def stream_text(
     character that is not in the vocabulary.
     """
     ids = _prompt_ids(model, tokenizer, prompt)
-    row, settings = Row(tokenizer, stop, stop_ids), _sampling(sampling)
+    row, settings = Row(tokenizer, stop, stop_ids, ids), _sampling(sampling)
     if alternatives < 0:
         message = f"[generate] alternatives must be >= 0, got {alternatives}"
         raise ValueError(f"{message}; 10 names the ten likeliest tokens")
     idx = creation.tensor([ids], device=_device(model))
     options: dict[str, Any] = {"generator": generator, "use_cache": use_cache}
-    found = steps(model, idx, max_new_tokens, settings, vocab_size=_limit(tokenizer), **options)
+    found = steps(model, idx, max_new_tokens, settings, tokenizer=tokenizer, **options)
     return _pieces(found, row, alternatives)
 
 
@@ -198,7 +238,7 @@ def _pieces(found: Iterator[Step], row: Row, alternatives: int) -> Iterator[Piec
             top: list[tuple[int, float]] = []
             if alternatives:
                 values, ids = expected.topk(min(alternatives, len(expected)))
-                top = [*zip(ids.tolist(), values.tolist())]
+                top = [(i, x) for i, x in zip(ids.tolist(), values.tolist()) if x > -math.inf]
         chosen = int(step.ids[0, 0].item())
         yield Piece(row.push(chosen), chosen, expected[chosen].item(), top)
         if row.ended:
@@ -222,7 +262,7 @@ def generate_texts(
     """The continuations of several prompts, which may differ in length, computed together. Each
     ends by itself; the arguments and errors are those of `stream_text`."""
     ids = [_prompt_ids(model, tokenizer, prompt) for prompt in prompts]
-    rows = [Row(tokenizer, stop, stop_ids) for _ in prompts]
+    rows = [Row(tokenizer, stop, stop_ids, before) for before in ids]
     settings, device = _sampling(sampling), _device(model)
     if not ids:
         return []
@@ -233,8 +273,7 @@ def generate_texts(
     if any(empty):
         options["padding"] = creation.tensor(empty, device=device)
     texts = [""] * len(rows)
-    found = steps(model, idx, max_new_tokens, settings, vocab_size=_limit(tokenizer), **options)
-    for step in found:
+    for step in steps(model, idx, max_new_tokens, settings, tokenizer=tokenizer, **options):
         for i, (row, chosen) in enumerate(zip(rows, step.ids[:, 0].tolist())):
             if not row.ended:
                 texts[i] += row.push(chosen)
@@ -271,11 +310,6 @@ def _sampling(given: dict[str, Any]) -> Sampling:
         message = f"[generate] the settings must be {', '.join(OPTIONS)}, got {unknown[0]!r}"
         raise TypeError(f"{message}; a typo?")
     return Sampling(**given)
-
-
-def _limit(tokenizer: Tokenizer) -> int | None:
-    """How many ids there are texts for; a model's vocabulary may be padded beyond them."""
-    return getattr(tokenizer, "vocab_size", None)
 
 
 def _device(model: Module) -> Any:

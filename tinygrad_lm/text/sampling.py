@@ -13,6 +13,8 @@ from ..engine.random.generator import Generator
 
 # Shapes: B batch, T time, V vocabulary.
 
+LEAST, MOST = 1e-6, 1e6  # of a factor: logits stay within float32
+
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
@@ -34,11 +36,9 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < math.inf:
-            message = "[generate] temperature must be above 0 and finite"
-            raise ValueError(
-                f"{message}, got {self.temperature}; for the likeliest token pass greedy=True"
-            )
+        if not LEAST <= self.temperature <= MOST:
+            message = f"[generate] temperature must be in [{LEAST}, {MOST}], got {self.temperature}"
+            raise ValueError(f"{message}; for the likeliest token pass greedy=True")
         if self.top_k is not None and self.top_k < 1:
             message = f"[generate] top_k must be >= 1, got {self.top_k}"
             raise ValueError(f"{message}; None keeps every token")
@@ -48,25 +48,28 @@ class Sampling:
         if self.min_p is not None and not 0 <= self.min_p <= 1:
             message = f"[generate] min_p must be in [0, 1], got {self.min_p}"
             raise ValueError(f"{message}; 0 keeps every token")
-        if not 0 < self.repetition_penalty < math.inf:
-            message = "[generate] repetition_penalty must be above 0 and finite"
-            raise ValueError(f"{message}, got {self.repetition_penalty}; 1 changes nothing")
+        if not LEAST <= self.repetition_penalty <= MOST:
+            message = f"[generate] repetition_penalty must be in [{LEAST}, {MOST}], got"
+            raise ValueError(f"{message} {self.repetition_penalty}; 1 changes nothing")
 
     def choose(self, logits: Tensor, context: Tensor, generator: Generator | None = None) -> Tensor:
         """One id (B, 1) for each row of logits (B, V); context: the ids before it, (B, T).
 
-        RuntimeError: the logits are NaN.
+        RuntimeError: logits are NaN or inf, or all of a row are -inf.
         """
         if self.repetition_penalty != 1:
             logits = penalised(logits, context, self.repetition_penalty)
         if self.greedy:
             highest, chosen = logits.max(-1, keepdim=True)
-            if bool(highest.isnan().any()):  # drawing looks by itself
-                message = "[generate] logits must be numbers, got NaN"
-                raise RuntimeError(f"{message}; are the model's weights damaged?")
+            _check_numbers(highest)
             return chosen
-        narrowed = self.narrowed(logits / self.temperature)
-        return random.multinomial(narrowed.softmax(-1), 1, generator=generator)
+        logits = logits / self.temperature
+        try:
+            probs = self.narrowed(logits).softmax(-1)
+            return random.multinomial(probs, 1, generator=generator)
+        except RuntimeError:  # it looks by itself, in words of its own
+            _check_numbers(logits.max(-1, keepdim=True)[0])
+            raise
 
     def narrowed(self, logits: Tensor) -> Tensor:
         """logits (B, V) with -inf for the tokens that are excluded."""
@@ -77,11 +80,21 @@ class Sampling:
             ranked, order = logits.softmax(-1).sort(dim=-1, descending=True)
             beyond = ranked.cumsum(-1) - ranked >= self.top_p  # before it there is the share
             places = order.argsort(-1)  # the rank of each token
-            logits = logits.masked_fill(beyond.take_along_dim(places, 1), -math.inf)
+            beyond = beyond.take_along_dim(places, 1) & (places > 0)  # a share may round to 0
+            logits = logits.masked_fill(beyond, -math.inf)
         if self.min_p:
             least = logits.max(-1, keepdim=True)[0] + math.log(self.min_p)
             logits = logits.masked_fill(logits < least, -math.inf)
         return logits
+
+
+def _check_numbers(highest: Tensor) -> None:
+    """RuntimeError: one of the highest logits (B, 1) is NaN, or infinite."""
+    wrong = [x for x in highest[:, 0].tolist() if not math.isfinite(x)]
+    if wrong:
+        came = "NaN" if math.isnan(wrong[0]) else f"{wrong[0]} as the highest of a row"
+        message = f"[generate] logits must be numbers, got {came}"
+        raise RuntimeError(f"{message}; are the model's weights damaged?")
 
 
 def penalised(logits: Tensor, context: Tensor, penalty: float) -> Tensor:

@@ -11,7 +11,8 @@ class Row:
     """One text in the making: ids go in, text comes out as soon as nothing can change it any more.
 
     stop: texts that end it and are left out; what may be the beginning of one is held back.
-    stop_ids: ids that end it, of which there is no text. ValueError: an empty stop text.
+    stop_ids: ids that end it, of which there is no text. after: the ids before it, whose text it
+    goes on with. ValueError: an empty stop text, or an id before it that is unknown.
     """
 
     def __init__(
@@ -19,12 +20,13 @@ class Row:
         tokenizer: Tokenizer,
         stop: str | Sequence[str] | None = None,
         stop_ids: Sequence[int] = (),
+        after: Sequence[int] = (),
     ) -> None:
         self.stops = [stop] if isinstance(stop, str) else [*(stop or ())]
         if not all(self.stops):
             message = "[generate] stop must be a text, or several, got an empty text"
             raise ValueError(f"{message}; leave it out?")
-        self.stop_ids, self.decoder = {*stop_ids}, StreamDecoder(tokenizer)
+        self.stop_ids, self.decoder = {*stop_ids}, StreamDecoder(tokenizer, after)
         self.ended, self._held = False, ""
 
     def push(self, token: int) -> str:

@@ -7,7 +7,7 @@ The kinds are in `tokens.py` and, where a library computes them, in `libraries.p
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,26 @@ class StreamDecoder:
     """Text out of ids that come one at a time: what `push` and at last `flush` return is together
     what `decode` makes of all ids, whichever they are.
 
+    after: ids before them, which are not shown, and whose text goes on: SentencePiece drops a space
+    where a text starts, and here it does not, unless they end with a control token. ValueError: an
+    unknown id.
+
     >>> stream = StreamDecoder(ByteTokenizer())
     >>> [stream.push(i) for i in "né".encode()], stream.flush()
     (['n', '', 'é'], '')
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, after: Sequence[int] = ()) -> None:
         self.tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors=tokenizer.errors)
-        # The first ids, until they give anything: SentencePiece drops a space where a text starts.
+        # The first ids, until they give anything.
         self._start: list[int] = []
         self._begun = b""
+        tokenizer.decode_bytes(after)  # looks at all
+        special = getattr(tokenizer, "special", {}).values()
+        control = {i for i in special if not tokenizer.decode_bytes([i])}
+        for id in after[max((n for n, i in enumerate(after, 1) if i in control), default=0) :]:
+            self.push(id)
 
     def push(self, id: int) -> str:
         """The text that is certain after this id, which may be none. ValueError: an unknown id."""

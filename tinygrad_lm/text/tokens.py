@@ -54,6 +54,12 @@ class Tokenizer:
         """One more than the highest id."""
         return max(self._pieces) + 1
 
+    def holes(self, size: int) -> list[int]:
+        """The ids below `size`, which is at most vocab_size, that stand for nothing."""
+        if len(self._pieces) == self.vocab_size:
+            return []
+        return [i for i in range(size) if i not in self._pieces]
+
     def _ordinary(self, text: str) -> list[int] | np.ndarray:
         """Ids of a text in which nothing is special."""
         raise NotImplementedError
@@ -185,6 +191,21 @@ class CharTokenizer(Tokenizer):
     def from_text(cls, text: str) -> CharTokenizer:
         """A tokenizer of the characters that occur in `text`, in the order of their code points."""
         return cls("".join(sorted(set(text))))
+
+    def to_json(self) -> dict[str, Any]:
+        """As any tokenizer's, with a list of code points where JSON would join two halves."""
+        content, points = super().to_json(), _code_points(self.characters)
+        if len(json.loads(json.dumps(self.characters))) < len(points):
+            content["characters"] = points.tolist()
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], where: str = "it") -> CharTokenizer:
+        kind_of(content, where, [cls.kind])
+        if isinstance(points := content.get("characters"), list):
+            with refusing(where, "a char tokenizer with characters or their code points"):
+                content = {**content, "characters": "".join(map(chr, points))}
+        return super().from_json(content, where)
 
     @functools.cached_property
     def _pieces(self) -> dict[int, bytes]:  # type: ignore[override]
