@@ -131,7 +131,8 @@ def test_a_folder_that_goes_away_ends_the_run_with_an_error(how):
 
 
 def test_a_closed_terminal_saves():
-    process = start_train("run", *LONG)
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}  # nohup or not
+    process = start_train("run", *LONG, **heard)
     wait_for(process, "step 37/")
     for _ in range(2):  # kernel and shell send one each
         process.send_signal(signal.SIGHUP)
