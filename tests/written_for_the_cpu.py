@@ -36,6 +36,7 @@ REASONS = {
         test_numpy_arrays_leave_arithmetic_to_the_tensor
         test_zero_grad_forgets_or_fills test_the_master_follows_a_parameter_that_was_written
         test_a_stop_text_ends_the_text_and_is_left_out test_a_stop_text_is_looked_for_in_what_is_new
+        test_a_continuation_keeps_the_space_it_begins_with
     """,
     OTHER: """
         test_dlpack_both_ways_shares_memory test_parameter_is_a_leaf_on_the_same_memory
