@@ -116,7 +116,8 @@ def _evaluating(modules: Sequence[Module]) -> Iterator[None]:
 
 def _holes(tokenizer: Tokenizer, logits: Tensor) -> Tensor | None:
     """(V,), bool: the ids of logits (B, V) of which there is no text; None: all have one."""
-    found = getattr(tokenizer, "holes", lambda size: [])(logits.shape[-1])  # one may be yours
+    holes = getattr(tokenizer, "holes", None)  # yours may have no such function
+    found = holes(logits.shape[-1]) if holes else []
     if not found:
         return None
     mask = np.zeros(logits.shape[-1], bool)
