@@ -1,2 +1,3 @@
-"""Language models, from layers of `nn`; each file is one model. Nothing is imported here, so that
-using one model costs nothing for the others."""
+"""The GPT (`gpt.py`, and `cache.py`, what it remembers while it writes) and how it is kept: runs in
+`checkpoints.py`, GPT-2's files in `pretrained.py`, where they come from in `hub.py`, low-rank
+additions in `lora.py`. Nothing is imported here."""
