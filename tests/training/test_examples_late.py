@@ -93,7 +93,7 @@ def test_gpt_road(short):
     assert "10.79 million" in printed and "--stage large --device cuda --full" in printed
 
 
-@step("10", "--steps 140")
+@step("10", "--steps 250")
 def test_your_text(short):
     rows, _ = short
     below_floor(rows, "GPT on builtin: val")
@@ -263,7 +263,7 @@ def test_each_stage_has_the_lectures_size_and_never_looks_ahead(load, name):
     assert max(moved[:5]) < 1e-6 and moved[5] > 1e-5
 
 
-@step("13", "--steps 60")
+@step("13", "--steps 240")
 def test_weights_that_are_made_here_are_fine_tuned(short, tmp_path):
     rows, printed = short
     before = rows["before: bits per byte"]["ours"]
