@@ -1,8 +1,8 @@
 """The ops, a training and the model on a real GPU, beside NumPy. Runs where CuPy finds one, and is
 the only file of tests that may be skipped everywhere."""
 
+import all_specs  # noqa: F401  adds their records to the table
 import numpy as np
-import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from op_laws import assert_close, pull, run, some_cases, upstream
 from op_specs import SPECS, Case

@@ -5,8 +5,8 @@ memory kept for the way back has a bound. Counted where the GPU is emulated."""
 import os
 from pathlib import Path
 
+import all_specs  # noqa: F401  adds their records to the table
 import numpy as np
-import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from op_laws import moved, pull, some_cases
 from op_specs import SPECS, Case

@@ -1,8 +1,8 @@
 """What ops on a GPU could get wrong without a word, or refuse though the CPU does it: each test
 compares with the CPU, or states what PyTorch answers."""
 
+import all_specs  # noqa: F401  adds their records to the table
 import numpy as np
-import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from op_laws import pull, run, some_cases, upstream
 from op_specs import SPECS, Case

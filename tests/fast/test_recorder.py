@@ -13,8 +13,8 @@ import weakref
 import zlib
 from pathlib import Path
 
+import all_specs  # noqa: F401  adds their records to the table
 import numpy as np
-import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from op_laws import pull, run, some_cases, upstream
 from op_specs import SPECS, Case

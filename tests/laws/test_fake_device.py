@@ -4,8 +4,8 @@ ask both where CuPy has a GPU, real or emulated."""
 
 import sys
 
+import all_specs  # noqa: F401  adds their records to the table
 import numpy as np
-import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from fake_device import MISSING, FakeArray, fake_numpy, install
 from op_laws import assert_close, pull, run, some_cases, upstream

@@ -10,8 +10,8 @@ import copy
 import inspect
 import textwrap
 
+import all_specs  # noqa: F401  adds their records to the table
 import numpy as np
-import op_specs_fused  # noqa: F401  adds its records to the table
 import pytest
 from op_laws import pull, reference, run, some_cases
 from op_specs import SPECS, Case

@@ -25,10 +25,11 @@ from . import (
 )
 from . import tensor_extras as extras
 from .grad import targets
+from .methods_beyond import MethodsBeyond
 from .operators import add_, attribute, comparison, forward, reflected, sub_, writer, written
 
 
-class Methods:
+class Methods(MethodsBeyond):
     """What is listed here is a method of Tensor."""
 
     # one operand
@@ -388,10 +389,11 @@ OF_EVERY_CLASS = {
 
 
 def bind(methods: type) -> None:
-    """Put what the class body lists on Tensor."""
-    for name, method in vars(methods).items():
-        if name not in OF_EVERY_CLASS:
-            setattr(Tensor, name, method)
+    """Put what the class bodies list on Tensor."""
+    for kind in reversed(methods.mro()[:-1]):
+        for name, method in vars(kind).items():
+            if name not in OF_EVERY_CLASS:
+                setattr(Tensor, name, method)
 
 
 bind(Methods)
