@@ -2,6 +2,7 @@
 names. This page only collects the public names; start reading in `engine/core/`."""
 
 import math as _math
+from typing import TYPE_CHECKING as _FOR_TYPES
 
 from . import aliases, autograd, nn, optim
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -225,6 +226,10 @@ aliases.install()
 float, double, half = float32, float64, float16
 long, int = int64, int32
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+
+if not _FOR_TYPES:
+    # a page that few scripts ask for is loaded when one does: `torch.testing`, ...
+    __getattr__ = aliases.later
 
 # Other names for the same.
 multiply, divide, true_divide, subtract, negative, absolute = mul, div, div, sub, neg, abs

@@ -45,6 +45,13 @@ MOVED = {
 PLACES = {f"{PACKAGE}.{name}": f"{PACKAGE}.{place}" for name, place in (PYTORCH | MOVED).items()}
 
 
+def later(name: str) -> ModuleType:
+    """The package's `__getattr__`: a page that is loaded on first use."""
+    if name in PYTORCH:
+        return importlib.import_module(f"{PACKAGE}.{name}")
+    raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
+
+
 def real_name(name: str) -> str:
     """The one name under which the module `name` is loaded; what is below an alias moves along."""
     above, _, last = name.rpartition(".")

@@ -76,7 +76,7 @@ def install() -> ModuleType:
     for part in SUBMODULES:
         modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{part}")
     for name, module in modules.items():
-        if not hasattr(module, "__getattr__"):
+        if not hasattr(module, "__getattr__") or module is package:
             module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
     vars(package)["__version__"] = f"{VERSION}+tinygrad_lm.{vars(package)['__version__']}"
     sys.modules.update(modules)
@@ -86,6 +86,8 @@ def install() -> ModuleType:
 
 def _hint(name: str, module: ModuleType) -> Any:
     def missing(attribute: str) -> Any:
+        if name == "torch" and attribute in PYTORCH:
+            return importlib.import_module(f"{PACKAGE}.{attribute}")
         close = "" if attribute[:2] == "__" else _close(attribute, dir(module))
         caller = sys._getframe(1)
         if caller.f_code.co_code[caller.f_lasti] == opcode.opmap["IMPORT_FROM"]:
