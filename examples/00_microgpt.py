@@ -378,12 +378,14 @@ def main():
     common.result(args, f"all {args.steps} steps: largest difference", apart)
     same = args.steps == FULL and args.seed == SEED
     for step, published in (PUBLISHED if same else dict.fromkeys((1, args.steps))).items():
-        common.result(args, f"loss at step {step}", whole[0][step - 1], published)
+        common.result(args, f"loss at step {step}", whole[0][step - 1], published, trained=False)
     new = ["".join(characters[i] for i in fused.sample(end) if i != end) for _ in NEW]
     print("new names:", *new)
     if same:
         shared = sum(a == b for a, b in zip(new, NEW))
-        common.result(args, "of 20 names, those that microgpt prints", shared, len(NEW))
+        common.result(
+            args, "of 20 names, those that microgpt prints", shared, len(NEW), trained=False
+        )
     for what, model, seen in (("a name", fused, 1), (f"{BATCH} names", many, BATCH)):
         with torch.no_grad():
             dev = model.loss(*side_by_side(docs[cut:], PLACES, "cpu")).item()

@@ -49,7 +49,8 @@ def main():
     print(f"{len(names.words)} words of {V} characters, such as", *names.words[:5])
 
     N = count(names)
-    common.picture(args, "02_bigram.png", viz.plot_counts, N, names.characters)
+    title = "How often one character follows another"
+    common.picture(args, "02_bigram.png", viz.plot_counts, N, names.characters, title=title)
 
     # Counting. (V, V) / (V, 1): keepdim keeps the sums a column, so that each row is divided by its
     # own sum; without it (V,) would broadcast as a row and divide column j by the sum of row j.
@@ -60,7 +61,7 @@ def main():
         P = (N + extra).float()
         P /= P.sum(1, keepdim=True)
         loss = -P[xs, ys].log().mean().item()
-        common.result(args, f"bigrams counted, + {extra}", loss, reference, uniform)
+        common.result(args, f"bigrams counted, + {extra}", loss, reference, uniform, trained=False)
     torch.manual_seed(args.seed)
     print("names from the counts:", *sample(names, P))
     print("names from nothing:   ", *sample(names, torch.ones(V, V) / V, 3))

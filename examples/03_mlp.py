@@ -141,7 +141,8 @@ def main():
 
     (embedding, hidden, gain), two_wide = sweep(args, names)
     plot = viz.plot_embeddings
-    common.picture(args, "03_embeddings_2d.png", plot, two_wide, names.characters)
+    title = "Characters as two numbers each"
+    common.picture(args, "03_embeddings_2d.png", plot, two_wide, names.characters, title=title)
 
     torch.manual_seed(args.seed)
     parameters = new_parameters(V, embedding, hidden, gain)
@@ -152,7 +153,8 @@ def main():
     what = f"MLP, embedding {embedding}, hidden {hidden}: dev"
     common.result(args, what, ours, 2.1701, names.bigram_loss(names.train, names.dev))
 
-    common.picture(args, "03_embeddings.png", plot, parameters[0], names.characters)
+    title = f"Characters as {embedding} numbers each"
+    common.picture(args, "03_embeddings.png", plot, parameters[0], names.characters, title=title)
     print("new names:", *names.sample(partial(forward, parameters), BLOCK))
 
 

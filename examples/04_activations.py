@@ -140,6 +140,7 @@ def watch_updates(args, model, X, Y, rate=0.1):
         print(f"{n:9s}  {p.std().item():.4f}  {share:.1e}              {mean:.2f}")
     lines = {n: (range(len(values)), values) for n, values in ratios.items()}
     how = {"xlabel": "step", "ylabel": "log10 of (std of update / std of weight)"}
+    how["title"] = "How far a step moves the weights"
     marks = {"a thousandth": -3}
     common.picture(args, "04_updates.png", viz.plot_lines, lines, marks=marks, **how)
 

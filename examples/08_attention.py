@@ -177,6 +177,7 @@ def draw(tables, path):
         axes.imshow(table.detach().cpu().numpy(), interpolation="nearest", **how)
         axes.set(xlabel="channel", ylabel="position", title=title)
     figure.savefig(path, dpi=80)
+    return figure
 
 
 def main():

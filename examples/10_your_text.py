@@ -70,12 +70,14 @@ def main():
         "marks": {"pairs counted": floor},
         "xlabel": "step",
         "ylabel": "loss, nats per character",
+        "title": f"A GPT on {args.data}",
     }
     common.picture(args, "10_losses.png", viz.plot_lines, curves, **how)
     excerpt = text.val[None, :24]
     maps = attention_maps(model, excerpt)[-1][0]  # of the last block, (H, T, T)
     characters = [text.tokenizer.decode([i]) for i in excerpt[0].tolist()]
-    common.picture(args, "10_attention.png", viz.plot_attention, maps, characters)
+    title = "Where each character looks: a row is one that looks, the darker the more"
+    common.picture(args, "10_attention.png", viz.plot_attention, maps, characters, title=title)
     print(write(model, text, start, 300, args.seed))
 
 

@@ -96,6 +96,7 @@ def main():
         curves[what] = (list(history), list(history.values()))
         common.result(args, what, history[few], None, floor)
     how = {"xlabel": f"step on {SHORT:,} characters", "ylabel": "loss on those held out"}
+    how["title"] = "A little text, after much of another and alone"
     marks = {"pairs counted": floor}
     common.picture(args, "12_fine_tuning.png", viz.plot_lines, curves, marks=marks, **how)
     start = texts[2][:1]

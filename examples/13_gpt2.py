@@ -104,6 +104,7 @@ def main():
             merge_lora(model)
             model.save_pretrained(args.models / "gpt2-fine-tuned", tokenizer, overwrite=True)
     how = {"xlabel": f"step on {SHORT:,} characters", "ylabel": "bits per byte held out"}
+    how["title"] = "Fine-tuning all weights, or a few"
     common.picture(args, "13_gpt2.png", viz.plot_lines, curves, **how)
     print(f"saved: tinygrad-lm serve --checkpoint {args.models / 'gpt2-fine-tuned'}")
 

@@ -146,6 +146,7 @@ def main():
         curves[what] = (list(history), list(history.values()))
         common.result(args, f"{what}: % of questions answered", history[few])
     how = {"xlabel": "step on dialogues", "ylabel": "% of unseen questions answered"}
+    how["title"] = "Answers, with and without reading first"
     common.picture(args, "14_chat.png", viz.plot_lines, curves, **how)
     for pair in held_out[:8]:
         said = "".join(

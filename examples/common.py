@@ -6,6 +6,8 @@ import argparse
 import json
 import math
 import random
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +21,7 @@ from tinygrad_lm.nn import functional as F
 from tinygrad_lm.text.tokenizers import CharTokenizer
 
 SEED = 2147483647  # the seed of the lectures' notebooks
+EVERY = 10  # seconds between two signs of life in a pipe
 
 
 def arguments(
@@ -53,7 +56,7 @@ def arguments(
     for name, text in (extra or {}).items():
         add(f"--{name}", help=text)
     args = parser.parse_args()
-    args.steps, args.usual = full if args.full else args.steps, data
+    args.steps, args.whole, args.usual = full if args.full else args.steps, full, data
     if args.steps < 1:
         parser.error(f"[--steps] must be at least 1, got {args.steps}; try --steps {steps}")
     torch.set_default_device(args.device)
@@ -62,8 +65,17 @@ def arguments(
 
 
 def progress(steps: int) -> Iterable[int]:
-    """range(steps) with a bar on a terminal and nothing in a pipe."""
-    return tqdm(range(steps), disable=None, mininterval=0.5, leave=False)
+    """range(steps) with a bar on a terminal; in a pipe with a line now and then, so that a long run
+    does not look as if it had stopped."""
+    if sys.stderr.isatty():
+        yield from tqdm(range(steps), mininterval=0.5, leave=False)
+        return
+    said = time.monotonic()
+    for step in range(steps):
+        if time.monotonic() - said > EVERY:
+            print(f"... step {step} of {steps}", file=sys.stderr, flush=True)
+            said = time.monotonic()
+        yield step
 
 
 # ---------------------------------------------------------------------------- what comes out
@@ -76,11 +88,15 @@ def result(
     reference: float | None = None,
     floor: float | None = None,
     line: str | None = None,
+    trained: bool = True,
 ) -> None:
     """Print one figure beside the course's and beside what needs no model; or `line`, which has it
-    among others."""
+    among others. A figure that training gives says after how many steps, where they are not all."""
     shown = {"ours": ours, "reference": reference, "floor": floor}
     cells = [f"{key} {shortly(x)}" if x is not None else "" for key, x in shown.items()]
+    if trained and args.steps != args.whole and reference is not None:
+        cells[0] += f" (short: {args.steps:,} steps)"
+        cells[1] += f" ({args.whole:,} steps)"
     if args.usual not in ("", args.data) and reference is not None:
         cells[1] += f" (on {args.usual})"
     print(line or f"{what:44s} {'  '.join(cells)}".rstrip(), flush=True)
@@ -96,12 +112,14 @@ def picture(args: argparse.Namespace, name: str, plot: Callable, *what: Any, **h
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / name
     try:
-        plot(*what, path=path, **how)
+        drawn = plot(*what, path=path, **how)
     except ImportError as error:
         print(f"no picture: {error}")
         return
     print(f"picture: {path}")
-    _append(args, {"picture": name})
+    titles = [axes.get_title() for axes in getattr(drawn, "axes", [])]
+    titles += [drawn.get_suptitle()] if titles else []
+    _append(args, {"picture": name, "title": max(titles, key=len, default="")})
 
 
 def _append(args: argparse.Namespace, row: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ def fast(request, tmp_path):
     for row in rows:
         if "picture" in row:
             assert (tmp_path / row["picture"]).stat().st_size > 2000
+            assert row["title"] or row["picture"].endswith(".svg")
     return {row["what"]: row for row in rows if "what" in row}, done.stdout
 
 
@@ -350,6 +351,30 @@ def test_without_a_network_the_text_that_python_carries_takes_over(tmp_path):
 def test_a_wrong_option_is_named(options, complaint, tmp_path):
     done = run(BIGRAM, "--out", tmp_path, *options)
     assert done.returncode != 0 and complaint in done.stderr
+
+
+def test_a_short_run_says_so_beside_its_reference(common, capsys):
+    args = argparse.Namespace(steps=3000, whole=200_000, usual="names", data="names", json=None)
+    common.result(args, "a", 2.8718, 2.1260, 2.4548)
+    common.result(args, "b", 2.8718, None, 2.4548)
+    common.result(args, "c", 24.7041, 24.7041, trained=False)
+    args.steps = args.whole
+    common.result(args, "d", 2.8718, 2.1260)
+    said = [" ".join(line.split()[1:]) for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        "ours 2.8718 (short: 3,000 steps) reference 2.1260 (200,000 steps) floor 2.4548",
+        "ours 2.8718 floor 2.4548",
+        "ours 24.7041 reference 24.7041",
+        "ours 2.8718 reference 2.1260",
+    ]
+
+
+def test_a_long_run_in_a_pipe_gives_signs_of_life(common, capsys, monkeypatch):
+    seconds = iter(range(0, 1000, 4))
+    monkeypatch.setattr(common.time, "monotonic", lambda: next(seconds))
+    assert list(common.progress(7)) == list(range(7))
+    said = capsys.readouterr().err.splitlines()
+    assert said and set(said) < {f"... step {i} of 7" for i in range(7)} and len(said) < 4
 
 
 def test_a_missing_matplotlib_costs_one_line(common, tmp_path, capsys):

@@ -31,8 +31,9 @@ def short(request, tmp_path):
     done = run(file, "--data", "builtin", *places, *options.split())
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in rows.read_text().splitlines()]
-    pictures = [row["picture"] for row in rows if "picture" in row]
+    pictures = {row["picture"]: row["title"] for row in rows if "picture" in row}
     assert pictures and all((tmp_path / name).stat().st_size > 2000 for name in pictures)
+    assert all(pictures.values()), pictures
     return {row["what"]: row for row in rows if "what" in row}, done.stdout
 
 

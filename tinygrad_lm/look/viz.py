@@ -36,7 +36,7 @@ def save_loss_curve(
     events = [json.loads(line) for line in Path(metrics).read_text("utf-8").splitlines()]
     curves = {"loss": "each step", "train_loss": "training text", "val_loss": "validation text"}
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="step", ylabel="loss, nats per token")
+    axes = figure.add_subplot(title="Loss", xlabel="step", ylabel="loss, nats per token")
     for key, label in curves.items():
         points = [(event["step"], event[key]) for event in events if key in event]
         faint = {"alpha": 0.35, "linewidth": 0.8} if key == "loss" else {"marker": "o"}
@@ -103,7 +103,7 @@ def _array(x: ArrayLike) -> np.ndarray:
 
 
 def plot_embeddings(
-    weight: ArrayLike, labels: Sequence[str], path: StrPath | None = None
+    weight: ArrayLike, labels: Sequence[str], path: StrPath | None = None, title: str = ""
 ) -> Figure:
     """The rows of an embedding (V, C) as labelled points; above two dimensions by PCA."""
     points, share = pca(weight)
@@ -112,7 +112,7 @@ def plot_embeddings(
             f"[plot_embeddings] every row needs a label, got {len(points)} and {len(labels)}"
         )
     figure = new_figure(6, 6)
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(title=title)
     axes.scatter(*points.T, s=130, color="#9ecae1", edgecolors="#3182bd")
     for (x, y), label in zip(points, labels):
         axes.text(x, y, label, ha="center", va="center_baseline", fontsize=9)
@@ -180,6 +180,7 @@ def plot_lr_finder(found: LearningRates, path: StrPath | None = None) -> Figure:
     centres, smooth = found.smoothed()
     figure = new_figure(7, 4.2)
     axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="loss of the batch")
+    axes.set_title("The loss, while the learning rate grows")
     axes.plot(found.rates, found.losses, alpha=0.3, linewidth=0.8)
     axes.plot(centres, smooth, color="C0", label=f"average of {found.width} batches")
     mark = f"lowest at {found.suggestion:.2g}"
@@ -205,8 +206,10 @@ def plot_stats(
     for axes, (key, what) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items()):
         for i, layer in enumerate(stats):
             x = getattr(layer, key)
-            density, edges = np.histogram(x, bins=30, density=True)
-            label = f"{layer.name} {layer.kind}".strip() + f": std {x.std():.2g}"
+            bins = int(np.clip(np.cbrt(x.size), 10, 40))  # fewer values, wider bins: no teeth
+            density, edges = np.histogram(x, bins=bins, density=True)
+            label = f"layer {layer.name}, " * layer.name.isdigit() or f"{layer.name} "
+            label = f"{label}{layer.kind}".strip() + f": std {x.std():.2g}"
             label += f", {layer.saturated:.0%} saturated" if key == "values" else ""
             style = "-" if i % 2 == 0 else "--"  # so that equal curves are seen to be two
             axes.plot((edges[1:] + edges[:-1]) / 2, density, style, label=label)
@@ -217,7 +220,9 @@ def plot_stats(
     return _saved(figure, path)
 
 
-def plot_attention(maps: ArrayLike, tokens: Sequence[str], path: StrPath | None = None) -> Figure:
+def plot_attention(
+    maps: ArrayLike, tokens: Sequence[str], path: StrPath | None = None, title: str = ""
+) -> Figure:
     """Attention weights (H, T, T) as one square per head: row t shows where position t looks."""
     maps = _array(maps)
     H, T = maps.shape[:2]
@@ -225,7 +230,8 @@ def plot_attention(maps: ArrayLike, tokens: Sequence[str], path: StrPath | None 
         raise ValueError(f"[plot_attention] every position needs a token, got {T}, {len(tokens)}")
     side, wide = 0.8 + 0.13 * T, min(H, 4)  # four heads to a row
     high = -(-H // wide)
-    figure = new_figure(wide * side, high * (side + 0.3))
+    figure = new_figure(wide * side, high * (side + 0.3) + 0.3)
+    figure.suptitle(title)
     shown = [{" ": "␣", "\n": "↵"}.get(token, token) for token in tokens]
     for h in range(H):
         axes = figure.add_subplot(high, wide, h + 1)
@@ -234,6 +240,8 @@ def plot_attention(maps: ArrayLike, tokens: Sequence[str], path: StrPath | None 
         axes.set_xticks(range(T), shown, fontsize=7)
         axes.set_yticks(range(T), shown, fontsize=7)
         axes.tick_params(length=0)
+        axes.set_xlabel("the character looked at", fontsize=8)
+        axes.set_ylabel("the one that looks", fontsize=8)
     return _saved(figure, path)
 
 
