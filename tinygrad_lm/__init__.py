@@ -16,6 +16,8 @@ from .engine.arrays import (
     get_default_device,
     get_default_dtype,
     get_num_threads,
+    int8,
+    int16,
     int32,
     int64,
     kernel,
@@ -27,6 +29,7 @@ from .engine.arrays import (
     uint8,
 )
 from .engine.arrays import bool_ as bool
+from .engine.arrays import dtype_named as _named
 from .engine.arrays import keep_big_blocks as _keep_big_blocks
 from .engine.capture import capture
 from .engine.core.op import primitive
@@ -40,7 +43,6 @@ from .engine.ops.elementwise import (
     bitwise_or,
     bitwise_xor,
     ceil,
-    clone,
     cos,
     eq,
     erf,
@@ -117,6 +119,15 @@ from .engine.pytorch.creation import (
     zeros,
     zeros_like,
 )
+from .engine.pytorch.dtype_info import (
+    can_cast,
+    finfo,
+    iinfo,
+    is_complex,
+    is_nonzero,
+    is_storage,
+    typename,
+)
 from .engine.pytorch.indexing import (
     from_dlpack,
     gather,
@@ -142,6 +153,19 @@ from .engine.pytorch.joining import (
     unbind,
     vstack,
 )
+from .engine.pytorch.layouts import (
+    channels_last,
+    channels_last_3d,
+    clone,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    sparse_coo,
+    strided,
+)
+from .engine.pytorch.legacy import ON_CPU as _OLD_TYPES
+from .engine.pytorch.legacy import set_default_tensor_type
 from .engine.pytorch.ordering import (
     argsort,
     bincount,
@@ -224,8 +248,21 @@ _keep_big_blocks()
 aliases.install()
 
 float, double, half = float32, float64, float16
-long, int = int64, int32
+long, int, short = int64, int32, int16
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+
+# names without arithmetic, so that a script may compare with them
+uint16, uint32, uint64 = _named("uint16"), _named("uint32"), _named("uint64")
+cfloat = complex64 = _named("complex64")
+cdouble = complex128 = _named("complex128")
+float8_e4m3fn, float8_e5m2 = _named("float8_e4m3fn"), _named("float8_e5m2")
+
+# `torch.LongTensor` and its like
+BFloat16Tensor, BoolTensor = _OLD_TYPES["BFloat16Tensor"], _OLD_TYPES["BoolTensor"]
+ByteTensor, CharTensor = _OLD_TYPES["ByteTensor"], _OLD_TYPES["CharTensor"]
+DoubleTensor, FloatTensor = _OLD_TYPES["DoubleTensor"], _OLD_TYPES["FloatTensor"]
+HalfTensor, IntTensor = _OLD_TYPES["HalfTensor"], _OLD_TYPES["IntTensor"]
+LongTensor, ShortTensor = _OLD_TYPES["LongTensor"], _OLD_TYPES["ShortTensor"]
 
 if not _FOR_TYPES:
     # a page that few scripts ask for is loaded when one does: `torch.testing`, ...

@@ -12,9 +12,11 @@ from .engine.pytorch.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
+from .engine.pytorch.legacy import Variable
 
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "enable_grad",
     "grad",

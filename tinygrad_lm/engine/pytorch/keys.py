@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import LIBRARIES, check_bounds
+from ..arrays import LIBRARIES, are_ids, check_bounds
 from ..core.tensor import Tensor
 from ..ops.index import is_basic
 from .common import to_array
@@ -56,8 +56,11 @@ def _part(x: Tensor, k: Any) -> Any:
         raise (TypeError if isinstance(k, str) else IndexError)(
             f"[index] must be integers, slices, None, ..., lists or tensors, got {k!r:.60}"
         )
-    if k.dtype.kind not in "iub":
-        raise IndexError(f"[index] index tensors must be integer or boolean, got {k.dtype}")
+    if not (are_ids(k) or k.dtype in ("bool", "uint8")):
+        raise IndexError(
+            "[index] index tensors must be int64, int32, boolean or uint8, "
+            f"got {k.dtype}; use long()?"
+        )
     if k.dtype == "uint8":
         k = as_mask(k, "index")
     if k.ndim == 0 and k.dtype != bool:
