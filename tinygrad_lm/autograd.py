@@ -14,6 +14,8 @@ from .engine.pytorch.grad_mode import (
 )
 from .engine.pytorch.legacy import Variable
 
+__path__: list[str] = []  # so that torch.autograd.profiler and its like can be imported
+
 __all__ = [
     "Function",
     "Variable",
