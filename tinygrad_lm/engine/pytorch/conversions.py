@@ -11,7 +11,8 @@ from ..core.tensor import Tensor
 from ..ops import elementwise as ops
 from ..ops.shape import copy_to
 from .common import Device, Dtype
-from .layouts import contiguous, preserve_format
+from .layouts import contiguous, is_contiguous, preserve_format
+from .names import named
 
 TO_OPTIONS = {"dtype", "device", "copy", "non_blocking", "memory_format"}
 
@@ -36,7 +37,9 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if kwargs.get("copy") and out is input:
         out = ops.astype(input, dtype=input.array.dtype)
     form = kwargs.get("memory_format", preserve_format)
-    return out if form is preserve_format or form is None else contiguous(out, form)
+    if form is preserve_format or form is None or is_contiguous(out, form):
+        return out
+    return named(contiguous(out, form), "ToCopyBackward0")
 
 
 def cast(input: Tensor, dtype: Dtype) -> Tensor:

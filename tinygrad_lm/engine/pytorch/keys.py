@@ -30,7 +30,24 @@ def parse(x: Tensor, key: Any) -> tuple:
         axis += _axes(k)
     if axis > len(shape):
         raise IndexError(f"[index] too many indices: {axis} for shape {tuple(shape)}")
+    if len(made) > 1:
+        _check_shapes(made)
     return made
+
+
+def _check_shapes(key: tuple) -> None:
+    """Index tensors are read together, element by element; a mask counts as its positions."""
+    found = [k for k in key if type(k) in LIBRARIES]
+    if len(found) > 1:
+        shapes = [(int(k.sum()),) if k.dtype == bool else k.shape for k in found]
+        try:
+            numpy.broadcast_shapes(*shapes)
+        except ValueError:
+            came = " and ".join(map(str, shapes))
+            raise IndexError(
+                f"[index] index tensors must have shapes that broadcast together, got {came} "
+                "(shape mismatch); for every pair of them give one a new last axis: i[:, None], j"
+            ) from None
 
 
 def _axes(k: Any) -> int:

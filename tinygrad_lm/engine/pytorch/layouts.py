@@ -8,6 +8,7 @@ from typing import Any
 from ..arrays import Array, library
 from ..core.tensor import Tensor
 from ..ops import elementwise, shape
+from .names import named
 
 
 class Word:
@@ -91,4 +92,5 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     if order == list(range(input.ndim)):
         return shape.contiguous(input)
     copy = shape.contiguous(shape.transpose(input, axes=order))
-    return shape.transpose(copy, axes=[order.index(axis) for axis in range(input.ndim)])
+    back = [order.index(axis) for axis in range(input.ndim)]
+    return named(shape.transpose(copy, axes=back), "CloneBackward0")

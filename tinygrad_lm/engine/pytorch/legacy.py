@@ -11,7 +11,7 @@ from ..core.tensor import Tensor, wrap
 from .common import Device
 from .conversions import OLD_NAMES, old_type
 from .creation import finish
-from .tensor_extras import legacy_data
+from .tensor_extras import Size, legacy_data
 
 
 class OldType(type):
@@ -36,7 +36,7 @@ def _made(
     """A tensor of sizes (zeros), of a sequence of numbers, or on the memory of another tensor."""
     if named.keys() - {"size", "data"} or (named and data) or len(named) > 1:
         raise TypeError(f"[{name}] takes sizes or data, and a device, got {sorted(named)}")
-    data = (*data, *named.values())
+    data = (*data, *(Size(x) if key == "size" else x for key, x in named.items()))
     if len(data) == 1 and isinstance(data[0], Tensor):
         if data[0].dtype is not dtype:
             raise TypeError(

@@ -44,6 +44,7 @@ class MethodsBeyond:
     is_quantized = attribute(memory.never)
     is_meta = attribute(memory.never)
     is_complex = memory.never
+    is_inference = memory.never
     is_nonzero = dtype_info.is_nonzero
 
     # of former versions of PyTorch
