@@ -16,6 +16,8 @@ from .engine.arrays import (
     get_default_device,
     get_default_dtype,
     get_num_threads,
+    int8,
+    int16,
     int32,
     int64,
     kernel,
@@ -27,6 +29,7 @@ from .engine.arrays import (
     uint8,
 )
 from .engine.arrays import bool_ as bool
+from .engine.arrays import dtype_named as _named
 from .engine.arrays import keep_big_blocks as _keep_big_blocks
 from .engine.capture import capture
 from .engine.core.op import primitive
@@ -40,7 +43,6 @@ from .engine.ops.elementwise import (
     bitwise_or,
     bitwise_xor,
     ceil,
-    clone,
     cos,
     eq,
     erf,
@@ -117,6 +119,15 @@ from .engine.pytorch.creation import (
     zeros,
     zeros_like,
 )
+from .engine.pytorch.dtype_info import (
+    can_cast,
+    finfo,
+    iinfo,
+    is_complex,
+    is_nonzero,
+    is_storage,
+    typename,
+)
 from .engine.pytorch.indexing import (
     from_dlpack,
     gather,
@@ -142,6 +153,19 @@ from .engine.pytorch.joining import (
     unbind,
     vstack,
 )
+from .engine.pytorch.layouts import (
+    channels_last,
+    channels_last_3d,
+    clone,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    sparse_coo,
+    strided,
+)
+from .engine.pytorch.legacy import ON_CPU as _OLD_TYPES
+from .engine.pytorch.legacy import set_default_tensor_type
 from .engine.pytorch.ordering import (
     argsort,
     bincount,
@@ -216,6 +240,17 @@ from .pages import amp, backends, compiler, cuda, distributed, utils
 from .pages.amp import autocast, get_autocast_dtype, is_autocast_enabled
 from .pages.backends import get_float32_matmul_precision, set_float32_matmul_precision
 from .pages.compiler import compile
+from .pages.settings import (
+    are_deterministic_algorithms_enabled,
+    get_num_interop_threads,
+    is_deterministic_algorithms_warn_only_enabled,
+    is_distributed,
+    is_warn_always_enabled,
+    set_flush_denormal,
+    set_num_interop_threads,
+    set_warn_always,
+    use_deterministic_algorithms,
+)
 from .saving.torch_save import load, save
 
 __version__ = "0.1.0"
@@ -224,8 +259,21 @@ _keep_big_blocks()
 aliases.install()
 
 float, double, half = float32, float64, float16
-long, int = int64, int32
+long, int, short = int64, int32, int16
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+
+# names without arithmetic, so that a script may compare with them
+uint16, uint32, uint64 = _named("uint16"), _named("uint32"), _named("uint64")
+cfloat = complex64 = _named("complex64")
+cdouble = complex128 = _named("complex128")
+float8_e4m3fn, float8_e5m2 = _named("float8_e4m3fn"), _named("float8_e5m2")
+
+# `torch.LongTensor` and its like
+BFloat16Tensor, BoolTensor = _OLD_TYPES["BFloat16Tensor"], _OLD_TYPES["BoolTensor"]
+ByteTensor, CharTensor = _OLD_TYPES["ByteTensor"], _OLD_TYPES["CharTensor"]
+DoubleTensor, FloatTensor = _OLD_TYPES["DoubleTensor"], _OLD_TYPES["FloatTensor"]
+HalfTensor, IntTensor = _OLD_TYPES["HalfTensor"], _OLD_TYPES["IntTensor"]
+LongTensor, ShortTensor = _OLD_TYPES["LongTensor"], _OLD_TYPES["ShortTensor"]
 
 if not _FOR_TYPES:
     # a page that few scripts ask for is loaded when one does: `torch.testing`, ...
@@ -240,35 +288,45 @@ concat = concatenate = cat
 # Written out, so that strict type checkers know what the package exports.
 __all__ = [
     "abs", "absolute", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin",
-    "amp", "any", "arange", "argmax", "argmin", "argsort", "as_tensor", "autocast", "autograd",
-    "backends", "bernoulli", "bfloat16", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
-    "bitwise_xor", "bmm", "bool", "broadcast_tensors", "broadcast_to", "capture", "cat", "ceil",
-    "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile", "compiler",
-    "concat", "concatenate", "cos", "count_nonzero", "cuda", "cumsum", "default_generator",
-    "device", "diag", "diagonal", "distributed", "div", "divide", "dot", "double", "draw_graph",
-    "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "exp",
-    "exp2", "expm1", "eye", "flatten", "flip", "float", "float16", "float32", "float64",
-    "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like",
-    "gather", "ge", "Generator", "get_autocast_dtype", "get_default_device",
-    "get_default_dtype", "get_float32_matmul_precision", "get_num_threads", "get_rng_state",
-    "gradcheck", "greater", "greater_equal", "gt", "half", "histogram", "hstack", "index_add",
-    "index_select", "inf", "inference_mode", "initial_seed", "int", "int32", "int64",
-    "is_autocast_enabled", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose",
-    "isfinite", "isinf", "isnan", "kernel", "le", "lerp", "less", "less_equal", "linspace",
-    "load", "log", "log10", "log1p", "log2", "log_softmax", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed", "masked_fill",
-    "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum",
+    "amp", "any", "arange", "are_deterministic_algorithms_enabled", "argmax", "argmin",
+    "argsort", "as_tensor", "autocast", "autograd", "backends", "bernoulli", "bfloat16",
+    "BFloat16Tensor", "bincount", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
+    "bmm", "bool", "BoolTensor", "broadcast_tensors", "broadcast_to", "ByteTensor", "can_cast",
+    "capture", "cat", "cdouble", "ceil", "cfloat", "channels_last", "channels_last_3d",
+    "CharTensor", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile",
+    "compiler", "complex128", "complex64", "concat", "concatenate", "contiguous_format", "cos",
+    "count_nonzero", "cuda", "cumsum", "default_generator", "device", "diag", "diagonal",
+    "distributed", "div", "divide", "dot", "double", "DoubleTensor", "draw_graph", "dtype", "e",
+    "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "exp", "exp2",
+    "expm1", "eye", "finfo", "flatten", "flip", "float", "float16", "float32", "float64",
+    "float8_e4m3fn", "float8_e5m2", "FloatTensor", "floor", "floor_divide", "fmod", "frac",
+    "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "Generator",
+    "get_autocast_dtype", "get_default_device", "get_default_dtype",
+    "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads",
+    "get_rng_state", "gradcheck", "greater", "greater_equal", "gt", "half", "HalfTensor",
+    "histogram", "hstack", "iinfo", "index_add", "index_select", "inf", "inference_mode",
+    "initial_seed", "int", "int16", "int32", "int64", "int8", "IntTensor",
+    "is_autocast_enabled", "is_complex", "is_deterministic_algorithms_warn_only_enabled",
+    "is_distributed", "is_floating_point", "is_grad_enabled", "is_nonzero", "is_storage",
+    "is_tensor", "is_warn_always_enabled", "isclose", "isfinite", "isinf", "isnan", "kernel",
+    "layout", "le", "lerp", "less", "less_equal", "linspace", "load", "log", "log10", "log1p",
+    "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "long", "LongTensor", "lt", "manual_seed", "masked_fill", "masked_select",
+    "matmul", "max", "maximum", "mean", "median", "memory_format", "meshgrid", "min", "minimum",
     "mm", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "narrow", "ne", "neg",
     "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones",
-    "ones_like", "optim", "outer", "permute", "pi", "pow", "primitive", "prod", "promote_types",
-    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel",
-    "reciprocal", "reference_only", "relu", "remainder", "repeat_interleave", "reshape",
-    "result_type", "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "seed", "select",
-    "set_default_device", "set_default_dtype", "set_float32_matmul_precision",
-    "set_grad_enabled", "set_num_threads", "set_printoptions", "set_rng_state", "sigmoid",
-    "sign", "sin", "Size", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim",
-    "tanh", "Tensor", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu",
-    "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "utils",
-    "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "ones_like", "optim", "outer", "permute", "pi", "pow", "preserve_format", "primitive",
+    "prod", "promote_types", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm", "ravel", "reciprocal", "reference_only", "relu", "remainder",
+    "repeat_interleave", "reshape", "result_type", "roll", "round", "rsqrt", "save", "scatter",
+    "scatter_add", "seed", "select", "set_default_device", "set_default_dtype",
+    "set_default_tensor_type", "set_float32_matmul_precision", "set_flush_denormal",
+    "set_grad_enabled", "set_num_interop_threads", "set_num_threads", "set_printoptions",
+    "set_rng_state", "set_warn_always", "short", "ShortTensor", "sigmoid", "sign", "sin",
+    "Size", "softmax", "sort", "sparse_coo", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "std_mean", "strided", "sub", "subtract", "sum", "swapaxes", "swapdims", "t",
+    "take_along_dim", "tanh", "Tensor", "tensor", "tile", "topk", "trace", "transpose", "tril",
+    "triu", "true_divide", "trunc", "typename", "uint16", "uint32", "uint64", "uint8", "unbind",
+    "unflatten", "unique", "unsqueeze", "use_deterministic_algorithms", "utils", "var",
+    "var_mean", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -30,7 +30,8 @@ VERSION = "2.13.0"  # of PyTorch, for scripts that ask; whose numbers and names 
 # Every torch.X there is: the package has tinygrad_lm.X, or `aliases.py` says what that is.
 SUBMODULES = sorted(
     "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
-    "nn.parallel nn.utils optim optim.lr_scheduler utils.tensorboard".split()
+    "nn.parallel nn.parameter nn.utils optim optim.adam optim.lr_scheduler optim.optimizer "
+    "optim.rmsprop optim.sgd utils.tensorboard".split()
     + [*PYTORCH]
 )
 NEED_TORCH = {
@@ -79,6 +80,8 @@ def install() -> ModuleType:
         if not hasattr(module, "__getattr__") or module is package:
             module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
     vars(package)["__version__"] = f"{VERSION}+tinygrad_lm.{vars(package)['__version__']}"
+    package.Tensor.__module__ = "torch"  # as type(x) prints it
+    package.nn.Parameter.__module__ = "torch.nn.parameter"
     sys.modules.update(modules)
     sys.meta_path.insert(0, NotHere())
     return package
@@ -146,7 +149,7 @@ def coverage(path: str) -> tuple[list[str], list[str]]:
 
 def _cells(path: Path) -> Iterator[str]:
     """The Python of a file; of a notebook, each code cell without its % and ! lines."""
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")  # a byte-order mark is no Python
     if path.suffix != ".ipynb":
         yield text
         return

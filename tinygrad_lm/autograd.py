@@ -12,9 +12,13 @@ from .engine.pytorch.grad_mode import (
     no_grad,
     set_grad_enabled,
 )
+from .engine.pytorch.legacy import Variable
+
+__path__: list[str] = []  # so that torch.autograd.profiler and its like can be imported
 
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "enable_grad",
     "grad",

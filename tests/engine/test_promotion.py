@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_lm as tg
 
-ORDER = [tg.bool, tg.uint8, tg.int32, tg.int64, tg.float16, tg.float32, tg.float64]
+ORDER = [tg.bool, tg.uint8, tg.int16, tg.int32, tg.int64, tg.float16, tg.float32, tg.float64]
 
 
 @pytest.mark.parametrize("a, b", list(itertools.product(ORDER, repeat=2)))
@@ -34,7 +34,7 @@ def test_python_numbers_lift_the_category_only(a):
 
 
 def test_integers_are_summed_as_int64_and_their_functions_are_the_default_float():
-    for kind in ORDER[:4]:
+    for kind in ORDER[:5]:
         x = tg.ones(2, dtype=kind)
         assert x.sum().dtype is x.prod().dtype is x.cumsum(0).dtype is tg.int64
         assert (

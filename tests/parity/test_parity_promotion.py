@@ -14,7 +14,18 @@ from parity import BOTH, numbers  # noqa: E402
 
 import tinygrad_lm as tg  # noqa: E402
 
-DTYPES = ["bool", "uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+DTYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+]
 DTYPES = [name for name in DTYPES if hasattr(tg, name)]
 NUMBERS = [True, 2, 3.0]
 OPERATORS = {

@@ -6,7 +6,16 @@ from . import loader as dataloader
 from . import samplers as distributed
 from . import samplers as sampler
 from .corpora import load_text
-from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from .datasets import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 from .loader import DataLoader, default_collate, default_convert, get_worker_info
 from .samplers import (
     BatchSampler,
@@ -21,6 +30,7 @@ from .token_files import open_tokens, write_tokens
 
 __all__ = [
     "BatchSampler",
+    "ChainDataset",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
@@ -29,6 +39,7 @@ __all__ = [
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",

@@ -82,6 +82,41 @@ class ConcatDataset(Dataset):
         return self.cumulative_sizes[-1]
 
 
+class ChainDataset(IterableDataset):
+    """Iterable datasets one after the other."""
+
+    def __init__(self, datasets: Iterable[Any]):
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.chain.from_iterable(self.datasets)
+
+    def __len__(self) -> int:
+        return sum(len(d) for d in self.datasets)
+
+
+class StackDataset(Dataset):
+    """Item i of every dataset, as a tuple; as a dict where they are given by name."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self.datasets = kwargs or args
+        parts = [*kwargs.values()] or [*args]
+        if not parts or (args and kwargs) or len({len(d) for d in parts}) > 1:
+            raise ValueError(
+                "[StackDataset] datasets must have equal lengths and be given all by name or none, "
+                f"got {len(args)} and {len(kwargs)} of lengths {[len(d) for d in parts]}"
+            )
+        self._length = len(parts[0])
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: d[index] for name, d in self.datasets.items()}
+        return tuple(d[index] for d in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
+
+
 def random_split(
     dataset: Any, lengths: Sequence[float], generator: Generator | None = None
 ) -> list[Subset]:

@@ -19,5 +19,14 @@ class Parameter(Tensor):
         wrap(data.array, self)
         self.requires_grad_(requires_grad)
 
+    def __reduce__(self) -> tuple:  # not by the name of the class, which `as_torch` changes
+        if type(self) is not Parameter:
+            return super().__reduce__()
+        return _parameter, (self.detach(), self.requires_grad), self.__dict__ or None
+
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+def _parameter(data: Tensor, requires_grad: bool) -> Parameter:
+    return Parameter(data, requires_grad)

@@ -3,8 +3,11 @@ asked and closed, and collective calls leave tensors as they are. More processes
 
 from __future__ import annotations
 
+import enum
 import os
 from typing import Any
+
+ReduceOp = enum.Enum("ReduceOp", "SUM AVG PRODUCT MIN MAX BAND BOR BXOR", start=0)
 
 _group: list[str] = []  # the backend's name while the group is open
 
@@ -82,3 +85,31 @@ def all_reduce(tensor: Any, op: Any = None, group: Any = None, async_op: bool = 
 def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> None:
     """Copy from process 0, which is this one: the tensor stays."""
     _check()
+
+
+def reduce(
+    tensor: Any, dst: int = 0, op: Any = None, group: Any = None, async_op: bool = False
+) -> None:
+    """Reduce over one process: the tensor stays."""
+    _check()
+
+
+def all_gather(tensor_list: list, tensor: Any, group: Any = None, async_op: bool = False) -> None:
+    """Copies the tensor into the one place for it."""
+    _check()
+    (place,) = tensor_list
+    place.copy_(tensor)
+
+
+def all_gather_object(object_list: list, obj: Any, group: Any = None) -> None:
+    _check()
+    object_list[:] = [obj]
+
+
+def broadcast_object_list(object_list: list, src: int = 0, group: Any = None) -> None:
+    """Copy from process 0, which is this one: the list stays."""
+    _check()
+
+
+def is_nccl_available() -> bool:
+    return False

@@ -32,6 +32,8 @@ from .dtypes import (
     float32,
     float64,
     get_default_dtype,
+    int8,
+    int16,
     int32,
     int64,
     narrow,
@@ -41,7 +43,7 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )
-from .ids import check_bounds, noted
+from .ids import are_ids, check_bounds, noted
 from .inputs import explained, out_of_memory, plain, upstream_gradient
 from .layout import copied, row_major, unstretched
 from .libraries import (

@@ -9,12 +9,13 @@ from typing import Any
 import ml_dtypes
 import numpy
 
-from .libraries import LIBRARIES, Array, library
+from .libraries import LIBRARIES, Array, is_half, library
 from .replay import check_not_recording
 
 
 class dtype:
-    """An element type under PyTorch's name; `.np` is NumPy's. Category: 0 bool, 1 int, 2 float."""
+    """An element type under PyTorch's name; `.np` is NumPy's. Category: 0 bool, 1 int, 2 float, and
+    3 complex, of which there are names alone."""
 
     __slots__ = ("category", "itemsize", "name", "np", "rank")
     np: numpy.dtype
@@ -26,6 +27,14 @@ class dtype:
     @property
     def is_floating_point(self) -> bool:
         return self.category == 2
+
+    @property
+    def is_complex(self) -> bool:
+        return self.category == 3
+
+    @property
+    def is_signed(self) -> bool:
+        return self.category > 1 or (self.category == 1 and self.name[0] != "u")
 
     @property
     def kind(self) -> str:
@@ -41,15 +50,47 @@ class dtype:
 
 bool_ = dtype("bool", numpy.bool_, 0, 0)
 uint8 = dtype("uint8", numpy.uint8, 1, 1)
-int32 = dtype("int32", numpy.int32, 1, 2)
-int64 = dtype("int64", numpy.int64, 1, 3)
-float16 = dtype("float16", numpy.float16, 2, 4)
-bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, 2, 5)  # the only one that NumPy has
-float32 = dtype("float32", numpy.float32, 2, 6)
-float64 = dtype("float64", numpy.float64, 2, 7)
+int8 = dtype("int8", numpy.int8, 1, 2)
+int16 = dtype("int16", numpy.int16, 1, 3)
+int32 = dtype("int32", numpy.int32, 1, 4)
+int64 = dtype("int64", numpy.int64, 1, 5)
+float16 = dtype("float16", numpy.float16, 2, 6)
+bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, 2, 7)  # the only one that NumPy has
+float32 = dtype("float32", numpy.float32, 2, 8)
+float64 = dtype("float64", numpy.float64, 2, 9)
 DTYPES: dict[numpy.dtype, dtype] = {
-    d.np: d for d in (bool_, uint8, int32, int64, float16, bfloat16, float32, float64)
+    d.np: d for d in (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
 }
+
+
+class NameAlone(dtype):
+    """A dtype of PyTorch's that may be named and compared; whatever would use it is refused."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, category: int, itemsize: int):
+        self.name, self.category, self.itemsize, self.rank = name, category, itemsize, -1
+
+    @property
+    def np(self) -> Any:  # type: ignore[override]
+        raise TypeError(
+            f"[dtype] must be one of {_names()}, got {self}, of which there is no more "
+            "than the name; cast to one of these?"
+        )
+
+
+# name -> category, bytes of an element
+NAMES_ALONE = {
+    "uint16": (1, 2), "uint32": (1, 4), "uint64": (1, 8),
+    "complex64": (3, 8), "complex128": (3, 16),
+    "float8_e4m3fn": (2, 1), "float8_e5m2": (2, 1),
+}  # fmt: skip
+NAMED: dict[str, dtype] = {d.name: d for d in DTYPES.values()}
+NAMED |= {name: NameAlone(name, *what) for name, what in NAMES_ALONE.items()}
+
+
+def _names() -> str:
+    return ", ".join(d.name for d in DTYPES.values())
 
 
 class _State:
@@ -59,14 +100,15 @@ class _State:
 
 
 def dtype_named(name: str) -> dtype:
-    return {d.name: d for d in DTYPES.values()}[name]
+    return NAMED[name]
 
 
 def dtype_of(array: Array) -> dtype:
     found = DTYPES.get(array.dtype)
     if found is None:
-        names = ", ".join(d.name for d in DTYPES.values())
-        raise TypeError(f"[dtype] must be one of {names}, got NumPy's {array.dtype}; cast it first")
+        raise TypeError(
+            f"[dtype] must be one of {_names()}, got NumPy's {array.dtype}; cast it first"
+        )
     return found
 
 
@@ -77,8 +119,7 @@ def as_dtype(kind: Any) -> dtype:
     try:
         return DTYPES[numpy.dtype(kind)]
     except (KeyError, TypeError):
-        names = ", ".join(d.name for d in DTYPES.values())
-        raise TypeError(f"[dtype] must be one of {names}, got {kind!r}") from None
+        raise TypeError(f"[dtype] must be one of {_names()}, got {kind!r}") from None
 
 
 def get_default_dtype() -> dtype:
@@ -95,6 +136,8 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest type that holds both: category first, then width (PyTorch's table)."""
     if {a, b} == {float16, bfloat16}:
         return float32
+    if {a, b} == {uint8, int8}:
+        return int16
     return max(a, b, key=lambda d: d.rank)
 
 
@@ -122,7 +165,7 @@ def result_type(*operands: Any) -> dtype:
 def narrow(operands: Iterable) -> bool:
     """Whether there are 16-bit floats among arrays, Tensors and numbers."""
     for x in operands:
-        if getattr(x, "dtype", float32).itemsize == 2:
+        if is_half(getattr(x, "dtype", float32)):
             return True
     return False
 

@@ -15,6 +15,11 @@ def noted(ids: Array, name: str, what: str, first: int, size: int, ignore: int |
     return False
 
 
+def are_ids(array: Array) -> bool:
+    """Whether these may be positions by their dtype: int32 or int64, as in PyTorch."""
+    return array.dtype.kind == "i" and array.dtype.itemsize > 2
+
+
 def check_bounds(ids: Array, size: int, name: str, first: int = 0) -> None:
     """An IndexError that names the first id that is not in first ... size - 1."""
     if noted(ids, name, "index", first, size) or not ids.size:

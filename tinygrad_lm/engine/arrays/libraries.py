@@ -129,14 +129,19 @@ def broadcast_to(x: Array, shape: tuple) -> Array:
     return found
 
 
+def is_half(dtype: Any) -> bool:
+    """Whether this is a 16-bit float."""
+    return dtype.itemsize == 2 and dtype.kind != "i"
+
+
 def widened(x: Array) -> Array:
     """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
-    return x.astype(numpy.float32) if type(x) is numpy.ndarray and x.dtype.itemsize == 2 else x
+    return x.astype(numpy.float32) if type(x) is numpy.ndarray and is_half(x.dtype) else x
 
 
 def in_float32(x: Array) -> Array:
     """16-bit floats of any library as float32, for what CuPy does not do with bfloat16."""
-    return x.astype(numpy.float32) if type(x) in LIBRARIES and x.dtype.itemsize == 2 else x
+    return x.astype(numpy.float32) if type(x) in LIBRARIES and is_half(x.dtype) else x
 
 
 def rounded(x: Array, dtype: Any) -> Array:

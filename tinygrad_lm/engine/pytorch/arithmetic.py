@@ -89,7 +89,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     if _integers(input, exponent) and bool(numpy.any(arrays.to_numpy(raw(exponent)) < 0)):
         raise RuntimeError("[pow] an integer's exponent must be 0 or more, got less; use float()?")
     out = ops.pow(input, exponent)
-    if out.array.dtype.char == "b":  # NumPy's int8, which is no dtype here
+    if out.array.dtype == "int8" and arrays.result_type(raw(input), raw(exponent)) is arrays.bool_:
         raise NotImplementedError("[pow] needs a number to take part, got two of bool; use long()?")
     if out.node is not None and isinstance(exponent, Tensor):
         out.node.name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"

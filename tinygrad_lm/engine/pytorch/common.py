@@ -96,10 +96,10 @@ def to_array(data: Any, dtype: arrays.dtype | None = None) -> numpy.ndarray:
     if dtype is not None:
         made = found.astype(dtype.np)
         written = not isinstance(data, (Tensor, *LIBRARIES))
-        if written and found.dtype.kind == "i" and dtype.np.kind in "iu" and found.size:
+        if written and found.dtype.kind in "if" and dtype.np.kind in "iu" and found.size:
             limit = numpy.iinfo(dtype.np).max  # negative numbers wrap around, as in PyTorch
             for worst in (found.max(), -1 - found.min()):
-                if worst > limit:
+                if not worst <= limit:  # NaN is not, either
                     raise RuntimeError(
                         f"[tensor] {dtype} must hold every number, got one beyond {limit}"
                     )

@@ -3,6 +3,7 @@ are `astype` and `copy_to`."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .. import arrays
@@ -10,6 +11,8 @@ from ..core.tensor import Tensor
 from ..ops import elementwise as ops
 from ..ops.shape import copy_to
 from .common import Device, Dtype
+from .layouts import contiguous, is_contiguous, preserve_format
+from .names import named
 
 TO_OPTIONS = {"dtype", "device", "copy", "non_blocking", "memory_format"}
 
@@ -32,8 +35,11 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if device is not None and not arrays.is_on(out.array, arrays.device(device)):
         out = copy_to(out, device=device)
     if kwargs.get("copy") and out is input:
-        return ops.astype(input, dtype=input.array.dtype)
-    return out
+        out = ops.astype(input, dtype=input.array.dtype)
+    form = kwargs.get("memory_format", preserve_format)
+    if form is preserve_format or form is None or is_contiguous(out, form):
+        return out
+    return named(contiguous(out, form), "ToCopyBackward0")
 
 
 def cast(input: Tensor, dtype: Dtype) -> Tensor:
@@ -68,6 +74,14 @@ def to_int32(input: Tensor) -> Tensor:
     return cast(input, arrays.int32)
 
 
+def to_int16(input: Tensor) -> Tensor:
+    return cast(input, arrays.int16)
+
+
+def to_int8(input: Tensor) -> Tensor:
+    return cast(input, arrays.int8)
+
+
 def to_uint8(input: Tensor) -> Tensor:
     return cast(input, arrays.uint8)
 
@@ -95,12 +109,30 @@ def type_as(input: Tensor, other: Tensor) -> Tensor:
 
 OLD_NAMES = {
     "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
-    "int64": "Long", "int32": "Int", "uint8": "Byte", "bool": "Bool",
+    "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
+    "bool": "Bool",
 }  # fmt: skip
 
 
-def type_of(input: Tensor, dtype: Dtype = None) -> Any:
-    """The old name of the type, or a cast."""
-    if dtype is not None:
-        return cast(input, dtype)
-    return f"torch.{'cuda.' if input.is_cuda else ''}{OLD_NAMES[input.dtype.name]}Tensor"
+def type_of(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The old name of the type; or the values in another, which is a dtype, or an old type or its
+    name, such as "torch.cuda.FloatTensor": that says where, too."""
+    if dtype is None:
+        return f"torch.{'cuda.' if input.is_cuda else ''}{OLD_NAMES[input.dtype.name]}Tensor"
+    if isinstance(dtype, (type, str)) and (old := old_type(dtype)):
+        return to(input, *old)
+    return cast(input, dtype)
+
+
+def old_type(named: type | str) -> tuple[str, arrays.dtype] | None:
+    """The device and the dtype of an old type or of its name; None if it is no such name."""
+    name = named if isinstance(named, str) else f"{named.__module__}.{named.__name__}"
+    if named is Tensor or name == "torch.Tensor":
+        return "cpu", arrays.get_default_dtype()
+    found = re.fullmatch(r"torch\.(cuda\.)?([A-Za-z0-9]+)Tensor", name)
+    if found is None:
+        return None
+    for kind, old in OLD_NAMES.items():
+        if old == found[2]:
+            return "cuda" if found[1] else "cpu", arrays.dtype_named(kind)
+    raise ValueError(f"[type] must be an old type such as torch.FloatTensor, got {name!r}")

@@ -12,6 +12,7 @@ import numpy
 from .. import arrays
 from ..arrays import LIBRARIES, Array, as_dtype, get_default_dtype, library, library_on
 from ..core.tensor import Tensor, wrap
+from . import layouts
 from .common import Device, Dtype, Sizes, raw, sizes, to_array, to_tensor
 
 
@@ -83,10 +84,15 @@ def zeros(
 
 
 def zeros_like(
-    input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Zeros, like input in shape, layout, dtype and device."""
-    lib, array, kind = _pattern("zeros_like", input, dtype, device)
+    lib, array, kind = _pattern("zeros_like", input, dtype, device, memory_format)
     return _ready(lib.zeros_like(array, kind), requires_grad)
 
 
@@ -103,10 +109,15 @@ def ones(
 
 
 def ones_like(
-    input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Ones, like input in shape, layout, dtype and device."""
-    lib, array, kind = _pattern("ones_like", input, dtype, device)
+    lib, array, kind = _pattern("ones_like", input, dtype, device, memory_format)
     return _ready(lib.ones_like(array, kind), requires_grad)
 
 
@@ -116,17 +127,25 @@ def empty(
     dtype: Dtype = None,
     device: Device = None,
     requires_grad: bool = False,
+    memory_format: Any = layouts.contiguous_format,
 ) -> Tensor:
     """Uninitialised memory."""
     made = library_on(device).empty(shape_of("empty", shape, size), kind_of(dtype))
+    if memory_format is not layouts.contiguous_format:
+        made = layouts.unwritten(wrap(made), memory_format, "empty")
     return _ready(made, requires_grad)
 
 
 def empty_like(
-    input: Tensor, *, dtype: Dtype = None, device: Device = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Uninitialised memory, like input in shape, layout, dtype and device."""
-    lib, array, kind = _pattern("empty_like", input, dtype, device)
+    lib, array, kind = _pattern("empty_like", input, dtype, device, memory_format)
     return _ready(lib.empty_like(array, kind), requires_grad)
 
 
@@ -135,11 +154,15 @@ def _ready(array: Array, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
-def _pattern(name: str, input: Tensor, dtype: Dtype, device: Device) -> tuple[Any, Array, Any]:
+def _pattern(
+    name: str, input: Tensor, dtype: Dtype, device: Device, form: Any
+) -> tuple[Any, Array, Any]:
     """What makes a new tensor like input, an array to take after, and the dtype."""
     if not isinstance(input, Tensor):
         raise TypeError(f"[{name}] input must be a Tensor, got {type(input).__name__}")
     array = arrays.unstretched(input.array)
+    if form is not None and form is not layouts.preserve_format:
+        array = layouts.unwritten(input, form, name)
     array = array if device is None else arrays.to_device(array, device)
     lib = library(array) if device is None else library_on(device)
     return lib, array, (input.dtype if dtype is None else as_dtype(dtype)).np
@@ -169,9 +192,11 @@ def full_like(
     dtype: Dtype = None,
     device: Device = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """One value everywhere, like input in shape, layout, dtype and device."""
-    made = empty_like(input, dtype=dtype, device=device).fill_(fill_value)
+    made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+    made = made.fill_(fill_value)
     return made.requires_grad_() if requires_grad else made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import Array, check_bounds, library, library_on, noted
+from ..arrays import Array, are_ids, check_bounds, library, library_on, noted
 from ..core.tensor import Tensor, wrap
 from ..inplace import set_item
 from ..ops import index as ops
@@ -26,7 +26,7 @@ def getitem(input: Tensor, key: Any) -> Tensor:
     """input[key]: a view for integers, slices, None and ..., a copy where arrays take part."""
     if type(key) is Tensor and type(key.array) is numpy.ndarray is type(input.array):
         ids = key.array
-        if ids.ndim and ids.dtype.kind == "i" and input.array.ndim:
+        if ids.ndim and are_ids(ids) and input.array.ndim:
             if input.array.ndim == 2 and input.array.dtype.char == "f":  # rows of a table
                 return named(embedding(input, ids=ids), "IndexBackward0")
             return named(ops.getitem(input, key=(ids,)), "IndexBackward0")
@@ -69,7 +69,7 @@ def _indices(given: Operand, name: str, input: Tensor | None = None) -> Array:
             f"[{name}] input and index must be on the same device, got {input.device} and "
             f"{made.device}; move with .to()"
         )
-    if index.dtype.kind != "i":
+    if not are_ids(index):
         raise RuntimeError(
             f"[{name}] index must be an int32 or int64 tensor, got {index.dtype}; use long()"
         )

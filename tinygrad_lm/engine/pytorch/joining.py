@@ -175,7 +175,7 @@ def _check_output_size(name: str, wanted: int | None, found: int) -> None:
 def _positions(repeats: Tensor, size: int) -> Tensor:
     """0 ... size - 1, each as often as its count."""
     counts = arrays.to_numpy(repeats.array)
-    if counts.ndim > 1 or counts.dtype.kind != "i":
+    if counts.ndim > 1 or not arrays.are_ids(counts):
         raise RuntimeError(
             "[repeat_interleave] repeats must be a number or int64 with one axis, got "
             f"{repeats.dtype} of shape {tuple(repeats.shape)}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import LIBRARIES, check_bounds
+from ..arrays import LIBRARIES, are_ids, check_bounds
 from ..core.tensor import Tensor
 from ..ops.index import is_basic
 from .common import to_array
@@ -30,7 +30,24 @@ def parse(x: Tensor, key: Any) -> tuple:
         axis += _axes(k)
     if axis > len(shape):
         raise IndexError(f"[index] too many indices: {axis} for shape {tuple(shape)}")
+    if len(made) > 1:
+        _check_shapes(made)
     return made
+
+
+def _check_shapes(key: tuple) -> None:
+    """Index tensors are read together, element by element; a mask counts as its positions."""
+    found = [k for k in key if type(k) in LIBRARIES]
+    if len(found) > 1:
+        shapes = [(int(k.sum()),) if k.dtype == bool else k.shape for k in found]
+        try:
+            numpy.broadcast_shapes(*shapes)
+        except ValueError:
+            came = " and ".join(map(str, shapes))
+            raise IndexError(
+                f"[index] index tensors must have shapes that broadcast together, got {came} "
+                "(shape mismatch); for every pair of them give one a new last axis: i[:, None], j"
+            ) from None
 
 
 def _axes(k: Any) -> int:
@@ -56,8 +73,11 @@ def _part(x: Tensor, k: Any) -> Any:
         raise (TypeError if isinstance(k, str) else IndexError)(
             f"[index] must be integers, slices, None, ..., lists or tensors, got {k!r:.60}"
         )
-    if k.dtype.kind not in "iub":
-        raise IndexError(f"[index] index tensors must be integer or boolean, got {k.dtype}")
+    if not (are_ids(k) or k.dtype in ("bool", "uint8")):
+        raise IndexError(
+            "[index] index tensors must be int64, int32, boolean or uint8, "
+            f"got {k.dtype}; use long()?"
+        )
     if k.dtype == "uint8":
         k = as_mask(k, "index")
     if k.ndim == 0 and k.dtype != bool:

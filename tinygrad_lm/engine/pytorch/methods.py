@@ -248,9 +248,7 @@ class Methods(MethodsBeyond):
     reshape_as = shapes.reshape_as
     expand = shapes.expand
     expand_as = shapes.expand_as
-    contiguous = shapes.contiguous
     repeat = joining.repeat
-    clone = e.clone
     to = conversions.to
     type = conversions.type_of
     type_as = conversions.type_as
@@ -280,8 +278,8 @@ class Methods(MethodsBeyond):
     def __new__(cls, *data: Any, **settings: Any) -> Any:  # whole, whatever a subclass does
         return wrap(None, object.__new__(cls))  # type: ignore[arg-type]
 
-    def __init__(self, *data: Any):  # a `def`, because type checkers take no other form of it
-        extras.initialize(self, *data)  # type: ignore[arg-type]
+    def __init__(self, *data: Any, device: Any = None):  # a `def`, because of type checkers
+        extras.initialize(self, *data, device=device)  # type: ignore[arg-type]
 
     shape = attribute(extras.shape)
     dtype = attribute(extras.dtype)
@@ -302,7 +300,6 @@ class Methods(MethodsBeyond):
     storage_offset = extras.storage_offset
     storage = storage.typed_storage
     data_ptr = extras.data_ptr
-    is_contiguous = extras.is_contiguous
     requires_grad_ = extras.requires_grad_
     detach_ = extras.detach_
     register_hook = extras.register_hook

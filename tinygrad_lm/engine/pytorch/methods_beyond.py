@@ -3,6 +3,9 @@ goes on from `methods.py`, which binds both."""
 
 from __future__ import annotations
 
+from . import conversions, dtype_info, layouts, legacy, memory
+from .operators import attribute
+
 
 class MethodsBeyond:
     """What is listed here is a method of Tensor."""
@@ -19,4 +22,30 @@ class MethodsBeyond:
 
     # in place
 
+    # memory
+    clone = layouts.clone
+    contiguous = layouts.contiguous
+    is_contiguous = layouts.is_contiguous
+    resize_ = memory.resize_
+    resize_as_ = memory.resize_as_
+    set_ = memory.set_
+    is_set_to = memory.is_set_to
+    apply_ = memory.apply_
+    map_ = memory.map_
+
+    # what it is
+    short = conversions.to_int16
+    char = conversions.to_int8
+    get_device = memory.get_device
+    nbytes = attribute(memory.nbytes)
+    itemsize = attribute(memory.itemsize)
+    layout = attribute(memory.layout)
+    is_sparse = attribute(memory.never)
+    is_quantized = attribute(memory.never)
+    is_meta = attribute(memory.never)
+    is_complex = memory.never
+    is_inference = memory.never
+    is_nonzero = dtype_info.is_nonzero
+
     # of former versions of PyTorch
+    new = legacy.new

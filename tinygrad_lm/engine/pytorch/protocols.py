@@ -140,7 +140,8 @@ def deepcopy(self: Tensor, memo: dict) -> Tensor:
 def pickled(self: Tensor) -> tuple:
     if not self.is_leaf:
         raise RuntimeError("[pickle] only leaf tensors can be pickled; use detach()")
-    parts = type(self), to_numpy(self.array), self.needs_grad, str(self.device)
+    kind = None if type(self) is Tensor else type(self)  # which `as_torch` names torch.Tensor
+    parts = kind, to_numpy(self.array), self.needs_grad, str(self.device)
     return _rebuild, parts, self.__dict__ or None
 
 
@@ -148,7 +149,7 @@ def pickled(self: Tensor) -> tuple:
 copyreg.pickle(Op, lambda op: op.function.__qualname__)
 
 
-def _rebuild(kind: type[Tensor], array: np.ndarray, needs_grad: bool, where: str) -> Tensor:
-    tensor = wrap(arrays.to_device(array, where), object.__new__(kind))
+def _rebuild(kind: type[Tensor] | None, array: np.ndarray, needs_grad: bool, where: str) -> Tensor:
+    tensor = wrap(arrays.to_device(array, where), object.__new__(kind or Tensor))
     tensor.needs_grad = needs_grad
     return tensor

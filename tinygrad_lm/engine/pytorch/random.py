@@ -11,9 +11,11 @@ import numpy
 from .. import arrays
 from ..arrays import Array, as_dtype
 from ..core.tensor import Tensor, wrap
+from ..ops.elementwise import where
 from ..random.generator import Generator, default_generator
 from .common import Device, Dtype, Sizes, to_tensor
 from .creation import empty_like, finish, kind_of, shape_of
+from .names import named
 
 
 def _generator(generator: Generator | None, device: Device = None) -> Generator:
@@ -61,9 +63,11 @@ def rand_like(
     dtype: Dtype = None,
     device: Device = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Uniform on [0, 1), like input in shape and layout."""
-    made = uniform_(empty_like(input, dtype=dtype, device=device), generator=generator)
+    made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+    made = uniform_(made, generator=generator)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -87,9 +91,11 @@ def randn_like(
     dtype: Dtype = None,
     device: Device = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Standard normal, like input in shape and layout."""
-    made = normal_(empty_like(input, dtype=dtype, device=device), generator=generator)
+    made = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+    made = normal_(made, generator=generator)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -140,21 +146,36 @@ def randperm(
 
 def normal(
     mean: Tensor | float,
-    std: Tensor | float,
+    std: Tensor | float = 1.0,
     size: Sizes = None,
     *,
     generator: Generator | None = None,
+    out: Tensor | None = None,
+    **how: Any,
 ) -> Tensor:
-    """Normal with a mean and a standard deviation: numbers with a size, or tensors."""
-    if isinstance(std, (int, float)) and std < 0:
+    """Normal with a mean and a standard deviation, of which one is a tensor; or both numbers, with
+    a size (and dtype, device, requires_grad). As in PyTorch the gradients of both are zeros."""
+    given = [x for x in (mean, std) if isinstance(x, Tensor)]
+    if bool(given) == (size is not None) or (given and how):
+        raise TypeError(
+            "[normal] needs a tensor among mean and std, or a size and what else rand takes, got "
+            f"{type(mean).__name__}, {type(std).__name__}, size {size} and {sorted(how)}"
+        )
+    if std.numel() and bool((std < 0).any()) if isinstance(std, Tensor) else std < 0:
         raise RuntimeError(f"[normal] std must not be negative, got {std}")
-    if size is None:
-        size = (to_tensor(mean) + to_tensor(std)).shape
-    how: dict[str, Any] = {}
-    for x in (std, mean):  # the mean's dtype goes before that of the standard deviation
-        if isinstance(x, Tensor):
-            how |= {"device": x.device} | ({"dtype": x.dtype} if x.is_floating_point() else {})
-    return randn(size, generator=generator, **how) * std + mean
+    if size is not None:
+        made = randn(size, generator=generator, **how | {"requires_grad": False}) * std + mean
+        made.requires_grad_(how.get("requires_grad", False))
+    else:
+        how = {"dtype": given[0].dtype, "device": given[0].device}  # the mean's go before
+        both = [x.detach() if isinstance(x, Tensor) else x for x in (mean, std)]
+        drawn = randn((to_tensor(mean) + to_tensor(std)).shape, generator=generator, **how)
+        made = (drawn * both[1] + both[0]).to(given[0].dtype)
+        never = arrays.library(made.array).zeros((), bool)
+        for x in given:
+            made = where(x.to(made.dtype), made, condition=never)
+        named(made, f"NormalBackward{isinstance(mean, Tensor) + 2 * isinstance(std, Tensor)}")
+    return made if out is None else out.copy_(made)
 
 
 def bernoulli(
@@ -248,7 +269,8 @@ def exponential_(
 
 # How many integers, from 0 on, each dtype holds exactly.
 WHOLE = {"float64": 2**53 + 1, "float32": 2**24 + 1, "float16": 2**11 + 1, "bfloat16": 2**8 + 1}
-WHOLE |= {"int64": 2**63, "int32": 2**31, "uint8": 2**8, "bool": 2}
+WHOLE |= {"int64": 2**63, "int32": 2**31, "int16": 2**15, "int8": 2**7}
+WHOLE |= {"uint8": 2**8, "bool": 2}
 
 
 def random_(

@@ -11,8 +11,9 @@ from ..ops import elementwise, fused
 from ..ops import reduce as ops
 from .common import Dims, Dtype, ReturnType, axes_of, axis_of, check_some, numpy_names
 from .conversions import cast
+from .layouts import contiguous
 from .names import named, one_op
-from .shapes import contiguous, squeeze
+from .shapes import squeeze
 
 
 def _along(op: Any, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:

@@ -152,11 +152,6 @@ def expand(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
 broadcast_to = expand
 
 
-def contiguous(input: Tensor) -> Tensor:
-    """The tensor itself where it is row-major, else a row-major copy."""
-    return input if input.array.flags.c_contiguous else ops.contiguous(input)
-
-
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """pad: (before, after) of the last axis, then of the one before it, ...; negative ones cut."""
     if mode != "constant":

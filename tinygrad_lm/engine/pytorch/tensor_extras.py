@@ -11,11 +11,11 @@ from typing import Any, overload
 import numpy
 
 from .. import arrays
-from ..arrays import device_of, dtype_of, owner_of, to_numpy
+from ..arrays import device_of, dtype_of, owner_of
 from ..core.graph import Node
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
-from .common import Operand
+from .common import Device, Operand, sizes, to_array
 
 
 class Size(tuple[int, ...]):
@@ -35,21 +35,31 @@ class Size(tuple[int, ...]):
         return Size(item) if isinstance(index, slice) else item
 
 
-def initialize(self: Tensor, *data: Any) -> None:
-    kind = arrays.get_default_dtype().np
-    if len(data) == 1 and not isinstance(data[0], int):
-        value = data[0].array if isinstance(data[0], Tensor) else data[0]
-        if not isinstance(value, (list, tuple, *arrays.LIBRARIES)):
-            raise TypeError(f"[Tensor] data must be a list or an array, got {value!r:.60}")
-        if isinstance(value, Size):
-            made: Any = numpy.empty(value, kind)
-        else:
-            made = numpy.array(to_numpy(value), kind)
-    elif min(data, default=0) < 0:
-        raise RuntimeError(f"[Tensor] sizes must not be negative, got {data}")
+def initialize(self: Tensor, *data: Any, device: Device = None) -> None:
+    """Tensor(2, 3): zeros; Tensor([2, 3]): these numbers; Tensor(x): on the memory of x."""
+    if len(data) == 1 and isinstance(data[0], Tensor):
+        wrap(data[0].array, self)
     else:
-        made = numpy.empty(data or 0, kind)
-    wrap(arrays.to_device(made, None), self)
+        made = legacy_data("Tensor", data, arrays.get_default_dtype())
+        wrap(arrays.to_device(made, device), self)
+
+
+def legacy_data(name: str, data: tuple, dtype: arrays.dtype) -> numpy.ndarray:
+    """What the constructors of old took: sizes one by one or as a Size, or a sequence of numbers.
+    PyTorch leaves memory of a given size as it is; here it is zeros."""
+    if len(data) == 1 and not isinstance(data[0], (int, numpy.integer)):
+        given = data[0]
+        if not isinstance(given, Size):
+            if isinstance(given, (list, tuple, range, *arrays.LIBRARIES)):
+                return to_array(list(given) if isinstance(given, range) else given, dtype)
+            raise TypeError(f"[{name}] data must be sizes or a sequence, got {given!r:.60}")
+        data = given
+    if any(isinstance(n, bool) for n in data):
+        raise TypeError(f"[{name}] data must be sizes or a sequence, got {data!r:.60}")
+    shape = sizes(data) if data else (0,) if not isinstance(data, Size) else ()
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"[{name}] sizes must not be negative, got {shape}")
+    return numpy.zeros(shape, dtype.np)
 
 
 def shape(self: Tensor) -> Size:
@@ -126,10 +136,6 @@ def storage_offset(self: Tensor) -> int:
 
 def data_ptr(self: Tensor) -> int:
     return _address(self.array)
-
-
-def is_contiguous(self: Tensor) -> bool:
-    return self.array.flags.c_contiguous
 
 
 def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:

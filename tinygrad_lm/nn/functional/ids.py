@@ -3,7 +3,7 @@ CuPy wraps around whatever it gets, so neither may see a wrong one."""
 
 from __future__ import annotations
 
-from ...engine.arrays import Array, noted
+from ...engine.arrays import Array, are_ids, noted
 from ...engine.core.tensor import Tensor
 
 UNSIGNED = {4: "uint32", 8: "uint64"}
@@ -25,7 +25,7 @@ def whole_ids(name: str, ids: Tensor, like: Tensor) -> Array:
         raise RuntimeError(
             f"[{name}] ids must be on {like.device}, got them on {ids.device}; move with .to()"
         )
-    return array if array.dtype.kind == "i" else array.astype("int64")
+    return array if are_ids(array) else array.astype("int64")
 
 
 def check_range(name: str, array: Array, size: int, ignore: int | None = None) -> None:

@@ -3,6 +3,7 @@ without, questions are answered as PyTorch answers them and requests are the eng
 error."""
 
 from ...engine.arrays import OutOfMemoryError
+from ...engine.pytorch.legacy import ON_GPU
 from . import amp, tunable
 from .devices import (
     current_device,
@@ -38,6 +39,8 @@ from .random import (
     set_rng_state_all,
 )
 from .streams import Event, Stream, current_stream, default_stream, set_stream, stream
+
+globals().update(ON_GPU)  # FloatTensor and its like
 
 __all__ = [
     "Event",

@@ -1,0 +1,31 @@
+"""`torch.multiprocessing`: Python's own module. Tensors travel between processes as copies."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(importlib.import_module("multiprocessing"), name)
+
+
+def spawn(
+    fn: Callable,
+    args: tuple = (),
+    nprocs: int = 1,
+    join: bool = True,
+    daemon: bool = False,
+    start_method: str = "spawn",
+) -> None:
+    """fn(0, *args), in this process: this project trains in one."""
+    if nprocs != 1:
+        raise RuntimeError(
+            f"[spawn] one process is what this project trains in, got {nprocs}; nprocs=1"
+        )
+    fn(0, *args)
+
+
+def set_sharing_strategy(new_strategy: str) -> None:
+    """Memory is not shared between processes, so there is nothing to choose."""
