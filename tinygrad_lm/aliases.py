@@ -20,6 +20,7 @@ PYTORCH = {
     "compiler": "pages.compiler",
     "cuda": "pages.cuda",
     "distributed": "pages.distributed",
+    "special": "engine.pytorch.special",
     "utils": "pages.utils",
     "utils.checkpoint": "engine.pytorch.checkpointing",
     "utils.data": "data",
