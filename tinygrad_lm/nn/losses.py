@@ -17,7 +17,7 @@ class _Loss(Applied):
         super().__init__(*args, **settings)
         before = [getattr(self, name, None) for name in ("size_average", "reduce")]
         if before != [None, None]:
-            self.reduction = legacy(*before)
+            self.reduction = legacy(before[0], before[1], 3)
             self.size_average = self.reduce = None
 
 

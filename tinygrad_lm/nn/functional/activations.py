@@ -54,7 +54,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         )
     axes = [-1 if i == 1 else 1 for i in range(input.ndim)]
     slope = weight.reshape(() if weight.array.size == 1 else axes)
-    return elementwise.where(input, slope * input, condition=input.array > 0)
+    above = input.array > 0
+    low = masked_fill(input, mask=above, value=0.0)
+    return elementwise.where(input, slope * low, condition=above)
 
 
 @one_op

@@ -26,17 +26,18 @@ def kl_div(
     """target (log(target) - input) of log-probabilities input; 0 where target is 0. log_target:
     the target is a logarithm, too. reduction "batchmean", the sum over the size of the first axis,
     is the divergence of Kullback and Leibler; "mean" is not, and warns."""
-    batch = reduction == "batchmean" and size_average is None and reduce is None
-    how = "sum" if batch else chosen("kl_div", reduction, size_average, reduce)
-    if reduction == how == "mean" and size_average is None and reduce is None:
+    batch = reduction == "batchmean"
+    how = chosen("kl_div", "sum" if batch else reduction, size_average, reduce)
+    if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
             "[kl_div] reduction 'mean' divides by the number of classes as well; "
             "'batchmean' divides by the batch alone, as the definition has it",
             stacklevel=2,
         )
-    losses = target.exp() * (target - input) if log_target else (
-        xlogy(target, target) - target * input
-    )  # fmt: skip
+    if log_target:
+        losses = target.exp() * (target - input)
+    else:
+        losses = xlogy(target, target) - target * input
     out = fused.reduced(losses, how)
     return out / input.array.shape[0] if batch and input.ndim else out
 

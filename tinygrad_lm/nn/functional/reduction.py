@@ -15,17 +15,17 @@ def chosen(
     """`reduction`, checked; or what the former keywords say: reduce=False is "none",
     size_average=False is "sum"."""
     if size_average is not None or reduce is not None:
-        reduction = legacy(size_average, reduce)
+        reduction = legacy(size_average, reduce, 4)
     fused.check_reduction(name, reduction)
     return reduction
 
 
-def legacy(size_average: bool | None, reduce: bool | None) -> str:
+def legacy(size_average: bool | None, reduce: bool | None, stacklevel: int) -> str:
     """The reduction that the former keywords mean, with PyTorch's warning."""
     reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
     warnings.warn(
         f"size_average and reduce are former keywords; use reduction={reduction!r} instead",
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
     return reduction
 
