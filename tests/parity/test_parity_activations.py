@@ -300,3 +300,38 @@ def test_heads_that_do_not_divide(line):
             eval(line, {"F": library.nn.functional, **space})
         kinds.append(raised.type)
     assert kinds[0] is kinds[1]
+
+
+SWITCHES = ["flash_sdp", "mem_efficient_sdp", "math_sdp", "cudnn_sdp"]
+
+
+def test_switches_of_attention():
+    """Inside a context, after it, after an error in it, and set by hand."""
+    found = []
+    for library in BOTH:
+        page, attention = library.backends.cuda, library.nn.attention
+        kinds, heard = attention.SDPBackend, []
+
+        def hear(heard=heard, page=page):
+            heard.append([getattr(page, f"{name}_enabled")() for name in SWITCHES])
+
+        hear()
+        with attention.sdpa_kernel(kinds.FLASH_ATTENTION):
+            hear()
+            with attention.sdpa_kernel([kinds.MATH, kinds.EFFICIENT_ATTENTION], set_priority=True):
+                hear()
+            hear()
+        with pytest.raises(KeyError), attention.sdpa_kernel(kinds.MATH):
+            raise KeyError
+        with pytest.raises(AssertionError), attention.sdpa_kernel("math"):
+            pass
+        for name in SWITCHES:
+            getattr(page, f"enable_{name}")(False)
+            hear()
+            getattr(page, f"enable_{name}")(True)
+        hear()
+        names = "MATH FLASH_ATTENTION EFFICIENT_ATTENTION CUDNN_ATTENTION ERROR".split()
+        found.append((heard, [int(getattr(kinds, name)) for name in names]))
+    assert found[0] == found[1]
+    with tg.backends.cuda.sdp_kernel(enable_flash=False):
+        assert not tg.backends.cuda.flash_sdp_enabled() and tg.backends.cuda.math_sdp_enabled()
