@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 from ..engine.core.tensor import Tensor
@@ -157,3 +160,36 @@ class MultiheadAttention(Module):
             given = given.reshape(*shape)
             total = given if total is None else total + given
         return total
+
+
+class SDPBackend(IntEnum):
+    """PyTorch's names for its ways to compute attention."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+allowed: dict[SDPBackend, bool] = {
+    backend: True for backend in SDPBackend if backend != SDPBackend.ERROR
+}
+
+
+@contextmanager
+def sdpa_kernel(
+    backends: list[SDPBackend] | SDPBackend, set_priority: bool = False
+) -> Iterator[None]:
+    """With these backends alone, as `torch.backends.cuda` then reports. What computes attention
+    here is chosen by shapes and dtypes as always (all ways give the same numbers)."""
+    chosen = [backends] if isinstance(backends, SDPBackend) else backends
+    if not isinstance(chosen, list) or not all(isinstance(x, SDPBackend) for x in chosen):
+        raise AssertionError(f"[sdpa_kernel] needs an SDPBackend or a list, got {backends!r:.60}")
+    before = dict(allowed)
+    allowed.update({backend: backend in chosen for backend in allowed})
+    try:
+        yield
+    finally:
+        allowed.update(before)

@@ -1,100 +1,47 @@
-"""Losses as layers; see the functions of the same meaning in `functional`. They hold no
-parameters but class weights."""
+"""Losses and distances as layers; see the functions of the same meaning in `functional`. They hold
+no parameters but class weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..engine.core.tensor import Tensor
 from . import functional as F
-from .module import Module
+from .applied import Applied
+from .functional.reduction import legacy
 
 
-class _Loss(Module):
-    """Holds the settings of a loss; tensors among them are buffers, so that they move along."""
+class _Loss(Applied):
+    """`criterion(input, target)`; the attribute `reduction` says how it ends."""
 
-    def __init__(self, reduction: str, **tensors: Tensor | None):
-        super().__init__()
-        self.reduction = reduction
-        for name, tensor in tensors.items():
-            self.register_buffer(name, tensor)
-
-
-class CrossEntropyLoss(_Loss):
-    weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        *,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ):
-        super().__init__(reduction, weight=weight)
-        self.settings: dict[str, Any] = {
-            "ignore_index": ignore_index,
-            "reduction": reduction,
-            "label_smoothing": label_smoothing,
-        }
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(input, target, self.weight, **self.settings)
+    def __init__(self, *args: Any, **settings: Any):
+        super().__init__(*args, **settings)
+        before = [getattr(self, name, None) for name in ("size_average", "reduce")]
+        if before != [None, None]:
+            self.reduction = legacy(before[0], before[1], 3)
+            self.size_average = self.reduce = None
 
 
-class NLLLoss(_Loss):
-    weight: Tensor | None
-
-    def __init__(
-        self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"
-    ):
-        super().__init__(reduction, weight=weight)
-        self.settings: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(input, target, self.weight, **self.settings)
-
-
-class MSELoss(_Loss):
-    def __init__(self, *, reduction: str = "mean"):
-        super().__init__(reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(input, target, reduction=self.reduction)
-
-
-class L1Loss(_Loss):
-    def __init__(self, *, reduction: str = "mean"):
-        super().__init__(reduction)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.l1_loss(input, target, reduction=self.reduction)
-
-
-class BCELoss(_Loss):
-    weight: Tensor | None
-
-    def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean"):
-        super().__init__(reduction, weight=weight)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
-
-
-class BCEWithLogitsLoss(_Loss):
-    weight: Tensor | None
-    pos_weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        *,
-        reduction: str = "mean",
-        pos_weight: Tensor | None = None,
-    ):
-        super().__init__(reduction, weight=weight, pos_weight=pos_weight)
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(
-            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
-        )
+# fmt: off
+class L1Loss(_Loss, of=F.l1_loss): ...
+class MSELoss(_Loss, of=F.mse_loss): ...
+class SmoothL1Loss(_Loss, of=F.smooth_l1_loss): ...
+class HuberLoss(_Loss, of=F.huber_loss): ...
+class CrossEntropyLoss(_Loss, of=F.cross_entropy): ...
+class NLLLoss(_Loss, of=F.nll_loss): ...
+class BCELoss(_Loss, of=F.binary_cross_entropy): ...
+class BCEWithLogitsLoss(_Loss, of=F.binary_cross_entropy_with_logits): ...
+class KLDivLoss(_Loss, of=F.kl_div): ...
+class PoissonNLLLoss(_Loss, of=F.poisson_nll_loss): ...
+class GaussianNLLLoss(_Loss, of=F.gaussian_nll_loss): ...
+class MarginRankingLoss(_Loss, of=F.margin_ranking_loss): ...
+class HingeEmbeddingLoss(_Loss, of=F.hinge_embedding_loss): ...
+class CosineEmbeddingLoss(_Loss, of=F.cosine_embedding_loss): ...
+class TripletMarginLoss(_Loss, of=F.triplet_margin_loss): ...
+class TripletMarginWithDistanceLoss(_Loss, of=F.triplet_margin_with_distance_loss): ...
+class SoftMarginLoss(_Loss, of=F.soft_margin_loss): ...
+class MultiMarginLoss(_Loss, of=F.multi_margin_loss): ...
+class MultiLabelMarginLoss(_Loss, of=F.multilabel_margin_loss): ...
+class MultiLabelSoftMarginLoss(_Loss, of=F.multilabel_soft_margin_loss): ...
+class CosineSimilarity(Applied, of=F.cosine_similarity): ...
+class PairwiseDistance(Applied, of=F.pairwise_distance): ...
+# fmt: on

@@ -3,14 +3,20 @@ goes on from `methods.py`, which binds both."""
 
 from __future__ import annotations
 
-from . import conversions, dtype_info, layouts, legacy, memory
-from .operators import attribute
+from . import conversions, dtype_info, layouts, legacy, memory, special
+from .operators import attribute, writer
 
 
 class MethodsBeyond:
     """What is listed here is a method of Tensor."""
 
     # element by element
+    lgamma = special.lgamma
+    digamma = special.digamma
+    erfinv = special.erfinv
+    logit = special.logit
+    logaddexp = special.logaddexp
+    xlogy = special.xlogy
 
     # along axes, in order
 
@@ -21,6 +27,11 @@ class MethodsBeyond:
     # linear algebra
 
     # in place
+    lgamma_ = writer(lgamma)
+    digamma_ = writer(digamma)
+    erfinv_ = writer(erfinv)
+    logit_ = writer(logit)
+    xlogy_ = writer(xlogy)
 
     # memory
     clone = layouts.clone

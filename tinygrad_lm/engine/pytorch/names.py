@@ -40,8 +40,11 @@ PRINTED = {
     "fill": "FillBackward2",
     "logsigmoid": "LogSigmoidBackward0",
     "narrow": "SliceBackward0",
+    "prelu": "PreluKernelBackward0",
     "rdiv": "MulBackward0",
+    "rrelu": "RreluWithNoiseBackward0",
     "rsub": "RsubBackward1",
+    "selu": "EluBackward0",
 }
 
 

@@ -3,13 +3,16 @@ parameters: those come in as arguments."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy
 
 from ...engine.arrays import Array, device_of, library, mark_written
 from ...engine.core.tensor import Tensor
+from ...engine.inplace import in_place
 from ...engine.ops import elementwise, fused
+from ...engine.pytorch.creation import empty_like
 from ...engine.pytorch.names import named
 from ...engine.pytorch.reductions import norm
 from ...engine.random import generator, philox
@@ -167,6 +170,25 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return input.copy_(out) if inplace else out
 
 
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """For `selu`: in training, its limit far below 0 with probability p, then scaled and shifted so
+    that mean 0 and variance 1 stay (Klambauer et al., 2017, arXiv 1706.02515)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"[alpha_dropout] p must be in 0 ... 1, got {p}")
+    if inplace:
+        return in_place(input, alpha_dropout, p, training)
+    if p == 0 or not training:
+        return input
+    if p == 1:
+        return input * 0.0
+    alpha = 1.7580993408473766
+    scale = 1 / math.sqrt((alpha * alpha * p + 1) * (1 - p))
+    keep = empty_like(input).bernoulli_(1 - p)
+    return input * (keep * scale) + ((keep - 1) * (alpha * scale) + alpha * scale * p)
+
+
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -175,12 +197,15 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """softmax(q k^T scale + mask) v (Vaswani et al., 2017, arXiv 1706.03762).
 
     query (..., T, D), key and value (..., S, D), usually (B, H, T, D). attn_mask: boolean, True
     where looking is allowed, or added to the scores. is_causal: position t sees 0 ... t. scale:
-    1 / sqrt(D) by default. dropout_p applies always: pass 0 outside training.
+    1 / sqrt(D) by default. dropout_p applies always: pass 0 outside training. enable_gqa: key and
+    value may have fewer heads, each for a group of the query's (Ainslie et al., 2023, arXiv
+    2305.13245).
     """
     if is_causal and attn_mask is not None:
         raise RuntimeError("[attention] give attn_mask or is_causal, not both")
@@ -193,9 +218,30 @@ def scaled_dot_product_attention(
     keep = None
     if dropout_p > 0:
         keep = kept(dropout_p, query.array, (*q[:-1], k[-2]))
+    if enable_gqa:
+        query, key, value = _grouped(query, key, value, attn_mask is None and not is_causal)
+        keep = keep if keep is None else keep.reshape(*query.array.shape[:-1], k[-2])
     out = fused.scaled_dot_product_attention(
         query, key, value, attn_mask, causal=is_causal, scale=scale, keep=keep, p=dropout_p
     )
+    if query.array.shape != q:
+        out = out.reshape(*q[:-1], out.array.shape[-1])
     if len(q) == 4 and keep is None and q[-1] == value.array.shape[-1]:
         return named(out, "ScaledDotProductFlashAttentionForCpuBackward0")
     return named(out, "UnsafeViewBackward0" if len(q) > 2 else "MmBackward0")
+
+
+def _grouped(query: Tensor, key: Tensor, value: Tensor, alike: bool) -> tuple[Tensor, ...]:
+    """query, key, value with as many heads each. Where all queries of a head are alike, those of a
+    group are more queries of one head; elsewhere keys and values are repeated."""
+    q, k, v = (x.array.shape for x in (query, key, value))
+    if len(q) < 3 or len(k) < 3:
+        raise IndexError(f"[attention] groups of heads need (..., H, T, D), got {tuple(q)}")
+    if any(not n or q[-3] % n for n in (k[-3], v[-3])):
+        raise RuntimeError(
+            "[attention] the heads of key and value must divide those of query, got "
+            f"{k[-3]}, {v[-3]} and {q[-3]}"
+        )
+    if alike and k[:-2] == v[:-2] and k[:-3] == q[:-3]:
+        return query.reshape(*k[:-2], -1, q[-1]), key, value
+    return query, *(x.repeat_interleave(q[-3] // x.array.shape[-3], -3) for x in (key, value))

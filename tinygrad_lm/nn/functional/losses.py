@@ -3,7 +3,6 @@ and options are checked here; most of the mathematics is in `engine/ops/fused.py
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from ...engine.arrays import library, noted
@@ -14,10 +13,7 @@ from ...engine.pytorch.names import named, one_op
 from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
 from .ids import check_range, whole_ids
-
-
-def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return fused.reduced(losses if weight is None else losses * weight, reduction)
+from .reduction import check_shape, chosen, warn_of_broadcasting, weighted, weighted_mean
 
 
 def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
@@ -40,8 +36,9 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -52,7 +49,7 @@ def cross_entropy(
     the weights of the targets. label_smoothing e mixes the target with e / V.
     Raises IndexError that names an id outside 0 ... V - 1.
     """
-    fused.check_reduction("cross_entropy", reduction)
+    reduction = chosen("cross_entropy", reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(
             f"[cross_entropy] label_smoothing must be in 0 ... 1, got {label_smoothing}"
@@ -67,12 +64,13 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """Minus the log-probability that input, shaped as for `cross_entropy`, gives each target id."""
-    fused.check_reduction("nll_loss", reduction)
+    reduction = chosen("nll_loss", reduction, size_average, reduce)
     return _by_ids(fused.nll_loss, input, target, weight, ignore_index, reduction, {})
 
 
@@ -132,48 +130,99 @@ def _soft_cross_entropy(
     return named(-losses.sum() / (input.array.size // classes), "DivBackward1")
 
 
-def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """(input - target)^2."""
-    fused.check_reduction("mse_loss", reduction)
-    _warn_of_broadcasting("mse_loss", input, target)
-    return fused.mse_loss(input, target, reduction=reduction)
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """(input - target)^2; with weight, of the input's shape, the mean is over the weights."""
+    reduction = chosen("mse_loss", reduction, size_average, reduce)
+    warn_of_broadcasting("mse_loss", input, target)
+    if weight is None:
+        return fused.mse_loss(input, target, reduction=reduction)
+    losses = fused.mse_loss(input, target, reduction="none")
+    return weighted_mean("mse_loss", losses, input, weight, reduction)
 
 
-def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """|input - target|."""
-    fused.check_reduction("l1_loss", reduction)
-    _warn_of_broadcasting("l1_loss", input, target)
-    return fused.reduced(elementwise.abs(input - target), reduction)
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """|input - target|; with weight, of the input's shape, the mean is over the weights."""
+    reduction = chosen("l1_loss", reduction, size_average, reduce)
+    warn_of_broadcasting("l1_loss", input, target)
+    losses = elementwise.abs(input - target)
+    return weighted_mean("l1_loss", losses, input, weight, reduction)
 
 
-def _warn_of_broadcasting(name: str, input: Tensor, target: Tensor) -> None:
-    if input.array.shape != target.array.shape:
-        warnings.warn(
-            f"[{name}] input {tuple(input.array.shape)} and target {tuple(target.array.shape)} "
-            "differ in size and are broadcast, which is rarely meant; reshape one of them",
-            stacklevel=3,
-        )
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """Of d = input - target: d^2 / (2 beta) where |d| < beta, |d| - beta / 2 beyond (Girshick,
+    2015, arXiv 1504.08083); with beta 0, `l1_loss`."""
+    reduction = chosen("smooth_l1_loss", reduction, size_average, reduce)
+    warn_of_broadcasting("smooth_l1_loss", input, target)
+    if beta < 0:
+        raise RuntimeError(f"[smooth_l1_loss] beta must be 0 or more, got {beta}")
+    difference = input - target
+    losses = _huber(difference, beta) / beta if beta else elementwise.abs(difference)
+    return named(fused.reduced(losses, reduction), "smooth_l1_loss" if beta else "l1_loss")
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Of d = input - target: d^2 / 2 where |d| < delta, delta (|d| - delta / 2) beyond (Huber,
+    1964); times weight, of the input's shape."""
+    fused.check_reduction("huber_loss", reduction)
+    warn_of_broadcasting("huber_loss", input, target)
+    if delta <= 0:
+        raise RuntimeError(f"[huber_loss] delta must be above 0, got {delta}")
+    check_shape("huber_loss", input, weight)
+    return named(weighted(_huber(input - target, delta), weight, reduction), "huber_loss")
+
+
+def _huber(difference: Tensor, delta: float) -> Tensor:
+    near = elementwise.clamp(difference, min=-delta, max=delta)  # which is the slope, too
+    return near * (difference - near / 2)
 
 
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """-(p y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s of logits x, targets y in 0 ... 1,
     positive weight p; `weight` multiplies each loss. Nothing overflows."""
     name = "binary_cross_entropy_with_logits"
-    fused.check_reduction(name, reduction)
+    reduction = chosen(name, reduction, size_average, reduce)
     _check_sizes(name, input, target)
     if weight is None and pos_weight is None:
         return fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
     # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
     share = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
     losses = (1 - target) * input + share * softplus(-input, threshold=40.0)
-    return named(_weighted(losses, weight, reduction), name)
+    return named(weighted(losses, weight, reduction), name)
 
 
 @primitive
@@ -189,10 +238,15 @@ def bernoulli_nll(x, y):
 
 @one_op
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """-(y log x + (1 - y) log(1 - x)) of probabilities x; each logarithm is at least -100."""
-    fused.check_reduction("binary_cross_entropy", reduction)
+    reduction = chosen("binary_cross_entropy", reduction, size_average, reduce)
     _check_sizes("binary_cross_entropy", input, target)
     array = input.array
     if array.size and not bool(((array >= 0) & (array <= 1)).all()):
@@ -200,4 +254,4 @@ def binary_cross_entropy(
             "[binary_cross_entropy] the input must be in 0 ... 1, it is not everywhere; "
             "binary_cross_entropy_with_logits takes logits"
         )
-    return _weighted(bernoulli_nll(input, target), weight, reduction)
+    return weighted(bernoulli_nll(input, target), weight, reduction)
