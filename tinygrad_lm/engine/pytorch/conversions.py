@@ -11,6 +11,23 @@ from ..ops import elementwise as ops
 from ..ops.shape import copy_to
 from .common import Device, Dtype
 
+
+class memory_format:
+    """How PyTorch may lay out an image. Here it stays row-major: what is asked for is accepted and
+    changes no value."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
+
 TO_OPTIONS = {"dtype", "device", "copy", "non_blocking", "memory_format"}
 
 

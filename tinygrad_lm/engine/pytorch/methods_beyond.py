@@ -3,6 +3,8 @@ goes on from `methods.py`, which binds both."""
 
 from __future__ import annotations
 
+from . import windows
+
 
 class MethodsBeyond:
     """What is listed here is a method of Tensor."""
@@ -14,6 +16,8 @@ class MethodsBeyond:
     # by position
 
     # other shapes
+    unfold = windows.unfold
+    as_strided = windows.as_strided
 
     # linear algebra
 

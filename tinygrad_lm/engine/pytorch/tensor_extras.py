@@ -128,8 +128,12 @@ def data_ptr(self: Tensor) -> int:
     return _address(self.array)
 
 
-def is_contiguous(self: Tensor) -> bool:
-    return self.array.flags.c_contiguous
+def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+    """Whether the last axis is innermost, in channels_last the one of the channels."""
+    x = self.array
+    if str(memory_format).startswith("torch.channels_last"):
+        x = x.transpose(0, *range(2, x.ndim), 1)
+    return x.flags.c_contiguous
 
 
 def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:

@@ -59,7 +59,8 @@ class Windows(NamedTuple):
         for at in product(*map(range, self.kernel)):
             regular = zip(at, self.dilation, self.stride, self.counts)
             there = [slice(k * d, k * d + s * (m - 1) + 1, s) for k, d, s, m in regular]
-            whole[(slice(None), *there)] += columns[(slice(None), *at)]
+            here: list = [slice(None), *at]
+            whole[(slice(None), *there)] += columns[tuple(here)]
         return numpy.moveaxis(inside, -1, 0)
 
 
