@@ -5,6 +5,7 @@ walk checks that (`arrays/versions.py`), and writes into leaves are refused here
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, Literal
@@ -17,12 +18,14 @@ from .arrays import (
     kept_arrays,
     library,
     mark_written,
+    overlaps,
     owner_of,
     quietly,
 )
 from .core.graph import Node
 from .core.recording import mode
 from .core.tensor import Tensor, wrap
+from .ops.index import sum_by_id
 
 # Ops that NumPy and CuPy can write straight into their first input.
 IN_PLACE_UFUNCS = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "true_divide"}
@@ -130,8 +133,14 @@ def regain_history(view: Tensor) -> None:
     if base.needs_grad:
         shape, strides, offset = view.array.shape, view.array.strides, _offset(view, base)
         whole_shape, order = base.array.shape, _order(base)
+        item, again = view.array.itemsize, overlaps(view.array)  # again: an element, seen twice
 
         def back(g: Array) -> Array:
+            if again:
+                places = library(g).arange(math.prod(whole_shape))
+                steps = tuple(step // item * places.itemsize for step in strides)
+                ids = _region(places, shape, steps, offset).reshape(-1)
+                return sum_by_id(g.reshape(-1), ids, places.size).reshape(whole_shape, order=order)
             whole = library(g).zeros(whole_shape, g.dtype, order=order)
             _region(whole, shape, strides, offset)[...] += g
             return whole

@@ -74,6 +74,17 @@ class LogSoftmax(Softmax):
         return F.log_softmax(input, self.dim, _stacklevel=5)
 
 
+class Softmax2d(Module):
+    """e^x over its sum over the channels of (B, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ValueError(
+                f"[Softmax2d] needs (B, C, H, W) or (C, H, W), got {tuple(input.shape)}"
+            )
+        return F.softmax(input, -3)
+
+
 class Softmin(Softmax):
     """The `Softmax` of -x."""
 

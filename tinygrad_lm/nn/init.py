@@ -133,8 +133,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def _fans(tensor: Tensor) -> tuple[int, int]:
-    """How many inputs and outputs a weight (out, in, ...) connects."""
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    """How many inputs and outputs a weight (out, in, ...) connects. PyTorch's name is private, and
+    scripts call it all the same."""
     if tensor.ndim < 2:
         raise ValueError(
             f"[init] fan in and fan out need at least 2 dims, got shape {tuple(tensor.shape)}"
@@ -147,19 +148,21 @@ def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Uniform with variance 2 gain^2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
-    bound = math.sqrt(3.0) * gain * math.sqrt(2.0 / sum(_fans(tensor)))
+    bound = math.sqrt(3.0) * gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance 2 gain^2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))), generator)
+    std = gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    return normal_(tensor, 0.0, std, generator)
 
 
 def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"[kaiming] mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    return calculate_gain(nonlinearity, a) / math.sqrt(_fans(tensor)[mode == "fan_out"])
+    fan = _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
 
 
 def kaiming_uniform_(
@@ -196,3 +199,20 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     q = q * numpy.sign(numpy.diagonal(r))
     q = (q.T if rows < columns else q).reshape(tensor.shape) * gain
     return tensor.copy_(wrap(arrays.to_device(q.astype(tensor.array.dtype), tensor.device)))
+
+
+@no_grad()
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The weight (out, in, *kernel) of a convolution that passes on as many channels as there are
+    on both sides, in each of `groups` groups."""
+    if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
+        raise ValueError(
+            f"[dirac_] needs (out, in, *kernel) with 1 to 3 kernel sizes and out a multiple of "
+            f"{groups}, got {tuple(tensor.shape)}"
+        )
+    tensor.zero_()
+    outputs, middle = tensor.shape[0] // groups, tuple(n // 2 for n in tensor.shape[2:])
+    for group in range(groups):
+        for i in range(min(outputs, tensor.shape[1])):
+            tensor[(group * outputs + i, i, *middle)] = 1.0
+    return tensor

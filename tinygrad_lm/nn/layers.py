@@ -120,17 +120,37 @@ class Embedding(Module):
 class Dropout(Module):
     """In training, 0 with probability p, else x / (1 - p)."""
 
+    drop = staticmethod(F.dropout)
+
     def __init__(self, p: float = 0.5, inplace: bool = False):
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f"[Dropout] p must be in 0 ... 1, got {p}")
+            raise ValueError(f"[{type(self).__name__}] p must be in 0 ... 1, got {p}")
         self.p, self.inplace = p, inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.dropout(input, self.p, self.training, self.inplace)
+        return self.drop(input, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(Dropout):
+    """`Dropout` of whole channels of (B, C, L)."""
+
+    drop = staticmethod(F.dropout1d)
+
+
+class Dropout2d(Dropout):
+    """`Dropout` of whole channels of (B, C, H, W)."""
+
+    drop = staticmethod(F.dropout2d)
+
+
+class Dropout3d(Dropout):
+    """`Dropout` of whole channels of (B, C, D, H, W)."""
+
+    drop = staticmethod(F.dropout3d)
 
 
 class Flatten(Module):

@@ -1,5 +1,6 @@
-"""Layers that normalise: over features (LayerNorm, RMSNorm) or over the batch (BatchNorm1d), whose
-running statistics are buffers. What they compute is in `functional`."""
+"""Layers that normalise: over features (LayerNorm, RMSNorm), over the batch (BatchNorm1d, 2d, 3d),
+whose running statistics are buffers, or over the channels of one image (GroupNorm, InstanceNorm1d,
+2d, 3d). What they compute is in `functional`."""
 
 from __future__ import annotations
 
@@ -93,13 +94,17 @@ def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     return (shape,) if isinstance(shape, int) else tuple(shape)
 
 
-class BatchNorm1d(Module):
-    """Each channel of (N, C) or (N, C, L) to mean 0 and variance 1, then weight and bias (C,).
+FORMS = {2: "(N, {})", 3: "(N, {}, L)", 4: "(N, {}, H, W)", 5: "(N, {}, D, H, W)"}
+
+
+class BatchNorm(Module):
+    """Each channel of (N, C, ...) to mean 0 and variance 1, then weight and bias (C,).
 
     In training by the batch's statistics, and the running ones approach them by the share
     `momentum` (None: the average of all batches); in evaluation by the running ones.
     """
 
+    axes: tuple[int, ...]  # how many an input may have
     weight: Parameter | None
     bias: Parameter | None
     running_mean: Tensor | None
@@ -146,12 +151,10 @@ class BatchNorm1d(Module):
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        shape = input.array.shape
-        if len(shape) not in (2, 3) or shape[1] != self.num_features:
-            raise ValueError(
-                f"[BatchNorm1d] needs (N, {self.num_features}) or (N, {self.num_features}, L), "
-                f"got {tuple(shape)}"
-            )
+        shape = tuple(input.array.shape)
+        if len(shape) not in self.axes or shape[1] != self.num_features:
+            forms = " or ".join(FORMS[n].format(self.num_features) for n in self.axes)
+            raise ValueError(f"[{type(self).__name__}] needs {forms}, got {shape}")
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
@@ -173,3 +176,134 @@ class BatchNorm1d(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.affine}, track_running_stats={self.track_running_stats}"
         )
+
+
+class BatchNorm1d(BatchNorm):
+    """`BatchNorm` of (N, C) or (N, C, L)."""
+
+    axes = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """`BatchNorm` of (N, C, H, W)."""
+
+    axes = (4,)
+
+
+class BatchNorm3d(BatchNorm):
+    """`BatchNorm` of (N, C, D, H, W)."""
+
+    axes = (5,)
+
+
+class InstanceNorm(BatchNorm):
+    """Each channel of each image to mean 0 and variance 1, in evaluation too, unless running
+    statistics are tracked; (C, ...) is one image. By default without weight and bias."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Device = None,
+        dtype: Dtype = None,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        shape, batched = tuple(input.array.shape), input.ndim == self.axes[-1]
+        named = self.affine or self.track_running_stats
+        if len(shape) not in self.axes or (named and shape[batched] != self.num_features):
+            form = FORMS[self.axes[-1]].format(self.num_features)
+            raise ValueError(
+                f"[{type(self).__name__}] needs {form}, or the same without N, got {shape}"
+            )
+        out = F.instance_norm(
+            input if batched else input.unsqueeze(0),
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            self.momentum or 0.0,
+            self.eps,
+        )
+        return out if batched else out.squeeze(0)
+
+
+class InstanceNorm1d(InstanceNorm):
+    """`InstanceNorm` of (N, C, L) or (C, L)."""
+
+    axes = (2, 3)
+
+
+class InstanceNorm2d(InstanceNorm):
+    """`InstanceNorm` of (N, C, H, W) or (C, H, W)."""
+
+    axes = (3, 4)
+
+
+class InstanceNorm3d(InstanceNorm):
+    """`InstanceNorm` of (N, C, D, H, W) or (C, D, H, W)."""
+
+    axes = (4, 5)
+
+
+class GroupNorm(Module):
+    """Each of num_groups groups of an image's channels to mean 0 and variance 1, then weight (at
+    first 1) and bias (at first 0), one each per channel."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Device = None,
+        dtype: Dtype = None,
+    ):
+        super().__init__()
+        if num_channels % num_groups:
+            raise ValueError(
+                f"[GroupNorm] num_channels must be a multiple of num_groups, got {num_channels} "
+                f"and {num_groups}"
+            )
+        self.num_groups, self.num_channels = num_groups, num_channels
+        self.eps, self.affine = eps, affine
+        for name in ("weight", "bias"):
+            made = new(num_channels, device=device, dtype=dtype) if affine else None
+            self.register_parameter(name, made)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        if self.weight is not None and self.bias is not None:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.affine}"
+        )
+
+
+class LocalResponseNorm(Module):
+    """Each element over a power of the mean square of `size` channels around it."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -15,7 +15,9 @@ from ..engine.core.tensor import Tensor
 from ..engine.pytorch.conversions import cast
 
 # Everything else takes what comes, and mixed types are promoted.
-NARROW = frozenset("matmul linear einsum scaled_dot_product_attention".split())
+NARROW = frozenset(
+    "matmul linear einsum scaled_dot_product_attention convolution conv_transpose".split()
+)
 WIDE = {
     "cpu": frozenset("cross_entropy nll_loss mse_loss binary_cross_entropy_with_logits".split()),
 }

@@ -52,3 +52,14 @@ def row_major(x: Any) -> Any:
     if type(x) not in LIBRARIES or x.flags.c_contiguous:
         return x
     return library(x).ascontiguousarray(x)
+
+
+def overlaps(x: Any) -> bool:
+    """Whether two elements of x may be one place in memory; False where that is certain not so."""
+    reach = x.itemsize
+    for step, n in sorted(zip(map(abs, x.strides), x.shape)):
+        if n > 1:
+            if step < reach:
+                return True
+            reach += step * (n - 1)
+    return False

@@ -3,7 +3,7 @@ goes on from `methods.py`, which binds both."""
 
 from __future__ import annotations
 
-from . import conversions, dtype_info, layouts, legacy, memory, special
+from . import conversions, dtype_info, layouts, legacy, memory, special, windows
 from .operators import attribute, writer
 
 
@@ -23,6 +23,8 @@ class MethodsBeyond:
     # by position
 
     # other shapes
+    unfold = windows.unfold
+    as_strided = windows.as_strided
 
     # linear algebra
 

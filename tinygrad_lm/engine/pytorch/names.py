@@ -22,6 +22,7 @@ PRINTED = {
     "clamp": "ClampBackward1",
     "concatenate": "CatBackward0",
     "contiguous": "CloneBackward0",
+    "conv_transpose": "ConvolutionBackward0",
     "dropout": "MulBackward0",
     "layer_norm": "NativeLayerNormBackward0",
     "matmul": "MmBackward0",

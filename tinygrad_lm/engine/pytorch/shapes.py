@@ -3,7 +3,7 @@ do. Sizes are checked here, memory is moved in `ops/shape.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy import broadcast_shapes
@@ -12,6 +12,7 @@ from .. import arrays
 from ..arrays import library
 from ..core.tensor import Tensor
 from ..ops import shape as ops
+from ..ops.index import take
 from .common import Dims, Sizes, axes_of, axis_of, sizes
 from .names import named, one_op
 
@@ -153,14 +154,44 @@ broadcast_to = expand
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
-    """pad: (before, after) of the last axis, then of the one before it, ...; negative ones cut."""
+    """pad: (before, after) of the last axis, then of the one before it, ...; negative ones cut.
+    What is added is a constant, or goes on with the tensor: mirrored at its edge ("reflect"), its
+    last element ("replicate"), from its other end ("circular")."""
     if mode != "constant":
-        raise NotImplementedError(f"[pad] mode must be 'constant', got {mode!r}")
+        return _continued(input, pad, mode)
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise RuntimeError(f"[pad] needs pairs for at most {input.ndim} dims, got {tuple(pad)}")
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)][::-1]
     widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs
     return ops.pad(input, widths=widths, value=value or 0.0)
+
+
+# mode -> (where position i of an axis of n is found, at most how many are added, PyTorch's name)
+CONTINUED: dict[str, tuple[Callable, Callable, str]] = {
+    "reflect": (lambda i, n: n - 1 - abs(n - 1 - abs(i)), lambda n: n - 1, "ReflectionPad{}D"),
+    "replicate": (lambda i, n: i.clip(0, n - 1), lambda n: n and 1 << 62, "ReplicationPad{}D"),
+    "circular": (lambda i, n: i % n, lambda n: n, "CopySlices"),
+}
+
+
+def _continued(input: Tensor, pad: Sequence[int], mode: str) -> Tensor:
+    axes = len(pad) // 2
+    if mode not in CONTINUED or len(pad) % 2 or input.ndim not in (axes + 1, axes + 2) or axes > 3:
+        raise NotImplementedError(
+            f"[pad] mode must be 'constant' or one of {[*CONTINUED]} with pairs for all but the "
+            f"first one or two axes, got {mode!r} and {tuple(pad)} for {tuple(input.shape)}"
+        )
+    found, most, name = CONTINUED[mode]
+    for i in range(axes):
+        axis, (before, after) = input.ndim - 1 - i, pad[2 * i : 2 * i + 2]
+        n = input.shape[axis]
+        if max(before, after) > most(n) or n + before + after < 1:
+            raise RuntimeError(
+                f"[pad] {mode} adds at most {most(n)} to an axis of {n}, got {before} and {after}"
+            )
+        ids = found(library(input.array).arange(-before, n + after), n)
+        input = take(input, indices=ids, axis=axis)
+    return named(input, name.format(axes) + "Backward0" * ("{" in name))
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:

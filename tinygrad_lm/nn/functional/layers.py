@@ -12,6 +12,8 @@ from ...engine.arrays import Array, device_of, library, mark_written
 from ...engine.core.tensor import Tensor
 from ...engine.inplace import in_place
 from ...engine.ops import elementwise, fused
+from ...engine.ops import shape as ops
+from ...engine.ops.windows import unfold
 from ...engine.pytorch.creation import empty_like
 from ...engine.pytorch.names import named
 from ...engine.pytorch.reductions import norm
@@ -136,6 +138,71 @@ def _approach(running: Array, found: Array, momentum: float) -> None:
     mark_written(running)
 
 
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """input (B, C, ...): each of num_groups groups of channels of an image to mean 0 and variance
+    1, then weight and bias (C,) (Wu and He, 2018, arXiv 1803.08494)."""
+    shape = tuple(input.shape)
+    if input.ndim < 2 or num_groups < 1 or shape[1] % num_groups:
+        raise RuntimeError(
+            f"[group_norm] needs (B, C, ...) with C a multiple of {num_groups}, got {shape}"
+        )
+    _check_several("group_norm", math.prod(shape) // num_groups, shape)
+    rows = input.reshape(shape[0], num_groups, math.prod(shape[1:]) // num_groups)
+    out = fused.layer_norm(rows, axes=1, eps=eps).reshape(shape)
+    for parameter, op in ((weight, elementwise.mul), (bias, elementwise.add)):
+        if parameter is not None:
+            out = op(out, parameter.reshape(-1, *[1] * (len(shape) - 2)))
+    return named(out, "NativeGroupNormBackward0")
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`group_norm` of single channels (Ulyanov et al., 2016, arXiv 1607.08022). Running statistics
+    take in the share `momentum` of the images' mean ones; without use_input_stats they are used."""
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    x = input.array
+    over = tuple(range(2, x.ndim))
+    _check_several("instance_norm", math.prod(x.shape[2:]), x.shape)
+    if running_mean is not None:
+        _approach(running_mean.array, x.mean(over).mean(0), momentum)
+    if running_var is not None:
+        _approach(running_var.array, x.var(over, ddof=1).mean(0), momentum)
+    return named(group_norm(input, x.shape[1], weight, bias, eps), "ViewBackward0")
+
+
+def _check_several(name: str, values: int, shape: tuple[int, ...]) -> None:
+    if values == 1:
+        raise ValueError(f"[{name}] needs more than 1 value per channel, got {tuple(shape)}")
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """input (B, C, ...) over (k + alpha mean(x^2))^beta, the mean over the `size` channels around
+    each (Krizhevsky et al., 2012)."""
+    if input.ndim < 3:
+        raise ValueError(f"[local_response_norm] needs (B, C, ...), got {tuple(input.shape)}")
+    around = [(0, 0)] * input.ndim
+    around[1] = (size // 2, (size - 1) // 2)
+    squares = unfold(ops.pad(input * input, widths=around), axis=1, size=size)
+    return input / (squares.mean(-1) * alpha + k) ** beta
+
+
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """Vectors along dim divided by their p-norm (by eps where that is smaller)."""
     return input / elementwise.clamp(norm(input, p, dim, keepdim=True), min=eps)
@@ -187,6 +254,42 @@ def alpha_dropout(
     scale = 1 / math.sqrt((alpha * alpha * p + 1) * (1 - p))
     keep = empty_like(input).bernoulli_(1 - p)
     return input * (keep * scale) + ((keep - 1) * (alpha * scale) + alpha * scale * p)
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """`dropout` of whole channels: input (B, C, L) or (C, L) (Tompson et al., 2015)."""
+    if input.ndim not in (2, 3):
+        raise RuntimeError(f"[dropout1d] needs (C, L) or (B, C, L), got {tuple(input.shape)}")
+    return _drop_channels("dropout1d", input, p, training, inplace, input.ndim - 1)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """`dropout` of whole channels: input (B, C, H, W); three axes are (B, C, L), as in PyTorch."""
+    return _drop_channels("dropout2d", input, p, training, inplace, 2)
+
+
+def dropout3d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """`dropout` of whole channels: input (B, C, D, H, W) or (C, D, H, W)."""
+    return _drop_channels("dropout3d", input, p, training, inplace, 2 if input.ndim == 5 else 1)
+
+
+def _drop_channels(
+    name: str, input: Tensor, p: float, training: bool, inplace: bool, lead: int
+) -> Tensor:
+    if not 0 <= p <= 1:
+        raise ValueError(f"[{name}] p must be in 0 ... 1, got {p}")
+    if p == 0 or not training:
+        return input
+    x = input.array
+    keep = kept(p, x, (*x.shape[:lead], *[1] * (x.ndim - lead)))
+    out = fused.dropout(input, keep=library(x).broadcast_to(keep, x.shape), p=p)
+    return input.copy_(out) if inplace else out
 
 
 def scaled_dot_product_attention(

@@ -6,6 +6,7 @@ NotImplemented.
 from . import (
     attention,
     batch_norm,
+    convolution,
     cross_entropy,
     dropout,
     embedding,
@@ -13,6 +14,7 @@ from . import (
     index,
     layer_norm,
     linear,
+    max_pool,
     rms_norm,
     softmax,
 )

@@ -1,0 +1,100 @@
+"""Windows over an axis, what convolution and pooling look through, and their mirrors. An element
+that several windows see gets the sum of their gradients.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..arrays import LIBRARIES, in_float32, library, overlaps, rounded, row_major
+from ..core.op import primitive
+from .index import sum_by_id
+
+
+@primitive(view=True)
+def unfold(x, *, axis, size, step=1, dilation=1):
+    """out[... o ..., k] = x[... o step + k dilation ...]: each window of an axis, the number of
+    windows in its place and what is in them last. Where windows overlap they cannot be written."""
+    # dx = fold(g)
+    length, span = x.shape[axis], dilation * (size - 1) + 1
+    if step < 1 or size < 0 or span > length:
+        raise RuntimeError(
+            f"[unfold] a window must fit into the axis and move on, got {size} elements "
+            f"over {span} of {length}, and step {step}"
+        )
+    how = {"axis": axis, "step": step, "dilation": dilation}
+    return unfolded(x, size=size, **how), (lambda g: folded(g, length=length, **how),)
+
+
+@primitive
+def fold(g, *, axis, length, step=1, dilation=1):
+    """Windows, what is in them last, added up into an axis of a length: the mirror of unfold."""
+    # dg = unfold(h)
+    size = g.shape[-1]
+    if dilation * (size - 1) + step * (g.shape[axis] - 1) >= length:
+        raise RuntimeError(
+            f"[fold] an axis of {length} must hold all windows, got {g.shape[axis]} of {size}"
+        )
+    how = {"axis": axis, "step": step, "dilation": dilation}
+    return folded(g, length=length, **how), (lambda h: unfolded(h, size=size, **how),)
+
+
+def unfolded(x, axis, size, step, dilation):
+    """`unfold` of an array; of a Tensor the recorded op."""
+    if type(x) not in LIBRARIES:
+        return unfold(x, axis=axis, size=size, step=step, dilation=dilation)
+    count = (x.shape[axis] - dilation * (size - 1) - 1) // step + 1
+    shape, strides = [*x.shape, size], [*x.strides, x.strides[axis] * dilation]
+    shape[axis], strides[axis] = count, x.strides[axis] * step
+    return strided_view(x, shape, strides)
+
+
+def folded(g, axis, length, step, dilation):
+    """`fold` of an array; of a Tensor the recorded op."""
+    if type(g) not in LIBRARIES:
+        return fold(g, axis=axis, length=length, step=step, dilation=dilation)
+    wide, lead = in_float32(g), (slice(None),) * axis
+    whole = library(g).zeros((*g.shape[:axis], length, *g.shape[axis + 1 : -1]), wide.dtype)
+    reach = step * (g.shape[axis] - 1) + 1
+    for k in range(g.shape[-1]):
+        first = k * dilation
+        whole[(*lead, slice(first, first + reach, step))] += wide[..., k]
+    return rounded(whole, g.dtype)
+
+
+def strided_view(x, shape, strides):
+    """The memory of x in another shape with these steps, in bytes. CuPy's forgets whose memory it
+    looks at, and a write would go unnoticed: there it is a copy."""
+    out = library(x).lib.stride_tricks.as_strided(x, tuple(shape), tuple(strides))
+    if out.base is None:
+        return out.copy()
+    if overlaps(out):
+        out.flags.writeable = False
+    return out
+
+
+@primitive(view=True)
+def as_strided(x, *, shape, strides, offset=0):
+    """out[i, j] = x[offset + i strides[0] + j strides[1]], x's elements counted row by row."""
+    # dx = g added at those positions
+    size, before = math.prod(x.shape), x.shape
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if min([offset, *strides, *shape]) < 0 or (0 not in shape and last >= size):
+        raise RuntimeError(
+            f"[as_strided] all must lie within the tensor's own {size} elements, got shape "
+            f"{tuple(shape)} with strides {tuple(strides)} from {offset} on"
+        )
+
+    def dx(g):
+        lib = library(getattr(g, "array", g))
+        ids = _seen(lib.arange(size), shape, strides, offset).reshape(-1)
+        return sum_by_id(g.reshape(math.prod(shape)), ids, size).reshape(before)
+
+    return _seen(x, shape, strides, offset), (dx,)
+
+
+def _seen(x, shape, strides, offset):
+    if type(x) not in LIBRARIES:
+        return as_strided(x, shape=shape, strides=strides, offset=offset)
+    flat = row_major(x).reshape(-1)
+    return strided_view(flat[offset:], shape, [step * x.itemsize for step in strides])
