@@ -3,6 +3,7 @@ names. This page only collects the public names; start reading in `engine/core/`
 
 import math as _math
 from typing import TYPE_CHECKING as _FOR_TYPES
+from typing import Any as _Any
 
 from . import aliases, autograd, nn, optim
 from .autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -76,6 +77,7 @@ from .engine.ops.elementwise import (
     sqrt,
     tanh,
 )
+from .engine.pytorch.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from .engine.pytorch.arithmetic import (
     add,
     addcdiv,
@@ -231,6 +233,14 @@ if not _FOR_TYPES:
     # a page that few scripts ask for is loaded when one does: `torch.testing`, ...
     __getattr__ = aliases.later
 
+
+def vmap(func: _Any, *args: _Any, **kwargs: _Any) -> _Any:
+    """`func.vmap`, a page that is loaded when somebody asks for it."""
+    from .pages.func import vmap as mapped
+
+    return mapped(func, *args, **kwargs)
+
+
 # Other names for the same.
 multiply, divide, true_divide, subtract, negative, absolute = mul, div, div, sub, neg, abs
 clip, greater, less, greater_equal, less_equal = clamp, gt, lt, ge, le
@@ -253,22 +263,23 @@ __all__ = [
     "get_default_dtype", "get_float32_matmul_precision", "get_num_threads", "get_rng_state",
     "gradcheck", "greater", "greater_equal", "gt", "half", "histogram", "hstack", "index_add",
     "index_select", "inf", "inference_mode", "initial_seed", "int", "int32", "int64",
-    "is_autocast_enabled", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose",
-    "isfinite", "isinf", "isnan", "kernel", "le", "lerp", "less", "less_equal", "linspace",
-    "load", "log", "log10", "log1p", "log2", "log_softmax", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logsumexp", "long", "lt", "manual_seed", "masked_fill",
-    "masked_select", "matmul", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum",
-    "mm", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "narrow", "ne", "neg",
-    "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones",
-    "ones_like", "optim", "outer", "permute", "pi", "pow", "primitive", "prod", "promote_types",
-    "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel",
-    "reciprocal", "reference_only", "relu", "remainder", "repeat_interleave", "reshape",
-    "result_type", "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "seed", "select",
+    "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_autocast_enabled",
+    "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isinf",
+    "isnan", "kernel", "le", "lerp", "less", "less_equal", "linspace", "load", "log", "log10",
+    "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max",
+    "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "movedim", "mul",
+    "multinomial", "multiply", "mv", "nan", "narrow", "ne", "neg", "negative", "nn", "no_grad",
+    "nonzero", "norm", "normal", "not_equal", "numel", "ones", "ones_like", "optim", "outer",
+    "permute", "pi", "pow", "primitive", "prod", "promote_types", "rand", "rand_like",
+    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal",
+    "reference_only", "relu", "remainder", "repeat_interleave", "reshape", "result_type",
+    "roll", "round", "rsqrt", "save", "scatter", "scatter_add", "seed", "select",
     "set_default_device", "set_default_dtype", "set_float32_matmul_precision",
     "set_grad_enabled", "set_num_threads", "set_printoptions", "set_rng_state", "sigmoid",
     "sign", "sin", "Size", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack",
     "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim",
     "tanh", "Tensor", "tensor", "tile", "topk", "trace", "transpose", "tril", "triu",
     "true_divide", "trunc", "uint8", "unbind", "unflatten", "unique", "unsqueeze", "utils",
-    "var", "var_mean", "vstack", "where", "zeros", "zeros_like",
+    "var", "var_mean", "vmap", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -4,9 +4,8 @@
     python -m tinygrad_lm.as_torch --coverage FILE       says which torch names it uses
     import tinygrad_lm.as_torch as t; t.install()        in a notebook or a test
 
-It only registers names: every torch module is one of this package's, the same object. One thing
-more it sees to: where a script, or what it imports beside itself, says `create_graph`, forward
-passes are recorded for second derivatives from then on, as inside `autograd.higher_order()`.
+It only registers names: every torch module is one of this package's, the same object. And it looks
+for `create_graph` in the sources, which is answered in `pages/second_derivatives.py`.
 """
 
 from __future__ import annotations
@@ -21,14 +20,12 @@ import opcode
 import re
 import sys
 from collections.abc import Iterator
-from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from .aliases import PACKAGE, PYTORCH
-from .autograd import higher_order
-from .engine.core.recording import mode
+from .pages.second_derivatives import SecondDerivatives
 
 VERSION = "2.13.0"  # of PyTorch, for scripts that ask; whose numbers and names are ours
 
@@ -62,37 +59,6 @@ class NotHere(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}{_close(name, known)}", name=name)
 
 
-class SecondDerivatives(importlib.abc.MetaPathFinder):
-    """Looks for the word `create_graph` in the sources of the run: the script, the files it imports
-    that are no installed packages, the cells of a notebook. PyTorch keeps what a second derivative
-    needs in every forward pass; here that is slower, so it is done where somebody asks for it, in
-    the main thread. Who passes create_graph by position writes `with autograd.higher_order():`."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        if name.partition(".")[0] not in {"torch", PACKAGE, *NEED_TORCH, *sys.stdlib_module_names}:
-            spec = PathFinder.find_spec(name, path)
-            self.look_into(spec.origin if spec else None)
-
-    def look_into(self, file: str | None) -> None:
-        path = Path(file or "")
-        if path.suffix == ".py" and not {"site-packages", "dist-packages"} & {*path.parts}:
-            self.look_at(path.read_text(encoding="utf-8", errors="replace"))
-
-    def look_at(self, source: str) -> None:
-        if "create_graph" in source and mode.create_graph is None:
-            higher_order().__enter__()  # for good
-
-    def watch(self) -> None:
-        main = sys.modules["__main__"]
-        if not getattr(main.__spec__, "name", "").startswith(PACKAGE):
-            self.look_into(getattr(main, "__file__", None))
-        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-        if shell is not None:
-            self.look_at(shell.user_ns["In"][-1])
-            shell.events.register("pre_run_cell", lambda cell: self.look_at(cell.raw_cell))
-        sys.meta_path.insert(0, self)
-
-
 def install() -> ModuleType:
     """Register this package as `torch`, with its submodules, for every later import; returns it.
     Its `__version__` is then that of the PyTorch it stands for, with our own behind a +.
@@ -112,8 +78,7 @@ def install() -> ModuleType:
     for part in SUBMODULES:
         modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{part}")
     for name, module in modules.items():
-        if not hasattr(module, "__getattr__") or module is package:
-            module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
+        module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
     vars(package)["__version__"] = f"{VERSION}+tinygrad_lm.{vars(package)['__version__']}"
     sys.modules.update(modules)
     sys.meta_path.insert(0, NotHere())
@@ -123,8 +88,8 @@ def install() -> ModuleType:
 
 def _hint(name: str, module: ModuleType) -> Any:
     def missing(attribute: str) -> Any:
-        if name == "torch" and attribute in PYTORCH:
-            return importlib.import_module(f"{PACKAGE}.{attribute}")
+        if (page := f"{name}.{attribute}".removeprefix("torch.")) in PYTORCH:
+            return importlib.import_module(f"{PACKAGE}.{page}")
         close = "" if attribute[:2] == "__" else _close(attribute, dir(module))
         caller = sys._getframe(1)
         if caller.f_code.co_code[caller.f_lasti] == opcode.opmap["IMPORT_FROM"]:

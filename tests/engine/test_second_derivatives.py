@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import tinygrad_lm as tl
-from tinygrad_lm import as_torch
 from tinygrad_lm.autograd import grad, higher_order
 from tinygrad_lm.engine.core.recording import mode
+from tinygrad_lm.pages.second_derivatives import SecondDerivatives
 
 ROOT = Path(__file__).parents[2]
 CUBE = "import torch\ndef slope(y, x):\n    return torch.autograd.grad(y, x, {})[0]\n"
@@ -122,7 +122,7 @@ def watching(monkeypatch):
     """A watcher in this process, with the switch off before and after."""
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(mode, "create_graph", None)
-    return as_torch.SecondDerivatives()
+    return SecondDerivatives()
 
 
 def test_the_cells_of_a_notebook_are_read(monkeypatch, watching):

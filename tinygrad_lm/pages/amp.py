@@ -99,7 +99,7 @@ def get_autocast_dtype(device_type: str) -> Any:
 
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:
-    return mode.autocast is not None
+    return isinstance(mode.autocast, functools.partial)  # and not what looks for anomalies
 
 
 def _warn(message: str) -> None:

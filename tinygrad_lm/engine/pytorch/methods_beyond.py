@@ -3,6 +3,9 @@ goes on from `methods.py`, which binds both."""
 
 from __future__ import annotations
 
+from . import grad_fn
+from .operators import attribute
+
 
 class MethodsBeyond:
     """What is listed here is a method of Tensor."""
@@ -16,6 +19,12 @@ class MethodsBeyond:
     # other shapes
 
     # linear algebra
+
+    # of the graph
+    retains_grad = attribute(grad_fn.retains_grad)
+    output_nr = attribute(grad_fn.output_nr)
+    _version = attribute(grad_fn.version)
+    register_post_accumulate_grad_hook = grad_fn.register_post_accumulate_grad_hook
 
     # in place
 
