@@ -19,6 +19,9 @@ PYTORCH = {
     "amp": "pages.amp",
     "autograd.profiler": "pages.profiler",
     "autograd.variable": "engine.pytorch.legacy",
+    "autograd.function": "engine.pytorch.custom_function",
+    "autograd.functional": "pages.autograd.functional",
+    "autograd.graph": "pages.autograd.graph",
     "backends": "pages.backends",
     "compiler": "pages.compiler",
     "cuda": "pages.cuda",
@@ -52,6 +55,7 @@ PYTORCH = {
     "distributions.transformed_distribution": "pages.distributions.transforms",
     "distributions.utils": "pages.distributions.distribution",
     "special": "engine.pytorch.special",
+    "func": "pages.func",
     "utils": "pages.utils",
     "utils.checkpoint": "engine.pytorch.checkpointing",
     "utils.data": "data",
@@ -77,11 +81,12 @@ MOVED = {
 PLACES = {f"{PACKAGE}.{name}": f"{PACKAGE}.{place}" for name, place in (PYTORCH | MOVED).items()}
 
 
-def later(name: str) -> ModuleType:
-    """The package's `__getattr__`: a page that is loaded on first use."""
-    if name in PYTORCH:
-        return importlib.import_module(f"{PACKAGE}.{name}")
-    raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
+def later(name: str, above: str = "") -> ModuleType:
+    """The `__getattr__` of the package, or of what is `above` with a dot: a page that is loaded on
+    first use."""
+    if above + name in PYTORCH:
+        return importlib.import_module(f"{PACKAGE}.{above}{name}")
+    raise AttributeError(f"module {PACKAGE!r} has no attribute {above + name!r}")
 
 
 def real_name(name: str) -> str:

@@ -4,7 +4,8 @@
     python -m tinygrad_lm.as_torch --coverage FILE       says which torch names it uses
     import tinygrad_lm.as_torch as t; t.install()        in a notebook or a test
 
-It only registers names: every torch module is one of this package's, the same object.
+It only registers names: every torch module is one of this package's, the same object. And it looks
+for `create_graph` in the sources, which is answered in `pages/second_derivatives.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from .aliases import PACKAGE, PYTORCH
+from .pages.second_derivatives import SecondDerivatives
 
 VERSION = "2.13.0"  # of PyTorch, for scripts that ask; whose numbers and names are ours
 
@@ -77,20 +79,20 @@ def install() -> ModuleType:
     for part in SUBMODULES:
         modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{part}")
     for name, module in modules.items():
-        if not hasattr(module, "__getattr__") or module is package:
-            module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
+        module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
     vars(package)["__version__"] = f"{VERSION}+tinygrad_lm.{vars(package)['__version__']}"
     package.Tensor.__module__ = "torch"  # as type(x) prints it
     package.nn.Parameter.__module__ = "torch.nn.parameter"
     sys.modules.update(modules)
     sys.meta_path.insert(0, NotHere())
+    SecondDerivatives().watch()
     return package
 
 
 def _hint(name: str, module: ModuleType) -> Any:
     def missing(attribute: str) -> Any:
-        if name == "torch" and attribute in PYTORCH:
-            return importlib.import_module(f"{PACKAGE}.{attribute}")
+        if (page := f"{name}.{attribute}".removeprefix("torch.")) in PYTORCH:
+            return importlib.import_module(f"{PACKAGE}.{page}")
         close = "" if attribute[:2] == "__" else _close(attribute, dir(module))
         caller = sys._getframe(1)
         if caller.f_code.co_code[caller.f_lasti] == opcode.opmap["IMPORT_FROM"]:
@@ -116,10 +118,10 @@ def _close(name: str, known: list[str]) -> str:
 
 def run(script: str, arguments: list[str]) -> None:
     """Run a Python file as `python SCRIPT ARGUMENTS` would, with the alias installed."""
-    install()
     main = ModuleType("__main__")
     main.__dict__.update(__file__=script, __builtins__=__builtins__)
     sys.modules["__main__"] = main
+    install()
     sys.argv[:] = [script, *arguments]
     sys.path[0] = str(Path(script).resolve().parent)
     try:

@@ -148,6 +148,10 @@ class Value:
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad})"
 
+    def _repr_svg_(self) -> str | None:
+        """What a notebook shows: `draw_dot`, or the text alone of what is too large to draw."""
+        return draw_dot(self) if len(_reached(self)) <= LIMIT else None
+
 
 def _value(x: Value | float) -> Value:
     return x if isinstance(x, Value) else Value(x)
@@ -238,13 +242,6 @@ class MLP(Module):
 # ---------------------------------------------------------------- a picture
 
 
-class Picture(str):
-    """SVG text that a notebook shows as a picture."""
-
-    def _repr_svg_(self) -> str:
-        return str(self)
-
-
 def draw_dot(root: Value, format: str = "svg") -> str:
     """The Values that made `root`, each with label, data and grad, and the ops between them: as
     SVG, which a notebook shows, or as "dot", text for Graphviz."""
@@ -266,9 +263,7 @@ def draw_dot(root: Value, format: str = "svg") -> str:
         place[value] = len(nodes)
         nodes.append(value)
         texts.append([f"{value.label} data {value.data:.4f}".strip(), f"grad {value.grad:.4f}"])
-    return dot_text(nodes, texts, arrows) if format == "dot" else Picture(
-        svg_text(nodes, texts, arrows)
-    )  # fmt: skip
+    return (dot_text if format == "dot" else svg_text)(nodes, texts, arrows)
 
 
 def _birth(value: Value) -> int:

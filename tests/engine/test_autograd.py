@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_lm as tg
 from tinygrad_lm import autograd
-from tinygrad_lm.autograd import Function, grad, gradcheck, higher_order
+from tinygrad_lm.autograd import Function, grad, gradcheck, gradgradcheck, higher_order
 from tinygrad_lm.engine.core.op import primitive
 from tinygrad_lm.engine.core.tensor import Tensor
 
@@ -642,24 +642,63 @@ def test_gradcheck_sees_an_error_that_a_sum_would_hide():
 
 
 @pytest.mark.parametrize(
-    ("inputs", "says"),
+    ("inputs", "error", "says"),
     [
-        ([tg.ones(2)], "got none"),
-        ([1.0], "got none"),
-        ([tg.ones(2, requires_grad=True)], "must be float64, input 0 of cube is torch.float32"),
+        ([tg.ones(2)], ValueError, "got none"),
+        ([1.0], ValueError, "got none"),
+        ([tg.ones(2, requires_grad=True)], TypeError, "must be float64, input 0 of cube is torch"),
     ],
 )
-def test_gradcheck_refuses_what_it_cannot_check(inputs, says):
-    with pytest.raises(TypeError) as raised:
+def test_gradcheck_refuses_what_it_cannot_check(inputs, error, says):
+    with pytest.raises(error) as raised:
         gradcheck(cube, inputs)
     assert says in str(raised.value)
 
 
-def test_gradcheck_wants_one_float64_tensor_back():
-    with pytest.raises(TypeError, match="one float64 Tensor, got torch.float32"):
+def test_gradcheck_wants_float64_tensors_back():
+    with pytest.raises(TypeError, match="float64 Tensors, got torch.float32"):
         gradcheck(lambda x: x.float(), leaf(1.0))
-    with pytest.raises(TypeError, match="got tuple"):
-        gradcheck(lambda x: (x, x), leaf(1.0))
+    with pytest.raises(TypeError, match="got list"):
+        gradcheck(lambda x: (x, [x]), leaf(1.0))
+
+
+def test_gradcheck_looks_at_every_result():
+    assert gradcheck(lambda x: (x * 2, x.argmax(), cube(x)), leaf(1.0, 2.0))
+    with pytest.raises(RuntimeError, match="the gradient of .*lambda.* must agree"):
+        gradcheck(lambda x: (x * 2, wrong_cube(x)), leaf(1.0, 2.0))
+    assert not gradcheck(wrong_cube, leaf(1.0, -2.0), raise_exception=False)
+
+
+def test_gradgradcheck_looks_at_the_gradient_of_the_gradient():
+    """Which is wrong where a part of the gradient is detached."""
+    x, y = leaf(1.0, 2.0), leaf(3.0)
+    up = leaf(0.5, -1.0)
+    assert gradgradcheck(lambda x, y: x.exp() * y, [x, y])
+    assert gradgradcheck(lambda x: x**3, x, up)
+
+    class Half(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * 3 * x * x.detach()
+
+    assert gradcheck(Half.apply, x)
+    with pytest.raises(RuntimeError, match="for input 0 of shape"):
+        gradgradcheck(Half.apply, x)
+    assert not gradgradcheck(Half.apply, x, raise_exception=False, nondet_tol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"), [("check_forward_ad", NotImplementedError), ("tolerance", TypeError)]
+)
+def test_gradcheck_refuses_what_it_would_not_do(setting, error):
+    with pytest.raises(error, match=rf"^\[gradcheck\] .*{setting}"):
+        gradcheck(cube, leaf(1.0), **{setting: True})
 
 
 def test_gradcheck_leaves_its_inputs_alone():

@@ -55,6 +55,13 @@ def test_svg_is_well_formed_and_boxes_do_not_overlap(tmp_path):
     assert "w <&>" in [t.text for t in root.iter(f"{space}text")]
 
 
+def test_a_notebook_shows_the_svg_and_not_the_dot_text():
+    loss, _ = small_net()
+    svg = tl.draw_graph(loss)
+    assert svg._repr_svg_() == svg and svg.startswith("<svg")
+    assert not hasattr(tl.draw_graph(loss, format="dot"), "_repr_svg_")
+
+
 def test_no_box_hides_an_arrow_that_goes_past_it():
     """x + f(g(x)) is drawn in one column; the arrow from x to the sum passes beside f and g."""
     x = tl.ones(2, requires_grad=True)

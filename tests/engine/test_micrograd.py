@@ -239,6 +239,8 @@ def test_the_picture_shows_every_value_and_op():
     svg = draw_dot(c)
     words = [node.text for node in ElementTree.fromstring(svg).iter() if node.text]
     assert "a data -4.0000" in words and words.count("+") == 6 and svg._repr_svg_() == str(svg)
+    assert c._repr_svg_() == svg
+    assert sum([a] * 401)._repr_svg_() is None  # a notebook shows the text of it
     with pytest.raises(ValueError, match="'svg' or 'dot'"):
         draw_dot(c, format="png")
 

@@ -17,13 +17,20 @@ LETTER, LINE, GAP_X, GAP_Y = 7.2, 15, 24, 36
 LIMIT = 400
 
 
+class Picture(str):
+    """SVG text that a notebook shows as a picture."""
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
 def draw_graph(
     output: Tensor,
     names: dict[str, Tensor] | None = None,
     format: str = "svg",
     path: str | Path | None = None,
 ) -> str:
-    """The graph that computed `output`, as text: SVG, or DOT for Graphviz.
+    """The graph that computed `output`, as text: SVG, which a notebook shows, or DOT for Graphviz.
 
     names: labels for leaves, such as `dict(model.named_parameters())`. Every box shows an op (or a
     leaf's name), its shape and its dtype; arrows go from inputs to results. With `path` the text is
@@ -110,7 +117,7 @@ def _layers(count: int, arrows: list[tuple[int, int]]) -> tuple[list[list[int]],
     return layers[::-1], pieces
 
 
-def svg_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> str:
+def svg_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]]) -> Picture:
     layers, pieces = _layers(len(nodes), arrows)
     widths = [max(map(len, t)) * LETTER + 16 for t in texts] + [0] * len(pieces)
     height = 2 * LINE + 10
@@ -150,4 +157,4 @@ def svg_text(nodes: list, texts: list[list[str]], arrows: list[tuple[int, int]])
                 f'<text x="{x + widths[i] / 2:.1f}" y="{middle:.1f}" '
                 f'text-anchor="middle">{escape(line)}</text>'
             )
-    return "\n".join([*rows, "</svg>", ""])
+    return Picture("\n".join([*rows, "</svg>", ""]))

@@ -1,5 +1,5 @@
-"""Is a gradient right? `gradcheck` compares it with central differences. Any function from Tensors
-to a Tensor can be checked, a user's `@primitive` included."""
+"""Is a gradient right? `gradcheck` compares it with central differences, `gradgradcheck` that of
+the gradient. Functions from Tensors to Tensors can be checked, a user's `@primitive` included."""
 
 from __future__ import annotations
 
@@ -11,28 +11,38 @@ import numpy
 from .arrays import float64, to_device, to_numpy
 from .core.tensor import Tensor, wrap
 from .pytorch.grad import grad
-from .pytorch.grad_mode import enable_grad
+from .pytorch.grad_mode import enable_grad, higher_order
+from .pytorch.joining import cat
 
 EVERY_ELEMENT = 32  # larger inputs are checked along random directions instead
 DIRECTIONS = 4
 
 
+class GradcheckError(RuntimeError):
+    """A gradient is not what finite differences say."""
+
+
 def gradcheck(
-    fn: Callable[..., Tensor],
+    func: Callable[..., Any],
     inputs: Tensor | Sequence[Any],
     *,
     eps: float | None = None,
-    rtol: float = 1e-6,
     atol: float = 1e-8,
+    rtol: float = 1e-6,
+    raise_exception: bool = True,
     seed: int = 0,
+    **unused: Any,
 ) -> bool:
-    """True if the gradients of fn(*inputs) agree with central finite differences, else an error.
+    """True if the gradients of func(*inputs) agree with central finite differences, else an error
+    (False with raise_exception=False). What func returns is a Tensor or a tuple of them.
 
-    inputs: Tensors, or anything else fn takes; those of dtype float64 that require a gradient are
+    inputs: Tensors, or anything else func takes; those of dtype float64 that require a gradient are
     checked, element by element up to 32 elements, along four random directions above. The upstream
     gradient is random, because a sum hides errors that cancel (softmax, layer norm). The step is
     eps * max(1, |x|), by default the cube root of the float64 rounding unit: 6e-6. A pair (a, n)
-    agrees if |a - n| <= atol + rtol * s, s the sum of the absolute terms that n is made of.
+    agrees if |a - n| <= atol + rtol * s, s the sum of the absolute terms that n is made of. That is
+    stricter than PyTorch's, whose other settings are taken and change nothing; those for what does
+    not exist here (check_forward_ad, check_batched_grad) must be off.
 
         @primitive
         def cube(x):
@@ -40,23 +50,89 @@ def gradcheck(
 
         gradcheck(cube, [tensor([1.0, -2.0], dtype=float64, requires_grad=True)])   # True
 
-    Errors: TypeError for inputs that cannot be checked in float64, RuntimeError naming fn, input
-    and element and giving both numbers where they differ.
+    Errors: TypeError for inputs that cannot be checked in float64, ValueError where none requires a
+    gradient, GradcheckError (a RuntimeError) naming func, input and element and giving both numbers
+    where they differ.
     """
-    name = getattr(fn, "__name__", type(fn).__name__)
+    _check_settings("gradcheck", unused)
+    name = getattr(func, "__name__", type(func).__name__)
     given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     chosen = _checked_inputs(name, given)
+    try:
+        _compare(name, func, given, chosen, (eps, atol, rtol, seed))
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def gradgradcheck(
+    func: Callable[..., Any],
+    inputs: Tensor | Sequence[Any],
+    grad_outputs: Tensor | Sequence[Any] | None = None,
+    *,
+    seed: int = 0,
+    **settings: Any,
+) -> bool:
+    """`gradcheck` of the gradient that func(*inputs) has for grad_outputs (random ones by default),
+    as a function of inputs and grad_outputs."""
+    given = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    chosen = _checked_inputs("gradgradcheck", given)
+    if grad_outputs is None:
+        rng = numpy.random.default_rng(seed)
+        outs = [x for x in _listed(func(*given)) if x.requires_grad]
+        ups: tuple = tuple(_like(x, rng.standard_normal(x.shape)).requires_grad_() for x in outs)
+    else:
+        ups = (grad_outputs,) if isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
+
+    def gradient(*values: Any) -> tuple:
+        xs = values[: len(given)]
+        with higher_order():
+            outs = [x for x in _listed(func(*xs)) if x.requires_grad]
+            wanted = [xs[i] for i in chosen]
+            found = grad(outs, wanted, values[len(given) :], create_graph=True, allow_unused=True)
+        return tuple(g for g in found if g is not None)
+
+    return gradcheck(gradient, (*given, *ups), seed=seed, **settings)
+
+
+# PyTorch's settings that change nothing here.
+UNUSED = {
+    "nondet_tol", "check_undefined_grad", "check_grad_dtypes", "check_backward_ad", "fast_mode",
+    "masked", "gen_non_contig_grad_outputs", "check_rev_over_rev",
+}  # fmt: skip
+OFF = {"check_batched_grad", "check_batched_forward_grad", "check_forward_ad", "check_fwd_over_rev"}
+
+
+def _check_settings(name: str, settings: dict) -> None:
+    for setting, value in settings.items():
+        if setting not in UNUSED | OFF:
+            raise TypeError(f"[{name}] settings must be those of PyTorch, got {setting!r}")
+        if setting in OFF and value:
+            raise NotImplementedError(f"[{name}] {setting} must be False; gradients go backward")
+
+
+def _listed(out: Any) -> list[Tensor]:
+    return [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if _is_float(x)]
+
+
+def _is_float(x: Any) -> bool:
+    return not isinstance(x, Tensor) or x.is_floating_point()
+
+
+def _compare(name: str, func: Callable, given: tuple, chosen: list[int], settings: tuple) -> None:
+    eps, atol, rtol, seed = settings
     rng = numpy.random.default_rng(seed)
     values = [to_numpy(x.array).copy() if isinstance(x, Tensor) else x for x in given]
 
     def call(changed: dict[int, numpy.ndarray]) -> Tensor:
         fresh = [_like(x, changed.get(i, v)) for i, (x, v) in enumerate(zip(given, values))]
-        return fn(*fresh)
+        return _joined(name, func(*fresh))
 
     with enable_grad():
         leaves = [_like(x, v) for x, v in zip(given, values)]
-        out = fn(*leaves)
-        _check_output(name, out)
+        out = _joined(name, func(*leaves))
         upstream = rng.standard_normal(out.shape)
         start = wrap(to_device(numpy.asarray(upstream), out.device))
         wanted = [leaves[i] for i in chosen]
@@ -75,11 +151,18 @@ def gradcheck(
             along = float((ours * direction).sum())
             if not abs(along - numeric) <= atol + rtol * size:  # NaN fails too
                 raise _disagreement(name, f"input {i} of shape {shape}, {where}", along, numeric)
-    return True
 
 
-def _disagreement(name: str, where: str, along: float, numeric: float) -> RuntimeError:
-    return RuntimeError(
+def _joined(name: str, out: Any) -> Tensor:
+    """What func returned as one Tensor; several of them one after the other."""
+    parts = _listed(out)
+    for x in parts or [out]:
+        _check_output(name, x)
+    return parts[0] if len(parts) == 1 else cat([x.reshape(-1) for x in parts])
+
+
+def _disagreement(name: str, where: str, along: float, numeric: float) -> GradcheckError:
+    return GradcheckError(
         f"[gradcheck] the gradient of {name} must agree with finite differences: for {where}, "
         f"backward gives {along!r}, differences give {numeric!r}; a term missing in its pullback, "
         "or a kink nearby?"
@@ -90,7 +173,7 @@ def _checked_inputs(name: str, given: tuple) -> list[int]:
     """Positions of the inputs to check, with an error for what float64 cannot check."""
     chosen = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
     if not chosen:
-        raise TypeError(
+        raise ValueError(
             f"[gradcheck] {name} must have an input that requires a gradient, got none; "
             "pass tensors made with dtype=float64, requires_grad=True"
         )
@@ -106,7 +189,7 @@ def _checked_inputs(name: str, given: tuple) -> list[int]:
 def _check_output(name: str, out: object) -> None:
     if not isinstance(out, Tensor) or out.dtype is not float64:
         what = out.dtype if isinstance(out, Tensor) else type(out).__name__
-        raise TypeError(f"[gradcheck] {name} must return one float64 Tensor, got {what}")
+        raise TypeError(f"[gradcheck] {name} must return float64 Tensors, got {what}")
 
 
 def _like(given: Any, value: Any) -> Any:

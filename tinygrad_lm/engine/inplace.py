@@ -46,7 +46,7 @@ def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
                 raise _misfit(op.__name__, x, other) from error
             mark_written(x.array)
             return x
-    _check_leaf(x)
+    check_leaf(x)
     composed = recorded and isinstance(op, FunctionType)  # whose inner nodes may keep x
     out = None if composed else op(x, *others, **settings)
     if out is None or (out.node is not None and _keeps(out.node, x.array)):
@@ -67,7 +67,7 @@ def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
 def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
     """x[key] = value, recorded under a name."""
     recorded = _recorded(x, value) and x.is_floating_point()
-    _check_leaf(x)
+    check_leaf(x)
     if not (hasattr(x.array.flags, "writeable") or is_writable(x.array)):
         raise _misfit("setitem", x, value)
     source = value.array if isinstance(value, Tensor) else value
@@ -159,8 +159,12 @@ def _keep_retaining(x: Tensor, before: Node | None) -> None:
 
 def _commit(x: Tensor, node: Node | None, recorded: bool) -> None:
     mark_written(x.array)
-    if not mode.recording:
-        return
+    if mode.recording:
+        give_history(x, node, recorded)
+
+
+def give_history(x: Tensor, node: Node | None, recorded: bool) -> None:
+    """x, which was written, and what it looks into come from this node now."""
     base, before = _base_of(x), x.node
     if base is None:
         if recorded:
@@ -246,7 +250,8 @@ def _copy(x: Tensor) -> Tensor:
     return copy
 
 
-def _check_leaf(x: Tensor) -> None:
+def check_leaf(x: Tensor) -> None:
+    """An error if x must not be written, because it is a leaf or looks into one."""
     if mode.recording:
         for tensor, what in ((x, "a leaf"), (_base_of(x), "a view of a leaf")):
             if tensor is not None and tensor.requires_grad and tensor.node is None:

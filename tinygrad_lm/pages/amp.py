@@ -101,7 +101,7 @@ def get_autocast_dtype(device_type: str) -> Any:
 
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:
-    return isinstance(mode.autocast, functools.partial)  # and not what `profiler` puts there
+    return isinstance(mode.autocast, functools.partial)  # not what looks for anomalies, or profiles
 
 
 def _warn(message: str) -> None:

@@ -1,76 +1,78 @@
-"""The door to second derivatives: ops over Tensors. Inside `higher_order()` an op's own function
-runs on Tensors, so that its pullbacks are recorded ops too; `library(x)` of a Tensor then answers
-with NumPy's names over ops.
+"""The door to second derivatives: ops over Tensors. Inside `higher_order()` a node keeps the inputs
+of its op beside its pullbacks. When its gradient is to be differentiated again, the op's own
+function runs on these Tensors, so that its pullbacks are recorded ops too; `library(x)` of a Tensor
+then answers with NumPy's names over ops.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ..arrays import LIBRARIES, keep_wanted
+from ..arrays import LIBRARIES, check_unwritten, clock, keep_wanted
+from ..arrays.dispatch import kernels_on
 from ..core.graph import Node
 from ..core.op import Op
+from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from . import elementwise, index, linear, reduce, shape
 
 
-class _Inside(threading.local):
-    """The op whose function runs now, in the calling thread."""
-
-    op: Op | None = None
-
-
-_inside = _Inside()
-
-
 def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
-    """op(*inputs) with a node whose pullbacks can be differentiated: see `mode.create_graph`.
-
-    The op's function runs on Tensors, and what it calls is recorded in the same way, to any order;
-    but for the op itself, which computes there with arrays: that is the value the node is for."""
-    if op is _inside.op:
-        arrays, _ = op.read(inputs)
-        return op.result(op.first_answer((op.function,), arrays, settings), None, inputs)
-    before, _inside.op = _inside.op, op
-    try:
-        result, pullbacks = op.function(*inputs, **settings)
-    except Exception as error:
-        result, pullbacks = _without_gradient(op, inputs, settings, error), None
-    finally:
-        _inside.op = before
-    if pullbacks is None:
-        return result.detach()
-    if result.node is not None or any(result is x for x in inputs):
-        result = wrap(result.array)
-    pullbacks = keep_wanted(op.name, pullbacks, parents)
-    if type(pullbacks) is tuple:
-        pullbacks = tuple([p and _of_tensors(p) for p in pullbacks])
-    else:
-        pullbacks = _of_tensors(pullbacks)
-    all_can = all(p.create_graph for p in parents if type(p) is Node)
-    result.node = Node(op.name, result.array, tuple(parents), pullbacks, all_can)
-    result.needs_grad = True
+    """op(*inputs) with a node whose pullbacks can be differentiated: see `mode.create_graph`."""
+    arrays, _ = op.read(inputs)
+    faster = op.kernels.get(type(arrays[0]), ()) if kernels_on() else ()
+    found = op.first_answer((*faster, op.function), arrays, settings)
+    result = op.result(found, parents, inputs)
+    node = result.node
+    if node is not None:
+        node.create_graph = all(p.create_graph for p in parents if type(p) is Node)
+        node.pullbacks = _to_any_order(node.pullbacks, Forward(op, inputs, settings, node.parents))
     return result
 
 
-def _without_gradient(op: Op, inputs: tuple, settings: dict, error: Exception) -> Tensor:
-    """The op on arrays, after it failed on Tensors: what is counted or ordered needs no recording,
-    and wrong input fails here too, in its own words."""
-    arrays, _ = op.read(inputs)
-    found = op.first_answer((op.function,), arrays, settings)
-    if found[1] is not None:
-        raise NotImplementedError(
-            f"[{op.name}] has no second derivative; leave `higher_order` for this part"
-        ) from error
-    return op.result(found, None, inputs)
+class Forward:
+    """A call of an op that can be repeated on Tensors. The check of what a node keeps does not look
+    in here: an input may be written where no second derivative is asked for."""
+
+    __slots__ = ("arrays", "inputs", "op", "parents", "settings", "time")
+
+    def __init__(self, op: Op, inputs: tuple, settings: dict, parents: tuple):
+        self.op, self.inputs, self.settings, self.parents = op, inputs, settings, parents
+        self.arrays = [getattr(x, "array", None) for x in inputs]
+        self.time = next(clock)
+
+    def pullbacks(self) -> Any:
+        """As the op's function makes them, of recorded ops."""
+        name, inputs = self.op.name, self.inputs
+        check_unwritten((lambda kept=self.arrays: kept,), self.time, self.op)
+        if any(getattr(x, "array", None) is not a for x, a in zip(inputs, self.arrays)):
+            raise RuntimeError(
+                f"[create_graph] the inputs of {name} must stay what they are until the gradient "
+                "is computed, but the .data of one was replaced; replace it afterwards"
+            )
+        try:
+            _, found = self.op.function(*inputs, **self.settings)
+        except Exception as error:
+            raise NotImplementedError(
+                f"[{name}] has no second derivative; compute it from detach(), or leave "
+                "create_graph=True"
+            ) from error
+        return keep_wanted(name, found, self.parents)
 
 
-def _of_tensors(pullback: Callable) -> Callable:
-    """In an ordinary walk g is an array."""
-    return lambda g: pullback(g if isinstance(g, Tensor) else wrap(g))
+def _to_any_order(pullbacks: Any, forward: Forward) -> Any:
+    """The pullbacks for a g that is an array; of recorded ops for a g whose walk is recorded."""
+
+    def pull(g: Any, ours: Any = pullbacks) -> Any:  # by default: the check looks at what it keeps
+        if isinstance(g, Tensor):
+            if mode.recording:
+                ours = forward.pullbacks()
+            else:
+                g = g.array
+        return [p and p(g) for p in ours] if type(ours) is tuple else ours(g)
+
+    return pull
 
 
 # ---------------------------------------------------------------- NumPy's names over ops

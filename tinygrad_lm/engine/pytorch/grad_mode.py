@@ -96,5 +96,18 @@ class set_grad_enabled:
         mode.recording = self.before
 
 
+class set_multithreading_enabled:
+    """Taken and without effect: a walk back runs in the thread that asks for it."""
+
+    def __init__(self, mode: bool):
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        pass
+
+
 def is_grad_enabled() -> bool:
     return mode.recording

@@ -3,7 +3,7 @@ goes on from `methods.py`, which binds both."""
 
 from __future__ import annotations
 
-from . import conversions, dtype_info, layouts, legacy, memory, special, windows
+from . import conversions, dtype_info, grad_fn, layouts, legacy, memory, special, windows
 from .operators import attribute, writer
 
 
@@ -27,6 +27,12 @@ class MethodsBeyond:
     as_strided = windows.as_strided
 
     # linear algebra
+
+    # of the graph
+    retains_grad = attribute(grad_fn.retains_grad)
+    output_nr = attribute(grad_fn.output_nr)
+    _version = attribute(grad_fn.version)
+    register_post_accumulate_grad_hook = grad_fn.register_post_accumulate_grad_hook
 
     # in place
     lgamma_ = writer(lgamma)

@@ -84,9 +84,4 @@ def _text(node: Node) -> str:
     return f"<{grad_fn_name(node.name)}>"
 
 
-def _next_functions(node: Node) -> tuple:
-    return tuple((p if isinstance(p, Node) else None, 0) for p in node.parents)
-
-
 Node.__repr__ = _text  # type: ignore[method-assign, assignment]
-Node.next_functions = property(_next_functions)  # type: ignore[attr-defined]

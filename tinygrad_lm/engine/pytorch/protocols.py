@@ -115,13 +115,13 @@ def formatted(self: Tensor, spec: str) -> str:
 
 
 def text(self: Tensor) -> str:
-    name = None if self.grad_fn is None else grad_fn_name(self.grad_fn.name)
+    node = self.node if self.requires_grad else None
     return printing.format_tensor(
         to_numpy(self.array),
         dtype=self.dtype.name,
         default_dtype=arrays.get_default_dtype().name,
         device=str(self.device),
-        grad_fn=name,
+        grad_fn=None if node is None else grad_fn_name(node.name),
         requires_grad=self.needs_grad,
     )
 
@@ -133,8 +133,13 @@ def deepcopy(self: Tensor, memo: dict) -> Tensor:
     memo[id(self)] = copy
     copy.needs_grad = self.needs_grad
     copy._grad = None if self._grad is None else deepcopy(self._grad, memo)
-    copy.__dict__.update(copier.deepcopy(self.__dict__, memo))
+    copy.__dict__.update(copier.deepcopy(_attributes(self), memo))
     return copy
+
+
+def _attributes(self: Tensor) -> dict[str, Any]:
+    """What was set on a tensor, but for its hooks: those stay with it, as in PyTorch."""
+    return {name: value for name, value in vars(self).items() if name != "accumulate"}
 
 
 def pickled(self: Tensor) -> tuple:
@@ -142,7 +147,7 @@ def pickled(self: Tensor) -> tuple:
         raise RuntimeError("[pickle] only leaf tensors can be pickled; use detach()")
     kind = None if type(self) is Tensor else type(self)  # which `as_torch` names torch.Tensor
     parts = kind, to_numpy(self.array), self.needs_grad, str(self.device)
-    return _rebuild, parts, self.__dict__ or None
+    return _rebuild, parts, _attributes(self) or None
 
 
 # An op goes by its name, as a function does.

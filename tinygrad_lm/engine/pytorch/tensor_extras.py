@@ -12,10 +12,10 @@ import numpy
 
 from .. import arrays
 from ..arrays import device_of, dtype_of, owner_of
-from ..core.graph import Node
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from .common import Device, Operand, sizes, to_array
+from .grad_fn import GradFn, shown
 
 
 class Size(tuple[int, ...]):
@@ -150,11 +150,12 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
 
 
 def is_leaf(self: Tensor) -> bool:
-    return self.grad_fn is None
+    return not self.requires_grad or self.node is None
 
 
-def grad_fn(self: Tensor) -> Node | None:
-    return self.node if self.requires_grad else None
+def grad_fn(self: Tensor) -> GradFn | None:
+    """What computed this tensor, None for a leaf."""
+    return shown(self.node) if self.requires_grad and self.node is not None else None
 
 
 def set_grad(self: Tensor, value: Tensor | None) -> None:
@@ -187,18 +188,25 @@ def detach_(self: Tensor) -> Tensor:
 
 def register_hook(self: Tensor, hook: Callable, *, retains: int | None = None) -> SimpleNamespace:
     """Call hook(gradient) when this tensor's gradient is known; a returned Tensor replaces it.
-    `.remove()` of what comes back takes the hook off again. retains: `retain_grad`'s own, which
-    stays with the tensor of this id when that is written in place."""
+    `.remove()` of what comes back takes the hook off again. Hooks run in the order in which they
+    came. retains: `retain_grad`'s own, which runs last and stays with the tensor of this id when
+    that is written in place."""
     if not self.requires_grad:
         raise RuntimeError("[register_hook] the tensor must require a gradient, this one does not")
 
     def on_arrays(g: Any) -> Any:
         replaced = hook(g if isinstance(g, Tensor) else wrap(g))
+        if isinstance(replaced, Tensor) and replaced.array.shape != g.shape:
+            raise RuntimeError(
+                f"[register_hook] what a hook returns must have the gradient's shape "
+                f"{tuple(g.shape)}, got {tuple(replaced.shape)}; expand() it?"
+            )
         return replaced if replaced is None or isinstance(g, Tensor) else replaced.array
 
     on_arrays.retains = retains  # type: ignore[attr-defined]
     owner: Any = self.node or self
-    owner.hooks = [*(owner.hooks or ()), on_arrays]
+    hooks = [*(owner.hooks or ()), on_arrays]
+    owner.hooks = sorted(hooks, key=lambda h: getattr(h, "retains", None) is not None)
 
     def remove() -> None:
         owner.hooks = [h for h in owner.hooks if h is not on_arrays]
