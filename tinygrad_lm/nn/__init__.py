@@ -17,19 +17,22 @@ from .activations import (
 )
 from .attention import MultiheadAttention
 from .cells import GRUCell, LSTMCell, RNNCell
-from .containers import ModuleDict, ModuleList, ParameterList, Sequential
-from .layers import Dropout, Embedding, Flatten, Identity, Linear, Unflatten
+from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .embeddings import Embedding, EmbeddingBag
+from .layers import Bilinear, Dropout, Flatten, Identity, Linear, Unflatten
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module
 from .norms import BatchNorm1d, LayerNorm, RMSNorm
-from .parameter import Parameter
+from .parallel import DataParallel
+from .parameter import Buffer, Parameter
 from .recurrent import GRU, LSTM, RNN, RNNBase
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "CrossEntropyLoss", "Dropout", "ELU",
-    "Embedding", "Flatten", "GELU", "GRU", "GRUCell", "Identity", "L1Loss", "LSTM", "LSTMCell",
-    "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "Module",
-    "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "Parameter", "ParameterList",
-    "RMSNorm", "RNN", "RNNBase", "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
+    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "Bilinear", "Buffer", "CrossEntropyLoss",
+    "DataParallel", "Dropout", "ELU", "Embedding", "EmbeddingBag", "Flatten", "GELU", "GRU",
+    "GRUCell", "Identity", "L1Loss", "LSTM", "LSTMCell", "LayerNorm", "LeakyReLU", "Linear",
+    "LogSigmoid", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList",
+    "MultiheadAttention", "NLLLoss", "Parameter", "ParameterDict", "ParameterList", "RMSNorm",
+    "RNN", "RNNBase", "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
     "Tanh", "Unflatten", "functional", "init", "parameter", "utils",
 ]  # fmt: skip

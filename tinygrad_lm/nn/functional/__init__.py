@@ -16,10 +16,11 @@ from .activations import (
     softplus,
     tanh,
 )
+from .embeddings import embedding, embedding_bag
 from .layers import (
     batch_norm,
+    bilinear,
     dropout,
-    embedding,
     layer_norm,
     linear,
     normalize,
@@ -36,8 +37,9 @@ from .losses import (
 )
 
 __all__ = [
-    "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy",
-    "dropout", "elu", "embedding", "gelu", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "relu",
-    "rms_norm", "scaled_dot_product_attention", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "batch_norm", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "cross_entropy", "dropout", "elu", "embedding", "embedding_bag", "gelu", "l1_loss",
+    "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "mse_loss", "nll_loss",
+    "normalize", "one_hot", "pad", "relu", "rms_norm", "scaled_dot_product_attention", "sigmoid",
+    "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip
