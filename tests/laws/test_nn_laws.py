@@ -73,7 +73,7 @@ def test_attention_is_the_same_with_and_without_weights():
 
 
 def test_attention_errors():
-    with pytest.raises(ValueError, match="heads must divide the width, got 3 and 8"):
+    with pytest.raises(AssertionError, match="heads must divide the width, got 3 and 8"):
         nn.MultiheadAttention(8, 3)
     layer, x = nn.MultiheadAttention(8, 2), tg.zeros(5, 2, 8)
     with pytest.raises(

@@ -26,6 +26,13 @@ from .norms import BatchNorm1d, LayerNorm, RMSNorm
 from .parallel import DataParallel
 from .parameter import Buffer, Parameter
 from .recurrent import GRU, LSTM, RNN, RNNBase
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "Bilinear", "Buffer", "CrossEntropyLoss",
@@ -34,5 +41,6 @@ __all__ = [
     "LogSigmoid", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList",
     "MultiheadAttention", "NLLLoss", "Parameter", "ParameterDict", "ParameterList", "RMSNorm",
     "RNN", "RNNBase", "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
-    "Tanh", "Unflatten", "functional", "init", "parameter", "utils",
+    "Tanh", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer", "Unflatten", "functional", "init", "parameter", "utils",
 ]  # fmt: skip
