@@ -23,7 +23,7 @@ from .layers import Bilinear, Dropout, Flatten, Identity, Linear, Unflatten
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module
 from .norms import BatchNorm1d, LayerNorm, RMSNorm
-from .parallel import DataParallel
+from .parallel import DataParallel, SyncBatchNorm
 from .parameter import Buffer, Parameter
 from .recurrent import GRU, LSTM, RNN, RNNBase
 from .transformer import (
@@ -41,6 +41,7 @@ __all__ = [
     "LogSigmoid", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList",
     "MultiheadAttention", "NLLLoss", "Parameter", "ParameterDict", "ParameterList", "RMSNorm",
     "RNN", "RNNBase", "RNNCell", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
-    "Tanh", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
-    "TransformerEncoderLayer", "Unflatten", "functional", "init", "parameter", "utils",
+    "SyncBatchNorm", "Tanh", "Transformer", "TransformerDecoder", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerEncoderLayer", "Unflatten", "functional", "init",
+    "parameter", "utils",
 ]  # fmt: skip
