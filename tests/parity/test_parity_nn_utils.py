@@ -175,8 +175,8 @@ def wrong(library, name):
 
 
 WRONG = """no such tensor, another shape, left as it was, not parametrized, no way back,
-no weight norm, no spectral norm, twice, no iteration, no iteration of today, no such dim, nothing to normalize,
-no module, no device, no vector"""
+no weight norm, no spectral norm, twice, no iteration, no iteration of today, no such dim,
+nothing to normalize, no module, no device, no vector"""
 
 
 @pytest.mark.filterwarnings("ignore")
