@@ -349,11 +349,25 @@ def sequences(lib):
     return repr(m), repr(both), len(twice), repr(several), repr(held), list(held.keys())
 
 
+def lazy(lib):
+    """A Linear whose input is not known yet: called, loaded, or asked too early."""
+    first = [lib.nn.LazyLinear(3), lib.nn.LazyLinear(3, bias=False)]
+    before = repr(first), type(first[0].weight).__name__, repr(first[0].weight)
+    out = first[0](lib.ones(2, 4)), first[1](lib.ones(5))
+    second = lib.nn.Sequential(lib.nn.LazyLinear(3))
+    found = second.load_state_dict({"0.weight": lib.ones(3, 2), "0.bias": lib.zeros(3)})
+    p = lib.nn.UninitializedParameter()
+    p.materialize((2, 3))
+    values = [x for m in (*first, second) for x in m.state_dict().values()]
+    names = repr(first), type(first[0].weight).__name__, type(p).__name__, tuple(p.shape)
+    return before, out, repr(found), values, names, second(lib.ones(1, 2)), repr(second)
+
+
 CASES = [
     forward_hooks, always_called, full_backward, order_of_hooks,
     backward_without_inputs, several_outputs, everywhere, old_backward_hook,
     extra_state, state_hooks, assigned, old_scalar, overridden, walks, converted, buffers, lists,
-    dicts, sequences,
+    dicts, sequences, lazy,
 ]  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 """Tools for modules: clipping gradients, packing sequences, weights computed from other weights.
-This page only collects them."""
+This page only collects them; what few scripts use is loaded on first use."""
 
-from . import parametrizations, parametrize, rnn
+import importlib
+from typing import Any
+
+from . import rnn
 from .clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -10,8 +13,6 @@ from .clip_grad import (
     get_total_norm,
 )
 from .convert_parameters import parameters_to_vector, vector_to_parameters
-from .init import skip_init
-from .weight_norm import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
 
 __all__ = [
     "clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_",
@@ -19,3 +20,15 @@ __all__ = [
     "remove_spectral_norm", "remove_weight_norm", "rnn", "skip_init", "spectral_norm",
     "vector_to_parameters", "weight_norm",
 ]  # fmt: skip
+
+LATER = {"skip_init": "init"} | dict.fromkeys(
+    ("remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm"), "reweighting"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("parametrizations", "parametrize"):
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in LATER:
+        return getattr(importlib.import_module(f"{__name__}.{LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

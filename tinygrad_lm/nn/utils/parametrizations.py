@@ -9,7 +9,7 @@ from ...engine.pytorch.grad_mode import no_grad
 from ..functional.layers import normalize
 from ..module import Module
 from .parametrize import register_parametrization
-from .weight_norm import normed, norms_except
+from .reweighting import normed, norms_except
 
 M = TypeVar("M", bound=Module)
 
