@@ -20,6 +20,8 @@ PYTORCH = {
     "compiler": "pages.compiler",
     "cuda": "pages.cuda",
     "distributed": "pages.distributed",
+    "nn.modules": "nn",
+    "nn.modules.module": "nn.module",
     "utils": "pages.utils",
     "utils.checkpoint": "engine.pytorch.checkpointing",
     "utils.data": "data",
@@ -27,6 +29,12 @@ PYTORCH = {
     "utils.data.dataset": "data.datasets",
     "utils.data.sampler": "data.samplers",
     "utils.data.distributed": "data.samplers",
+}
+# The files of PyTorch's layers are other ones here; what they hold is in nn.
+PYTORCH |= {
+    f"nn.modules.{name}": "nn"
+    for name in "activation batchnorm container conv dropout linear loss normalization pooling rnn "
+    "sparse transformer".split()
 }
 MOVED = {
     "files": "saving.files",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import difflib
 import importlib
 import importlib.abc
@@ -30,7 +31,8 @@ VERSION = "2.13.0"  # of PyTorch, for scripts that ask; whose numbers and names 
 # Every torch.X there is: the package has tinygrad_lm.X, or `aliases.py` says what that is.
 SUBMODULES = sorted(
     "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
-    "nn.parallel nn.utils optim optim.lr_scheduler utils.tensorboard".split()
+    "nn.parallel nn.utils nn.utils.clip_grad nn.utils.parametrizations nn.utils.parametrize "
+    "nn.utils.rnn optim optim.lr_scheduler utils.tensorboard".split()
     + [*PYTORCH]
 )
 NEED_TORCH = {
@@ -76,8 +78,7 @@ def install() -> ModuleType:
     for part in SUBMODULES:
         modules[f"torch.{part}"] = importlib.import_module(f"{PACKAGE}.{part}")
     for name, module in modules.items():
-        if not hasattr(module, "__getattr__") or module is package:
-            module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
+        module.__getattr__ = _hint(name, module)  # type: ignore[method-assign]
     vars(package)["__version__"] = f"{VERSION}+tinygrad_lm.{vars(package)['__version__']}"
     sys.modules.update(modules)
     sys.meta_path.insert(0, NotHere())
@@ -85,9 +86,13 @@ def install() -> ModuleType:
 
 
 def _hint(name: str, module: ModuleType) -> Any:
+    """A module's `__getattr__`: what it loads later, or an error that names what is close."""
+    own = vars(module).get("__getattr__")
+
     def missing(attribute: str) -> Any:
-        if name == "torch" and attribute in PYTORCH:
-            return importlib.import_module(f"{PACKAGE}.{attribute}")
+        if own is not None:
+            with contextlib.suppress(AttributeError):
+                return own(attribute)
         close = "" if attribute[:2] == "__" else _close(attribute, dir(module))
         caller = sys._getframe(1)
         if caller.f_code.co_code[caller.f_lasti] == opcode.opmap["IMPORT_FROM"]:

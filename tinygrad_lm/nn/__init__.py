@@ -42,13 +42,13 @@ __all__ = [
     "functional", "init", "parameter", "utils",
 ]  # fmt: skip
 
-LATER = {name: "transformer" for name in __all__ if name.startswith("Transformer")} | {
+_LATER = {name: "transformer" for name in __all__ if name.startswith("Transformer")} | {
     "LazyLinear": "lazy",
     "UninitializedParameter": "lazy",
 }
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name in LATER:
-        return getattr(importlib.import_module(f"{__name__}.{LATER[name]}"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,7 @@ __all__ = [
     "vector_to_parameters", "weight_norm",
 ]  # fmt: skip
 
-LATER = {"skip_init": "init"} | dict.fromkeys(
+_LATER = {"skip_init": "init"} | dict.fromkeys(
     ("remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm"), "reweighting"
 )
 
@@ -29,6 +29,6 @@ LATER = {"skip_init": "init"} | dict.fromkeys(
 def __getattr__(name: str) -> Any:
     if name in ("parametrizations", "parametrize"):
         return importlib.import_module(f"{__name__}.{name}")
-    if name in LATER:
-        return getattr(importlib.import_module(f"{__name__}.{LATER[name]}"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
