@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 PACKAGE = __name__.rpartition(".")[0]
 # `torch.X` and `tinygrad_lm.X` -> where X is. PyTorch's other modules here have PyTorch's path.
@@ -30,17 +31,8 @@ PYTORCH = {
     "hub": "pages.hub",
     "multiprocessing": "pages.multiprocessing",
     "nn.modules": "nn",
-    "nn.modules.activation": "nn.activations",
-    "nn.modules.batchnorm": "nn.norms",
-    "nn.modules.container": "nn.containers",
-    "nn.modules.dropout": "nn.layers",
     "nn.modules.flatten": "nn.layers",
-    "nn.modules.linear": "nn.layers",
-    "nn.modules.loss": "nn.losses",
     "nn.modules.module": "nn.module",
-    "nn.modules.normalization": "nn.norms",
-    "nn.modules.rnn": "nn.recurrent",
-    "nn.modules.sparse": "nn.layers",
     "optim.adamw": "optim.adam",
     "profiler": "pages.profiler",
     "random": "pages.random",
@@ -65,6 +57,12 @@ PYTORCH = {
     "utils.data.distributed": "data.samplers",
     "version": "pages.version",
 }
+# The files of PyTorch's layers are other ones here; what they hold is in nn.
+PYTORCH |= {
+    f"nn.modules.{name}": "nn"
+    for name in "activation batchnorm container conv dropout linear loss normalization pooling rnn "
+    "sparse transformer".split()
+}
 MOVED = {
     "files": "saving.files",
     "generation": "text.generation",
@@ -78,14 +76,18 @@ MOVED = {
     "engine.interop": "engine.pytorch.protocols",
     "engine.tensor": "engine.pytorch.tensor_extras",
 }
+# Functions of `torch` itself, on pages that are loaded when somebody asks for them.
+ON_PAGES = {"vmap": "func"}
 PLACES = {f"{PACKAGE}.{name}": f"{PACKAGE}.{place}" for name, place in (PYTORCH | MOVED).items()}
 
 
-def later(name: str, above: str = "") -> ModuleType:
-    """The `__getattr__` of the package, or of what is `above` with a dot: a page that is loaded on
-    first use."""
+def later(name: str, above: str = "") -> Any:
+    """The `__getattr__` of the package, or of what is `above` with a dot: a page, or a function on
+    one, that is loaded on first use."""
     if above + name in PYTORCH:
         return importlib.import_module(f"{PACKAGE}.{above}{name}")
+    if not above and name in ON_PAGES:
+        return getattr(importlib.import_module(f"{PACKAGE}.{ON_PAGES[name]}"), name)
     raise AttributeError(f"module {PACKAGE!r} has no attribute {above + name!r}")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import difflib
 import importlib
 import importlib.abc
@@ -32,7 +33,8 @@ VERSION = "2.13.0"  # of PyTorch, for scripts that ask; whose numbers and names 
 # Every torch.X there is: the package has tinygrad_lm.X, or `aliases.py` says what that is.
 SUBMODULES = sorted(
     "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
-    "nn.parallel nn.parameter nn.utils optim optim.adam optim.lr_scheduler optim.optimizer "
+    "nn.parallel nn.parameter nn.utils nn.utils.clip_grad nn.utils.parametrizations "
+    "nn.utils.parametrize nn.utils.rnn optim optim.adam optim.lr_scheduler optim.optimizer "
     "optim.rmsprop optim.sgd utils.tensorboard".split()
     + [*PYTORCH]
 )
@@ -90,9 +92,15 @@ def install() -> ModuleType:
 
 
 def _hint(name: str, module: ModuleType) -> Any:
+    """A module's `__getattr__`: what it loads later, or an error that names what is close."""
+    own = vars(module).get("__getattr__")
+
     def missing(attribute: str) -> Any:
         if (page := f"{name}.{attribute}".removeprefix("torch.")) in PYTORCH:
             return importlib.import_module(f"{PACKAGE}.{page}")
+        if own is not None:
+            with contextlib.suppress(AttributeError):
+                return own(attribute)
         close = "" if attribute[:2] == "__" else _close(attribute, dir(module))
         caller = sys._getframe(1)
         if caller.f_code.co_code[caller.f_lasti] == opcode.opmap["IMPORT_FROM"]:

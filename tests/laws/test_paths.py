@@ -32,6 +32,20 @@ distributed: pages.distributed: all_reduce barrier broadcast destroy_process_gro
     get_rank get_world_size init_process_group is_available is_initialized
 files: saving.files: Arrays StrPath check_writable fsync load_safetensors replacing save_safetensors
 generation: text.generation: generate generate_text
+nn.modules: nn: Linear Sequential
+nn.modules.activation: nn: MultiheadAttention ReLU
+nn.modules.batchnorm: nn: BatchNorm1d
+nn.modules.container: nn: ModuleList ParameterDict
+nn.modules.conv: nn: Module
+nn.modules.dropout: nn: Dropout
+nn.modules.linear: nn: Bilinear Linear
+nn.modules.loss: nn: MSELoss
+nn.modules.module: nn.module: Module register_module_forward_hook
+nn.modules.normalization: nn: LayerNorm
+nn.modules.pooling: nn: Module
+nn.modules.rnn: nn: LSTM RNNBase
+nn.modules.sparse: nn: Embedding EmbeddingBag
+nn.modules.transformer: nn: TransformerEncoderLayer
 saving: saving: check_writable load_checkpoint load_safetensors replacing save_checkpoint
     save_safetensors
 optim.lr_scheduler.closed_forms: optim.lr_scheduler.rules: CosineAnnealingLR ExponentialLR LambdaLR

@@ -197,8 +197,8 @@ def test_hooks():
     m.register_forward_hook(lambda module, args, kw, out: (out, kw["input"]), with_kwargs=True)
     out, given = m(input=x)
     assert out[0].tolist() == m.bias.tolist() and given.tolist() == [[0, 0]]
-    m._pre_hooks.clear()
-    m._hooks.clear()
+    m._forward_pre_hooks.clear()
+    m._forward_hooks.clear()
     m.register_forward_pre_hook(lambda module, args: args[0] * 0)  # one value need not be a tuple
     assert m(x)[0].tolist() == m.bias.tolist()
 

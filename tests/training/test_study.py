@@ -134,7 +134,7 @@ def test_activation_stats_are_the_outputs_and_the_gradients_by_hand():
     assert stats[0].saturated == (np.abs(stats[0].values) > 0.97).mean()
     assert stats[1].saturated == (stats[1].values == 0).mean() > 0
     assert all(p.grad is None for p in model.parameters())
-    assert not any(module._hooks for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_activation_stats_see_saturation():
@@ -168,7 +168,7 @@ def test_summary_adds_up_and_counts_tied_parameters_once():
     c_fc = next(r for r in rows if "c_fc" in r)
     assert "Linear" in c_fc and "(3, 8, 32)" in c_fc and c_fc.endswith(str(8 * 32 + 32))
     assert "(3, 8," not in summary(model)
-    assert model.training and not any(module._hooks for module in model.modules())
+    assert model.training and not any(module._forward_hooks for module in model.modules())
     assert tl.default_generator.get_state().tobytes() == stream.tobytes()
 
 

@@ -19,7 +19,7 @@ from ..engine.core.tensor import Tensor
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random.generator import Generator, default_generator
 from ..nn import functional as F
-from ..nn.module import RemovableHandle
+from ..nn.hooks import RemovableHandle
 from ..optim import SGD
 from ..optim.optimizer import Optimizer
 

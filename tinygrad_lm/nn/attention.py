@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
+from ..engine.arrays import bool_
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch.common import Device, Dtype
 from ..engine.pytorch.creation import zeros
+from ..engine.pytorch.joining import cat
+from ..engine.pytorch.shapes import pad
 from . import functional as F
 from . import init
 from .layers import Linear, new
@@ -34,6 +37,8 @@ class MultiheadAttention(Module):
     q_proj_weight: Parameter | None
     k_proj_weight: Parameter | None
     v_proj_weight: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
 
     def __init__(
         self,
@@ -41,7 +46,8 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
-        *,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
@@ -49,8 +55,8 @@ class MultiheadAttention(Module):
         dtype: Dtype = None,
     ):
         super().__init__()
-        if num_heads < 1 or embed_dim % num_heads:
-            raise ValueError(
+        if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
+            raise (ValueError if num_heads < 1 or embed_dim < 1 else AssertionError)(
                 f"[MultiheadAttention] heads must divide the width, got {num_heads} and {embed_dim}"
             )
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
@@ -68,6 +74,10 @@ class MultiheadAttention(Module):
         )
         self.register_parameter("in_proj_bias", new(3 * embed_dim, **how) if bias else None)
         self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, **how)
+        for name in ("bias_k", "bias_v"):  # a key and a value that every query may look at
+            made = new(1, 1, embed_dim, **how) if add_bias_kv else None
+            self.register_parameter(name, made)
+        self.add_zero_attn = add_zero_attn
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -78,6 +88,9 @@ class MultiheadAttention(Module):
         for bias in (self.in_proj_bias, self.out_proj.bias):
             if bias is not None:
                 init.zeros_(bias)
+        for extra in (self.bias_k, self.bias_v):
+            if extra is not None:
+                init.xavier_normal_(extra)
 
     def forward(
         self,
@@ -93,7 +106,7 @@ class MultiheadAttention(Module):
         """(output like query, weights (B, T, S) averaged over heads or (B, H, T, S), or None).
 
         key_padding_mask (B, S) and attn_mask (T, S) or (B H, T, S): booleans, True where looking is
-        forbidden, or added to the scores. is_causal says what attn_mask is and changes nothing.
+        forbidden, or added to the scores. is_causal says that attn_mask is the causal one.
         """
         if is_causal and attn_mask is None:
             raise RuntimeError(
@@ -105,8 +118,10 @@ class MultiheadAttention(Module):
             q, k, v = q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
         elif not self.batch_first:
             q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)
+        k, v = self._extended(k, self.bias_k), self._extended(v, self.bias_v)
         q, k, v = (self._heads(x) for x in (q, k, v))  # (B, H, T, D), (B, H, S, D) twice
-        mask = self._mask(q, k, key_padding_mask, attn_mask)
+        causal = is_causal and key_padding_mask is None and not need_weights
+        mask = None if causal else self._mask(q, k, key_padding_mask, attn_mask)
         p = self.dropout if self.training else 0.0
         weights = None
         if need_weights:
@@ -115,13 +130,13 @@ class MultiheadAttention(Module):
             weights = F.dropout(weights, p)
             out = weights @ v
         else:
-            out = F.scaled_dot_product_attention(q, k, v, mask, p)
-        out = out.transpose(1, 2).flatten(2)  # (B, T, C)
+            out = F.scaled_dot_product_attention(q, k, v, mask, p, causal)
+        out = self.out_proj(out.permute(2, 0, 1, 3).flatten(2))  # (T, B, C), as PyTorch stores it
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if not batched:
-            return self.out_proj(out[0]), None if weights is None else weights[0]
-        return self.out_proj(out if self.batch_first else out.transpose(0, 1)), weights
+            return out.squeeze(1), None if weights is None else weights[0]
+        return out.transpose(0, 1) if self.batch_first else out, weights
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         if self.in_proj_weight is not None and query is key and key is value:
@@ -133,6 +148,13 @@ class MultiheadAttention(Module):
         inputs = (query, key, value)
         return [F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases)]
 
+    def _extended(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Keys or values (B, S, C) with what else there is to look at behind them."""
+        more = [x] if bias is None else [x, bias.expand(x.shape[0], 1, -1)]
+        if self.add_zero_attn:
+            more.append(zeros(x.shape[0], 1, x.shape[2], dtype=x.dtype, device=x.device))
+        return cat(more, 1) if len(more) > 1 else x
+
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2)
 
@@ -141,7 +163,8 @@ class MultiheadAttention(Module):
     ) -> Tensor | None:
         """Both masks as one that is added to the scores (B, H, T, S)."""
         b, h, t, _ = q.shape
-        s = k.shape[2]
+        extra = self.add_zero_attn + (self.bias_k is not None)  # at the end, open to all
+        s = k.shape[2] - extra
         total: Tensor | None = None
         for given, shape in (
             (padding, (b, 1, 1, s)),
@@ -155,9 +178,13 @@ class MultiheadAttention(Module):
                     f"with B={b}, H={h}, T={t}, S={s}, got {tuple(given.shape)}"
                 )
             if not given.is_floating_point():
+                if given.dtype is not bool_:
+                    raise AssertionError(
+                        f"[MultiheadAttention] masks must be boolean or floating, got {given.dtype}"
+                    )
                 closed = zeros(given.shape, dtype=q.dtype, device=q.device)
                 given = closed.masked_fill(given, -math.inf)
-            given = given.reshape(*shape)
+            given = pad(given.reshape(*shape), (0, extra)) if extra else given.reshape(*shape)
             total = given if total is None else total + given
         return total
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
@@ -46,36 +47,46 @@ def gru(x: Tensor, recurrent: Tensor, state: State) -> State:
     return (n + z * (state[0] - n),)
 
 
-ELMAN = {"tanh": elman, "relu": elman_relu}
+# mode -> (a step, gates, states), under PyTorch's names of modes
+MODES: dict[str, tuple[Step, int, int]] = {
+    "RNN_TANH": (elman, 1, 1),
+    "RNN_RELU": (elman_relu, 1, 1),
+    "LSTM": (lstm, 4, 2),
+    "GRU": (gru, 3, 1),
+}
+
+
+def elman_mode(nonlinearity: str) -> str:
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"[RNN] nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+    return f"RNN_{nonlinearity.upper()}"
 
 
 class Recurrent(Module):
-    """What layers and cells share: sizes, weights, and states given or zero."""
+    """What layers and cells share: sizes, weights, and states given or zero. With proj_size, h has
+    that many numbers, W_hr of what a step gives (Sak et al., 2014, arXiv 1402.1128)."""
 
-    gates, states = 1, 1
-    step: Step = staticmethod(elman)
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, nonlinearity: str):
+    def __init__(
+        self, mode: str, input_size: int, hidden_size: int, bias: bool, proj_size: int = 0
+    ):
         super().__init__()
+        if mode not in MODES:
+            raise ValueError(f"[RNN] mode must be one of {', '.join(MODES)}, got {mode!r}")
+        self.step, self.gates, self.states = MODES[mode]
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        if self.gates == 1:
-            if nonlinearity not in ELMAN:
-                raise ValueError(
-                    f"[RNN] nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}"
-                )
-            self.nonlinearity, self.step = nonlinearity, ELMAN[nonlinearity]
+        self.proj_size = proj_size
 
     def _add_weights(self, suffix: str, inputs: int, device: Device, dtype: Dtype) -> None:
-        rows = self.gates * self.hidden_size
+        rows, width = self.gates * self.hidden_size, self.proj_size or self.hidden_size
         for name, size in (
             ("weight_ih", (rows, inputs)),
-            ("weight_hh", (rows, self.hidden_size)),
-            ("bias_ih", (rows,)),
-            ("bias_hh", (rows,)),
+            ("weight_hh", (rows, width)),
+            ("bias_ih", (rows,) if self.bias else None),
+            ("bias_hh", (rows,) if self.bias else None),
+            ("weight_hr", (width, self.hidden_size) if self.proj_size else None),
         ):
-            made = new(*size, device=device, dtype=dtype)
-            wanted = self.bias or not name.startswith("bias")
-            self.register_parameter(name + suffix, made if wanted else None)
+            made = new(*size, device=device, dtype=dtype) if size else None
+            self.register_parameter(name + suffix, made)
 
     def reset_parameters(self) -> None:
         bound = 1 / math.sqrt(self.hidden_size) if self.hidden_size else 0
@@ -84,33 +95,71 @@ class Recurrent(Module):
 
     def _inputs(self, x: Tensor, suffix: str) -> Tensor:
         """What the input gives to the gates, (..., G C)."""
-        held = self._parameters
-        return F.linear(x, held["weight_ih" + suffix], held["bias_ih" + suffix])  # type: ignore
+        return F.linear(x, getattr(self, "weight_ih" + suffix), getattr(self, "bias_ih" + suffix))
 
     def _advance(self, inputs: Tensor, state: State, suffix: str) -> State:
-        held = self._parameters
-        recurrent = F.linear(state[0], held["weight_hh" + suffix], held["bias_hh" + suffix])  # type: ignore
-        return self.step(inputs, recurrent, state)
+        weight, bias = getattr(self, "weight_hh" + suffix), getattr(self, "bias_hh" + suffix)
+        state = self.step(inputs, F.linear(state[0], weight, bias), state)
+        if self.proj_size:
+            state = F.linear(state[0], getattr(self, "weight_hr" + suffix)), *state[1:]
+        return state
 
-    def _start(self, input: Tensor, hx: Tensor | State | None, shape: tuple) -> State:
+    def _start(self, input: Tensor, hx: Tensor | State | None, *before: int) -> State:
+        """The states given, or zeros, each of shape (*before, its width)."""
+        name = type(self).__name__
         if input.shape[-1] != self.input_size:
             raise RuntimeError(
-                f"[{type(self).__name__}] the last size of the input must be {self.input_size}, "
+                f"[{name}] the last size of the input must be {self.input_size}, "
                 f"got {tuple(input.shape)}"
             )
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)[: self.states]
+        shapes = [(*before, width) for width in widths]
         if hx is None:
-            return (creation.zeros(shape, dtype=input.dtype, device=input.device),) * self.states
-        given = hx if isinstance(hx, tuple) else (hx,)
-        if len(given) != self.states or any(h.shape != shape for h in given):
+            how: Any = {"dtype": input.dtype, "device": input.device}
+            return tuple(creation.zeros(shape, **how) for shape in shapes)
+        given = hx if isinstance(hx, (tuple, list)) else (hx,)
+        if [tuple(h.shape) for h in given] != shapes:
             raise RuntimeError(
-                f"[{type(self).__name__}] the state must be {self.states} of shape {shape}, "
+                f"[{name}] the states must have the shapes {shapes}, "
                 f"got {[tuple(h.shape) for h in given]}"
             )
-        return given
+        return tuple(given)
 
 
 class _Cell(Recurrent):
     """One time step: forward(input (B, I), hx (B, C)); without the batch axis too."""
+
+    def __init__(
+        self,
+        mode: str,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device = None,
+        dtype: Dtype = None,
+    ):
+        super().__init__(mode, input_size, hidden_size, bias)
+        self._add_weights("", input_size, device, dtype)
+        self.reset_parameters()
+
+    def forward(self, input: Tensor, hx: Tensor | State | None = None) -> Tensor | State:
+        if input.ndim not in (1, 2):
+            raise ValueError(
+                f"[{type(self).__name__}] the input must be (B, I) or (I,), "
+                f"got {tuple(input.shape)}"
+            )
+        state = self._start(input, hx, *input.shape[:-1])
+        state = self._advance(self._inputs(input, ""), state, "")
+        return state if self.states == 2 else state[0]
+
+    def extra_repr(self) -> str:
+        shown = f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        usual = getattr(self, "nonlinearity", "tanh") == "tanh"
+        return shown if usual else f"{shown}, nonlinearity=relu"
+
+
+class RNNCell(_Cell):
+    """One step of `RNN`."""
 
     def __init__(
         self,
@@ -121,32 +170,19 @@ class _Cell(Recurrent):
         device: Device = None,
         dtype: Dtype = None,
     ):
-        super().__init__(input_size, hidden_size, bias, nonlinearity)
-        self._add_weights("", input_size, device, dtype)
-        self.reset_parameters()
-
-    def forward(self, input: Tensor, hx: Tensor | State | None = None) -> Tensor | State:
-        state = self._start(input, hx, (*input.shape[:-1], self.hidden_size))
-        state = self._advance(self._inputs(input, ""), state, "")
-        return state if self.states == 2 else state[0]
-
-    def extra_repr(self) -> str:
-        shown = f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
-        relu = self.gates == 1 and self.nonlinearity != "tanh"
-        return shown + (f", nonlinearity={self.nonlinearity}" if relu else "")
-
-
-class RNNCell(_Cell):
-    """One step of `RNN`."""
+        super().__init__(elman_mode(nonlinearity), input_size, hidden_size, bias, device, dtype)
+        self.nonlinearity = nonlinearity
 
 
 class LSTMCell(_Cell):
     """One step of `LSTM`: hx and the result are pairs (h, c)."""
 
-    gates, states, step = 4, 2, staticmethod(lstm)
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__("LSTM", *args, **kwargs)
 
 
 class GRUCell(_Cell):
     """One step of `GRU`."""
 
-    gates, step = 3, staticmethod(gru)
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__("GRU", *args, **kwargs)

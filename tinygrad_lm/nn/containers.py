@@ -1,10 +1,11 @@
-"""Modules that hold modules: called one after the other, in a list, or under
-names."""
+"""Modules that hold modules: called one after the other, in a list, or under names; and lists and
+dictionaries of parameters."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections import OrderedDict
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -94,10 +95,12 @@ class Sequential(_Row):
         return input
 
     def __add__(self, other: Any) -> Sequential:
-        return Sequential(*self).extend(other) if isinstance(other, Sequential) else NotImplemented
+        return Sequential(*self).__iadd__(other)
 
-    def __iadd__(self, other: Any) -> Any:
-        return self.extend(other) if isinstance(other, Sequential) else NotImplemented
+    def __iadd__(self, other: Any) -> Sequential:
+        if not isinstance(other, Sequential):
+            raise ValueError(f"[Sequential] can only add a Sequential, got {type(other).__name__}")
+        return self.extend(other)
 
     def __mul__(self, times: int) -> Sequential:
         """The same modules, `times` times in a row."""
@@ -194,35 +197,167 @@ class ModuleDict(Module):
             del self[name]
 
 
-class ParameterList(Module):
+class _Parameters(Module):
+    """Values under names: a Tensor becomes a Parameter, other objects stay as they are."""
+
+    def _set(self, name: str, value: Any) -> None:
+        plain = isinstance(value, Tensor) and not isinstance(value, Parameter)
+        setattr(self, name, Parameter(value) if plain else value)
+
+    def _lines(self, values: Iterable[tuple[str, Any]], kind: Callable) -> str:
+        lines = []
+        for name, x in values:
+            what = f"Object of type: {type(x).__name__}"
+            if isinstance(x, Tensor):
+                where = f" ({x.device})" if x.is_cuda else ""
+                size = "x".join(map(str, x.shape))
+                what = f"Parameter containing: [{kind(x)} of size {size}{where}]"
+            lines.append(f"  ({name}): {what}")
+        return "\n".join(lines)
+
+    def forward(self, *args: Any) -> Any:
+        raise RuntimeError(f"[{type(self).__name__}] it only holds parameters; do not call it")
+
+
+class ParameterList(_Parameters):
     """A list of parameters; a plain Tensor becomes one."""
 
-    def __init__(self, values: Iterable[Tensor] | None = None):
+    def __init__(self, values: Iterable[Any] | None = None):
         super().__init__()
-        self.extend(values or ())
+        self._size = 0
+        self.extend(() if values is None else values)
 
-    def append(self, value: Tensor) -> ParameterList:
-        made = value if isinstance(value, Parameter) else Parameter(value)
-        self.register_parameter(str(len(self)), made)
+    def append(self, value: Any) -> ParameterList:
+        self._set(str(self._size), value)
+        self._size += 1
         return self
 
-    def extend(self, values: Iterable[Tensor]) -> ParameterList:
-        for value in values:
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        if isinstance(values, Tensor) or not isinstance(values, Iterable):
+            raise TypeError(
+                f"[ParameterList] needs values one after another, got {type(values).__name__}"
+            )
+        for value in list(values):  # which may be those of this one
             self.append(value)
         return self
 
-    def __getitem__(self, index: int) -> Any:
-        return list(self._parameters.values())[index]
+    __iadd__ = extend
+
+    def _name(self, index: int) -> str:
+        index = operator.index(index)
+        if not -self._size <= index < self._size:
+            raise IndexError(
+                f"[ParameterList] index must be in 0 ... {self._size - 1}, got {index}"
+            )
+        return str(index % self._size)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return type(self)(list(self)[index])
+        return getattr(self, self._name(index))
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self._set(self._name(index), value)
 
     def __len__(self) -> int:
-        return len(self._parameters)
+        return self._size
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._parameters.values())
+        return (self[i] for i in range(self._size))
 
-    def __repr__(self) -> str:
-        lines = [
-            f"    ({i}): Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
-            for i, p in enumerate(self)
-        ]
-        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+    def extra_repr(self) -> str:
+        return self._lines(((str(i), x) for i, x in enumerate(self)), lambda x: x.dtype)
+
+
+class ParameterDict(_Parameters):
+    """A dictionary of parameters; a plain Tensor becomes one."""
+
+    def __init__(self, parameters: Any = None):
+        super().__init__()
+        self._keys: dict[str, None] = {}
+        self.update(() if parameters is None else parameters)
+
+    def update(self, parameters: Any) -> None:
+        """From a mapping (a plain one in the order of its sorted names) or from pairs."""
+        pairs = parameters
+        if isinstance(parameters, (OrderedDict, ParameterDict)):
+            pairs = parameters.items()
+        elif isinstance(parameters, Mapping):
+            pairs = sorted(parameters.items())
+        for name, value in pairs:
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._keys:
+            raise KeyError(f"[ParameterDict] there is no {name!r}; there are {list(self._keys)}")
+        return getattr(self, name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"[ParameterDict] a name must be a string, got {name!r}")
+        self._set(name, value)
+        self._keys[name] = None
+
+    def __delitem__(self, name: str) -> None:
+        del self._keys[name]
+        delattr(self, name)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._keys
+
+    def keys(self) -> KeysView[str]:
+        return self._keys.keys()
+
+    def values(self) -> Iterator[Any]:
+        return (self[name] for name in self._keys)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        return ((name, self[name]) for name in self._keys)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def pop(self, name: str) -> Any:
+        value = self[name]
+        del self[name]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        name = next(reversed(self._keys))
+        return name, self.pop(name)
+
+    def clear(self) -> None:
+        for name in list(self._keys):
+            del self[name]
+
+    def copy(self) -> ParameterDict:
+        return ParameterDict(OrderedDict(self.items()))
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        return ParameterDict((name, default) for name in keys)
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        both = self.copy()
+        both.update(other)
+        return both
+
+    def __ior__(self, other: ParameterDict) -> ParameterDict:
+        self.update(other)
+        return self
+
+    def extra_repr(self) -> str:
+        return self._lines(self.items(), lambda x: x.type())

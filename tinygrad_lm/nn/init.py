@@ -6,7 +6,8 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
@@ -16,6 +17,7 @@ from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.arithmetic import where
 from ..engine.pytorch.creation import empty_like
 from ..engine.pytorch.grad_mode import no_grad
+from ..engine.pytorch.random import randperm
 from ..engine.random.generator import Generator, default_generator
 
 
@@ -121,11 +123,16 @@ def trunc_normal_(
     return tensor.copy_(result)
 
 
+CONVOLUTIONS = [(kind, n) for kind in ("", "_transpose") for n in (1, 2, 3)]
+
+
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps the variance through an activation (He et al., 2015)."""
     gains = {"sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 3.0 / 4}
-    gains |= dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d"), 1.0)
+    gains |= dict.fromkeys(("linear", *(f"conv{kind}{n}d" for kind, n in CONVOLUTIONS)), 1.0)
     if nonlinearity == "leaky_relu":
+        if isinstance(param, bool) or not isinstance(param, (int, float, type(None))):
+            raise ValueError(f"[calculate_gain] the slope must be a number, got {param!r}")
         return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
     if nonlinearity not in gains:
         known = ", ".join([*gains, "leaky_relu"])
@@ -154,15 +161,23 @@ def xavier_uniform_(
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance 2 gain^2 / (fan in + fan out) (Glorot and Bengio, 2010)."""
-    std = gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
-    return normal_(tensor, 0.0, std, generator)
+    return normal_(
+        tensor, 0.0, gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor))), generator
+    )
+
+
+def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
+    if mode.lower() not in ("fan_in", "fan_out"):
+        raise ValueError(f"[kaiming] mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    return _calculate_fan_in_and_fan_out(tensor)[mode.lower() == "fan_out"]
 
 
 def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"[kaiming] mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    fan = _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
+    if 0 in tensor.shape:
+        warnings.warn("[kaiming] a tensor without elements stays as it is", stacklevel=3)
+        return 0.0
+    gain = calculate_gain(nonlinearity, a)
+    return gain / math.sqrt(_calculate_correct_fan(tensor, mode))
 
 
 def kaiming_uniform_(
@@ -191,9 +206,11 @@ def kaiming_normal_(
 @no_grad()
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """A (semi-)orthogonal matrix times gain (Saxe et al., 2013, arXiv 1312.6120)."""
-    rows, columns = tensor.shape[0], tensor.array.size // tensor.shape[0]
     if tensor.ndim < 2:
         raise ValueError(f"[orthogonal_] needs at least 2 dims, got shape {tuple(tensor.shape)}")
+    if 0 in tensor.shape:
+        return tensor
+    rows, columns = tensor.shape[0], tensor.array.size // tensor.shape[0]
     made = (generator or default_generator).normal((rows, columns), dtype=tensor.array.dtype)
     q, r = numpy.linalg.qr(made.T if rows < columns else made)
     q = q * numpy.sign(numpy.diagonal(r))
@@ -216,3 +233,37 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         for i in range(min(outputs, tensor.shape[1])):
             tensor[(group * outputs + i, i, *middle)] = 1.0
     return tensor
+
+
+def sparse_(
+    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
+) -> Tensor:
+    """Normal, with the share `sparsity` of each column 0 (Martens, 2010)."""
+    if tensor.ndim != 2:
+        raise ValueError(f"[sparse_] needs 2 dims, got shape {tuple(tensor.shape)}")
+    rows, columns = tensor.shape
+    tensor.normal_(0, std, generator=generator)
+    for column in range(columns):
+        tensor[randperm(rows)[: math.ceil(sparsity * rows)], column] = 0
+    return tensor
+
+
+def _former(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function under its former name, without the underscore; warns."""
+    name = function.__name__
+
+    def former(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(
+            f"[{name[:-1]}] the name is {name}, with an underscore; use that",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **kwargs)
+
+    return former
+
+
+uniform, normal, constant, eye = map(_former, (uniform_, normal_, constant_, eye_))
+xavier_uniform, xavier_normal = _former(xavier_uniform_), _former(xavier_normal_)
+kaiming_uniform, kaiming_normal = _former(kaiming_uniform_), _former(kaiming_normal_)
+orthogonal, sparse = _former(orthogonal_), _former(sparse_)

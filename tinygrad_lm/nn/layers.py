@@ -1,4 +1,4 @@
-"""Linear and embedding layers, and those that only drop or reshape. First values are drawn as
+"""Linear layers, and those that only drop or reshape. First values are drawn as
 PyTorch draws them, in the same order. What the layers compute is in `functional`."""
 
 from __future__ import annotations
@@ -68,53 +68,45 @@ class Linear(Module):
         )
 
 
-class Embedding(Module):
-    """Row `id` of weight (num_embeddings, embedding_dim) for each id; normal at first. The row
-    padding_idx starts at 0 and gets no gradient."""
+class Bilinear(Module):
+    """x1 (..., in1), x2 (..., in2): sum of x1_i weight_oij x2_j + bias_o, (..., out); both uniform
+    within 1 / sqrt(in1) at first."""
 
     weight: Parameter
+    bias: Parameter | None
 
     def __init__(
         self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
         device: Device = None,
         dtype: Dtype = None,
     ):
         super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"[Embedding] padding_idx must be below {num_embeddings}, got {padding_idx}"
-                )
-            padding_idx %= num_embeddings
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = padding_idx
-        self.weight = new(num_embeddings, embedding_dim, device=device, dtype=dtype)
+        if in1_features < 1:
+            raise ValueError(f"[Bilinear] in1_features must be at least 1, got {in1_features}")
+        self.in1_features, self.in2_features = in1_features, in2_features
+        self.out_features = out_features
+        self.weight = new(out_features, in1_features, in2_features, device=device, dtype=dtype)
+        made = new(out_features, device=device, dtype=dtype) if bias else None
+        self.register_parameter("bias", made)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            init.zeros_(self.weight.data[self.padding_idx])
+        bound = 1 / math.sqrt(self.in1_features)
+        for p in self.parameters():
+            init.uniform_(p, -bound, bound)
 
-    @classmethod
-    def from_pretrained(
-        cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None
-    ) -> Embedding:
-        """A layer on an existing table (V, C); fixed unless freeze=False."""
-        rows, columns = embeddings.shape
-        layer = cls(rows, columns, padding_idx)
-        layer.weight = Parameter(embeddings, requires_grad=not freeze)
-        return layer
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.embedding(input, self.weight, self.padding_idx)
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
 
 
 class Dropout(Module):

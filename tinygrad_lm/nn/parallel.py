@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..engine.core.tensor import Tensor
 from ..engine.pytorch.common import Device
 from .module import Module
+from .norms import BatchNorm1d
 
 
 class DataParallel(Module):
@@ -54,3 +56,15 @@ class DistributedDataParallel(Module):
             yield
         finally:
             self.require_backward_grad_sync = before
+
+
+class SyncBatchNorm(BatchNorm1d):
+    """Batch normalization of (N, C, ...) over all processes, of which there is one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.reshape(*input.shape[:2], -1)).reshape(input.shape)
+
+    @staticmethod
+    def convert_sync_batchnorm(module: Module, process_group: Any = None) -> Module:
+        """The module itself: with one process its batch norms are in step."""
+        return module

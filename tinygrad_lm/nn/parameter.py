@@ -1,5 +1,5 @@
-"""Parameter: a Tensor that a Module owns and an optimiser updates. What is computed from one is a
-plain Tensor."""
+"""Parameter: a Tensor that a Module owns and an optimiser updates; Buffer: one that a Module owns
+and nobody trains. What is computed from them is a plain Tensor."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ class Parameter(Tensor):
 
 def _parameter(data: Tensor, requires_grad: bool) -> Parameter:
     return Parameter(data, requires_grad)
+
+
+class Buffer(Tensor):
+    """A tensor on the memory of `data` that a module registers as a buffer where it is assigned;
+    saved if `persistent`."""
+
+    def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
+        wrap((Tensor() if data is None else data).array, self)
+        self.persistent = persistent

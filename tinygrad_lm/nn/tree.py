@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..engine.core.tensor import Tensor
-from .parameter import Parameter
-
-KINDS = ("_parameters", "_buffers", "_modules")
+from .parameter import Buffer, Parameter
 
 
 class Tree:
-    """What is assigned as an attribute and is a Parameter or a Tree becomes part of it."""
+    """What is assigned as an attribute and is one of KINDS, below, becomes part of it."""
 
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
@@ -33,13 +31,15 @@ class Tree:
 
     def __setattr__(self, name: str, value: Any) -> None:
         state, mine = self.__dict__, None
-        if isinstance(value, (Parameter, Tree)):
-            mine = "_parameters" if isinstance(value, Parameter) else "_modules"
+        if isinstance(value, (Parameter, Tree, Buffer)):
+            mine = next(kind for kind, held in KINDS.items() if isinstance(value, held))
             if mine not in state:
                 raise AttributeError(
                     f"[{type(self).__name__}] super().__init__() must run before {name!r} is set"
                 )
             state[mine][name] = value
+            if isinstance(value, Buffer) and not value.persistent:
+                self._not_saved.add(name)
         for kind in KINDS:
             if name not in state.get(kind, ()) or kind == mine:
                 continue
@@ -158,17 +158,40 @@ class Tree:
             module = found
         return module
 
-    def get_parameter(self, target: str) -> Parameter:
-        """The parameter at a dotted name."""
+    def set_submodule(self, target: str, module: Tree, strict: bool = False) -> None:
+        """Put a module at a dotted name; with `strict` one must be there already."""
+        if not target or not isinstance(module, Tree):
+            raise ValueError(
+                f"[set_submodule] needs a name and a Module, got {target!r} and "
+                f"{type(module).__name__}"
+            )
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
-        found = owner._parameters.get(name)
-        if found is None:
+        if strict or (hasattr(owner, name) and name not in owner._modules):
+            owner.get_submodule(name)
+        setattr(owner, name, module)
+
+    def _get(self, kind: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        if owner.__dict__[kind].get(name) is None:
             raise AttributeError(
-                f"[get_parameter] {type(owner).__name__} has no {name!r}, asked for {target!r}"
+                f"[get{kind[:-1]}] {type(owner).__name__} has no {name!r}, asked for {target!r}"
             )
-        return found
+        return owner.__dict__[kind][name]
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a dotted name."""
+        return self._get("_parameters", target)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a dotted name."""
+        return self._get("_buffers", target)
 
 
 def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+# Where what is assigned goes, by its class.
+KINDS = {"_parameters": Parameter, "_modules": Tree, "_buffers": Buffer}

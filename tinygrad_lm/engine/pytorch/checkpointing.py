@@ -37,6 +37,10 @@ def checkpoint(
     *args: Any,
     use_reentrant: bool | None = None,
     preserve_rng_state: bool = True,
+    context_fn: Callable | None = None,
+    determinism_check: str = "default",
+    debug: bool = False,
+    early_stop: bool = True,
     **kwargs: Any,
 ) -> Any:
     """function(*args, **kwargs), which keeps its inputs only, until backward calls it again.
@@ -45,9 +49,15 @@ def checkpoint(
     unless preserve_rng_state is False. What it reads must not be written before backward, not by
     itself either. What it changes elsewhere (the running mean of a batch norm) it changes twice.
     Results that would share memory with each other, or with what is read, are copies.
-    use_reentrant is taken for PyTorch's sake and changes nothing: there is one form, which also
-    serves inputs without a gradient and `autograd.grad`. Under `no_grad` it is a plain call.
+    use_reentrant and the last three are taken for PyTorch's sake and change nothing: there is one
+    form, which also serves inputs without a gradient and `autograd.grad`. Under `no_grad` it is a
+    plain call. NotImplementedError: a context_fn, which would choose what is kept.
     NotImplementedError: inside `higher_order`, for there are no second derivatives."""
+    if context_fn is not None:
+        raise NotImplementedError(
+            "[checkpoint] nothing but inputs is kept, so context_fn must be left out; use `with` "
+            "inside the function"
+        )
     if not mode.recording:
         return function(*args, **kwargs)
     if mode.create_graph is not None:

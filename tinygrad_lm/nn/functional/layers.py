@@ -1,4 +1,4 @@
-"""Linear maps, table look-up, normalisation, dropout and attention as functions. They hold no
+"""Linear maps, normalisation, dropout and attention as functions. They hold no
 parameters: those come in as arguments."""
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from ...engine.pytorch.creation import empty_like
 from ...engine.pytorch.names import named
 from ...engine.pytorch.reductions import norm
 from ...engine.random import generator, philox
-from .ids import checked_ids
 
 # Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
 
@@ -43,19 +42,19 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows of weight (V, C) at integer ids (...): (..., C). The row padding_idx gets no gradient.
-
-    Raises IndexError that names an id outside 0 ... V - 1.
-    """
-    rows = weight.array.shape[0]
-    ids = checked_ids("embedding", input, weight, rows)
-    out = fused.embedding(weight, ids=ids)
-    if padding_idx is not None and out.node is not None:
-        padding = ids == padding_idx % rows
-        out = elementwise.where(out.detach(), out, condition=padding[..., None])
-        out = named(out, "embedding")
-    return out
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x1 (..., I), x2 (..., J), weight (O, I, J): sum over i and j of x1_i w_oij x2_j + bias_o,
+    (..., O)."""
+    sizes = (input1.shape[-1], input2.shape[-1])
+    if weight.ndim != 3 or weight.shape[1:] != sizes or input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            "[bilinear] needs inputs (..., I) and (..., J) and a weight (O, I, J), got "
+            f"{tuple(input1.shape)}, {tuple(input2.shape)} and {tuple(weight.shape)}"
+        )
+    rows = weight.transpose(0, 1).reshape(sizes[0], -1)  # (I, O J)
+    each = (input1 @ rows).unflatten(-1, (len(weight), sizes[1]))  # (..., O, J)
+    out = (each @ input2.unsqueeze(-1)).squeeze(-1)
+    return out if bias is None else out + bias
 
 
 def layer_norm(

@@ -1,14 +1,15 @@
-"""Things done to all parameters at once: clipping gradients, and one flat vector of them."""
+"""Clipping the gradients of all parameters at once, by their common norm or value by value."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy
 
-from ..engine.arrays import (
+from ...engine.arrays import (
     ON_CUDA,
     Array,
     get_num_threads,
@@ -18,11 +19,9 @@ from ..engine.arrays import (
     quietly,
     with_kernels,
 )
-from ..engine.core.tensor import Tensor, wrap
-from ..engine.kernels.c import fast
-from ..engine.pytorch.creation import tensor
-from ..engine.pytorch.grad_mode import no_grad
-from ..engine.pytorch.joining import cat
+from ...engine.core.tensor import Tensor, wrap
+from ...engine.kernels.c import fast
+from ...engine.pytorch.creation import tensor
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
@@ -48,6 +47,16 @@ def clip_grad_norm_(
     total = _total(gradients, norm_type, "clip_grad_norm_", error_if_nonfinite)
     _clip_all(total.array, gradients, float(max_norm))
     return total
+
+
+def clip_grad_norm(*args: Any, **kwargs: Any) -> Tensor:
+    """The former name of `clip_grad_norm_`; warns."""
+    warnings.warn(
+        "[clip_grad_norm] the name is clip_grad_norm_, with an underscore; use that",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(*args, **kwargs)
 
 
 def get_total_norm(
@@ -139,25 +148,11 @@ def clip_grad_value_(
         mark_written(g)
 
 
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters one after another, (total,)."""
-    return cat([p.reshape(-1) for p in parameters])
-
-
-@no_grad()
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """The other way: write pieces of vec (total,) into the parameters."""
-    start = 0
-    for p in parameters:
-        p.copy_(vec[start : start + p.numel()].reshape(p.shape))
-        start += p.numel()
-
-
 def _on_cuda() -> None:
     """Its kernels take all arrays at once."""
     import cupy
 
-    from ..engine.kernels.cuda import tensors
+    from ...engine.kernels.cuda import tensors
 
     @kernel(total_norm, cupy.ndarray)
     def norm(first: Array, arrays: list[Array], p: float) -> Any:
