@@ -19,8 +19,6 @@ from .engine.pytorch.grad_mode import (
 )
 from .engine.pytorch.legacy import Variable
 
-__path__: list[str] = []  # so that torch.autograd.profiler and its like can be imported
-
 __path__: list[str] = []  # `autograd.functional` and others are pages: see `aliases.py`
 __all__ = [
     "Function",

@@ -49,10 +49,23 @@ def test_ordinary_gradients_are_what_they_are_outside(inside):
 def test_what_is_written_after_its_use_has_no_second_derivative(inside):
     x = leaf(1.0, 2.0)
     h = x * 3
-    y = h + x**3
+    y = h.exp()  # whose gradient needs y alone
     h.zero_()
+    grad(y.sum(), x, retain_graph=True)
     with pytest.raises(RuntimeError, match="was written in place after it was used"):
         grad(y.sum(), x, create_graph=True)
+
+
+def test_a_value_that_no_gradient_needs_may_be_written(inside):
+    """As in a critic whose activations write over a convolution's output."""
+    x = leaf(1.0, 2.0)
+    h = x * 3
+    assert second_of_cube(x, h.reshape(2) + x**3 + 0 * h.clone().relu_()) == [6.0, 12.0]
+    y = x**3 + h
+    h.zero_()
+    assert second_of_cube(x, y) == [6.0, 12.0]
+    y = x.pow(3).reshape(1, 2).relu_().sum(0)
+    assert second_of_cube(x, y) == [6.0, 12.0]
 
 
 def test_nor_has_what_was_replaced(inside):

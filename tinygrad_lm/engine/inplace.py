@@ -47,7 +47,8 @@ def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
             mark_written(x.array)
             return x
     check_leaf(x)
-    composed = recorded and isinstance(op, FunctionType)  # whose inner nodes may keep x
+    again = mode.create_graph is not None  # the op may run again, on what x was
+    composed = recorded and (again or isinstance(op, FunctionType))  # whose inner nodes may keep x
     out = None if composed else op(x, *others, **settings)
     if out is None or (out.node is not None and _keeps(out.node, x.array)):
         # A pullback needs what is about to be overwritten: let it keep a copy.

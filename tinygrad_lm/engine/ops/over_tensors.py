@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from ..arrays import LIBRARIES, check_unwritten, clock, keep_wanted
+from ..arrays import LIBRARIES, check_unwritten, clock, keep_wanted, kept_arrays
 from ..arrays.dispatch import kernels_on
 from ..core.graph import Node
 from ..core.op import Op
@@ -27,26 +27,30 @@ def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
     node = result.node
     if node is not None:
         node.create_graph = all(p.create_graph for p in parents if type(p) is Node)
-        node.pullbacks = _to_any_order(node.pullbacks, Forward(op, inputs, settings, node.parents))
+        forward = Forward(op, inputs, settings, node)
+        node.pullbacks = _to_any_order(node.pullbacks, forward)
     return result
 
 
 class Forward:
     """A call of an op that can be repeated on Tensors. The check of what a node keeps does not look
-    in here: an input may be written where no second derivative is asked for."""
+    in here: an input may be written where no second derivative is asked for, or where the pullbacks
+    keep no array, as those of `reshape`: then its values do not count."""
 
     __slots__ = ("arrays", "inputs", "op", "parents", "settings", "time")
 
-    def __init__(self, op: Op, inputs: tuple, settings: dict, parents: tuple):
-        self.op, self.inputs, self.settings, self.parents = op, inputs, settings, parents
-        self.arrays = [getattr(x, "array", None) for x in inputs]
+    def __init__(self, op: Op, inputs: tuple, settings: dict, node: Node):
+        self.op, self.inputs, self.settings, self.parents = op, inputs, settings, node.parents
+        pullbacks = node.pullbacks if type(node.pullbacks) is tuple else (node.pullbacks,)
+        values_count = any(True for p in pullbacks for _ in kept_arrays(p))
+        self.arrays = [getattr(x, "array", None) if values_count else None for x in inputs]
         self.time = next(clock)
 
     def pullbacks(self) -> Any:
         """As the op's function makes them, of recorded ops."""
         name, inputs = self.op.name, self.inputs
         check_unwritten((lambda kept=self.arrays: kept,), self.time, self.op)
-        if any(getattr(x, "array", None) is not a for x, a in zip(inputs, self.arrays)):
+        if any(a is not None and x.array is not a for x, a in zip(inputs, self.arrays)):
             raise RuntimeError(
                 f"[create_graph] the inputs of {name} must stay what they are until the gradient "
                 "is computed, but the .data of one was replaced; replace it afterwards"
