@@ -46,13 +46,15 @@ class Case(NamedTuple):
 
 
 def fused(torch: Any, s: Size) -> dict[str, Case]:
-    """Every fused op on the array that a GPT of that size gives it. The operations per number of
-    the ones without products are those of the composition."""
+    """Every fused op on the array that a GPT of that size gives it, those of images on a batch of as
+    many. The operations per number of the ones without products are those of the composition."""
     F, rows, C, V = torch.nn.functional, s.tokens, s.width, s.vocabulary
     ids, targets = torch.randint(0, V, (rows,)), torch.randint(0, V, (rows,))
     x, wide, scores = (rows, C), (rows, 4 * C), (rows, V)
     n, n4, nv = rows * C, rows * 4 * C, rows * V
     heads = (s.batch, s.heads, s.context, C // s.heads)
+    image, kernels = (s.batch, 64, 16, 16), (64, 64, 3, 3)
+    pixels = math.prod(image)
 
     def batch_norm(a: Any, w: Any, b: Any) -> Any:
         return F.batch_norm(a, None, None, w, b, training=True)
@@ -70,6 +72,15 @@ def fused(torch: Any, s: Size) -> dict[str, Case]:
         "layer_norm": Case(lambda a, w, b: F.layer_norm(a, (C,), w, b), [x, (C,), (C,)], 7.0 * n),
         "rms_norm": Case(lambda a, w: F.rms_norm(a, (C,), w), [x, (C,)], 5.0 * n),
         "batch_norm": Case(batch_norm, [x, (C,), (C,)], 7.0 * n),
+        "convolution": Case(
+            lambda a, w, b: F.conv2d(a, w, b, padding=1), [image, kernels, (64,)], 1152.0 * pixels
+        ),
+        "conv_transpose": Case(
+            lambda a, w, b: F.conv_transpose2d(a, w, b, padding=1),
+            [image, kernels, (64,)],
+            1152.0 * pixels,
+        ),
+        "max_pool": Case(lambda a: F.max_pool2d(a, 2), [image], 1.0 * pixels),
         "gelu": Case(F.gelu, [wide], 5.0 * n4),
         "silu": Case(F.silu, [wide], 5.0 * n4),
         "dropout": Case(lambda a: F.dropout(a, 0.2), [x], float(n)),
