@@ -20,6 +20,7 @@ PYTORCH = {
     "compiler": "pages.compiler",
     "cuda": "pages.cuda",
     "distributed": "pages.distributed",
+    "torch_version": "pages.version",
     "utils": "pages.utils",
     "utils.checkpoint": "engine.pytorch.checkpointing",
     "utils.data": "data",
@@ -27,6 +28,7 @@ PYTORCH = {
     "utils.data.dataset": "data.datasets",
     "utils.data.sampler": "data.samplers",
     "utils.data.distributed": "data.samplers",
+    "version": "pages.version",
 }
 MOVED = {
     "files": "saving.files",
