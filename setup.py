@@ -61,6 +61,7 @@ setup(
     packages=find_packages(include=["tinygrad_lm", "tinygrad_lm.*"]),
     package_data={
         "tinygrad_lm": ["py.typed"],
+        "tinygrad_lm.as_torch": ["names.txt"],
         "tinygrad_lm.engine.kernels.c": ["*.c", "*.h"],
         "tinygrad_lm.engine.kernels.cuda": ["*.cu", "*.cuh"],
         "tinygrad_lm.serving": ["*.html", "*.css", "*.js"],

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import tinygrad_lm as tl
-from tinygrad_lm import as_torch
+from tinygrad_lm import aliases, as_torch
+from tinygrad_lm.as_torch import refused
+from tinygrad_lm.as_torch.coverage import exists, names_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,15 +73,15 @@ def test_every_name_of_the_course_is_there(tmp_path):
     assert len(lines) > 170
     path = tmp_path / "all.py"
     path.write_text("\n".join(lines))
-    used, missing = as_torch.coverage(str(path))
-    assert missing == [] and len(used) > 160
+    names = names_of(path)
+    assert names.missing == names.nowhere == [] and len(names.used) > 160
     path.write_text("import torch\ntorch.Tensor.no_such_method")
-    assert as_torch.coverage(str(path))[1] == ["torch.Tensor.no_such_method"]
+    assert names_of(path).nowhere == ["torch.Tensor.no_such_method"]
 
 
 def test_submodules_are_the_same_objects_and_nothing_is_loaded_twice(tmp_path):
     script = """
-        import sys
+        import importlib, sys
         import torch, torch.nn, torch.utils.data
         import torch.nn.functional as F
         from torch import nn, optim
@@ -90,21 +92,38 @@ def test_submodules_are_the_same_objects_and_nothing_is_loaded_twice(tmp_path):
         import tinygrad_lm, tinygrad_lm.nn.functional, tinygrad_lm.as_torch
         assert torch is tinygrad_lm and nn is tinygrad_lm.nn and F is tinygrad_lm.nn.functional
         assert Linear is tinygrad_lm.nn.Linear and DataLoader is same
-        names = tinygrad_lm.as_torch.SUBMODULES
-        for name in names:
-            ours = sys.modules[f"tinygrad_lm.{name}"]
-            assert sys.modules[f"torch.{name}"] is ours
-            exec(f"import torch.{name} as found; assert found is ours")
+        for name in sys.argv[1:]:
+            ours = importlib.import_module(f"tinygrad_lm.{name}")
+            exec(f"import torch.{name} as found; assert found is ours is torch.{name}")
+            above, _, last = f"torch.{name}".rpartition(".")
+            exec(f"from {above} import {last} as found; assert found is ours")
         files = {}
         for module in list(sys.modules.values()):
             file = getattr(module, "__file__", None) or ""
             if "tinygrad_lm" in file:
                 assert files.setdefault(file, module) is module, file
-        print(len(names), tinygrad_lm.as_torch.install() is torch)
+        print(tinygrad_lm.as_torch.install() is torch)
     """
-    assert printed(script=script, folder=tmp_path).split() == [
-        str(len(as_torch.SUBMODULES)),
-        "True",
+    names = sorted({*aliases.PYTORCH, *as_torch.LOADED, "nn.parallel"})
+    assert len(names) > 25
+    assert printed(*names, script=script, folder=tmp_path).split() == ["True"]
+
+
+def test_a_page_is_loaded_when_it_is_asked_for():
+    """Nothing but two small pages is loaded by install(); others by an attribute too."""
+    program = """
+import sys, tinygrad_lm.as_torch as t
+before = set(sys.modules)
+torch = t.install()
+print(*sorted(n for n in set(sys.modules) - before if n.startswith("tinygrad_lm")))
+print("tinygrad_lm.pages.compiler" in sys.modules, torch.torch_version.TorchVersion.__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "tinygrad_lm.pages.second_derivatives tinygrad_lm.pages.version",
+        "True TorchVersion",
     ]
 
 
@@ -112,7 +131,14 @@ MISSING = [
     ("torch.tensr", AttributeError, "module 'torch' has no attribute 'tensr'; close: "),
     ("torch.nn.Linaer", AttributeError, "close: Linear"),
     ("torch.nn.functional.crossentropy", AttributeError, "close: cross_entropy"),
-    ("from torch import jit", ImportError, "cannot import name 'jit' from 'torch'"),
+    ("from torch import jits", ImportError, "cannot import name 'jits' from 'torch'"),
+    ("from torch import view_as_complex", ImportError, "; numbers are real here"),
+    ("torch.sparse_coo_tensor", AttributeError, "; a tensor is dense here"),
+    ("torch.ones(2).to_sparse()", AttributeError, "[torch.Tensor.to_sparse] a tensor is dense"),
+    ("torch.jit.script(len)", NotImplementedError, "[torch.jit.script] there is no second"),
+    ("class A(torch.jit.ScriptModule): pass", NotImplementedError, "[torch.jit.ScriptModule]"),
+    ("torch.onnx.TrainingMode.EVAL", AttributeError, "[torch.onnx.TrainingMode.EVAL] a model"),
+    ("import torch.utils.data.nothing", ModuleNotFoundError, "No module named 'torch.utils.data."),
     ("from torch.nn import Linaer", ImportError, "close: Linear"),
     ("import torch.nn.functionall", ModuleNotFoundError, "close: torch.nn.functional"),
     ("import torch.models.gpt", ModuleNotFoundError, "No module named 'torch.models'"),
@@ -130,8 +156,9 @@ def test_what_is_missing_is_said_as_python_says_it(tmp_path):
                 exec(line)
             except Exception as error:
                 print(json.dumps([type(error).__name__, str(error)]))
-        assert not hasattr(torch, "jit") and hasattr(torch, "cat")
-        assert not hasattr(torch.nn, "Container") and getattr(torch, "jit", 3) == 3
+        assert not hasattr(torch, "xpu") and hasattr(torch, "cat")
+        assert not hasattr(torch.nn, "Transformr") and getattr(torch, "quint8", 3) == 3
+        assert not hasattr(torch.Tensor, "to_sparse")
     """
     lines = json.dumps([line for line, _, _ in MISSING])
     found = [
@@ -140,6 +167,28 @@ def test_what_is_missing_is_said_as_python_says_it(tmp_path):
     assert len(found) == len(MISSING)
     for (line, kind, part), (name, message) in zip(MISSING, found):
         assert name == kind.__name__ and part in message, (line, message)
+
+
+def test_what_is_refused_can_be_imported_and_asked_about(tmp_path):
+    script = """
+        import torch.jit, torch.fx as fx, torch.export as ex
+        from torch.onnx import export
+        import torch.distributed.fsdp.wrap, torch.ao.quantization
+        assert torch.fx is fx and not isinstance(torch.nn.Linear(1, 1), fx.GraphModule)
+        assert torch.jit.is_scripting() is False and torch.jit.__doc__.startswith("there is no")
+        try:
+            ex.export(print, ())
+        except NotImplementedError as error:
+            print(error)
+    """
+    out = printed(script=script, folder=tmp_path)
+    assert out.startswith("[torch.export.export] no program is recorded")
+
+
+def test_nothing_that_is_here_is_refused():
+    names = [name for name in refused.PATTERNS if not set("*?[") & set(name)]
+    assert len(names) > 60 and [name for name in names if exists(name)] == []
+    assert [name for name in refused.PLACES if as_torch.real_name(name)] == []
 
 
 def test_a_script_runs_as_python_runs_it(tmp_path):
@@ -199,52 +248,9 @@ print(t.install() is first, len(sys.meta_path) == before)
     assert done.stdout.split() == ["True"] * 3
 
 
-def test_coverage_of_a_file_and_a_notebook(tmp_path):
-    source = """
-        import torch, numpy as np
-        import torch.nn as nn
-        from torch.nn import functional as F, Unknown
-        from torch.fft import rfft as r
-        x = torch.randn(3).no_matter()
-        y = F.softmax(torch.jit.script(x), -1) + np.nothing
-        nn.Linear(2, torch.long.itemsize); self.torch.what
-    """
-    source = textwrap.dedent(source)
-    (tmp_path / "file.py").write_text(source)
-    expected_missing = ["torch.fft.rfft", "torch.jit.script", "torch.nn.Unknown"]
-    used, missing = as_torch.coverage(str(tmp_path / "file.py"))
-    assert missing == expected_missing
-    assert set(used) - set(missing) == {
-        "torch.nn.functional.softmax", "torch.randn", "torch.nn.Linear", "torch.long.itemsize",
-    }  # fmt: skip
-    cells = [
-        {"cell_type": "markdown", "source": ["torch.only_talked_about"]},
-        {
-            "cell_type": "code",
-            "source": ["%matplotlib inline\n", "!ls\n", *source.splitlines(True)],
-        },
-        {"cell_type": "code", "source": "%%bash\necho not python"},
-        {"cell_type": "code", "source": "F.relu"},
-    ]
-    (tmp_path / "book.ipynb").write_text(json.dumps({"cells": cells}))
-    in_book, missing = as_torch.coverage(str(tmp_path / "book.ipynb"))
-    assert missing == expected_missing and set(in_book) - set(used) == {"torch.nn.functional.relu"}
-
-    done = run("--coverage", tmp_path / "file.py")
-    assert done.returncode == 1 and "missing  torch.jit.script" in done.stdout
-    assert "missing  torch.nn.Unknown\n" in done.stdout
-    assert done.stdout.endswith(f"{len(used)} torch names used, 3 missing\n")
-    (tmp_path / "good.py").write_text("import torch\ntorch.ones(3)")
-    assert run("--coverage", tmp_path / "good.py").returncode == 0
-    (tmp_path / "close.py").write_text("from torch import nn\nnn.Linaer\nnn.functional.geluu")
-    printed = run("--coverage", tmp_path / "close.py").stdout
-    assert "missing  torch.nn.Linaer; close: Linear, Bilinear\n" in printed
-    assert "missing  torch.nn.functional.geluu; close: gelu" in printed
-
-
 @pytest.mark.parametrize("script", ["nano.py", "more.py", "mini.py", "batchnorm.py"])
 def test_the_course_uses_nothing_that_is_missing(script):
-    assert as_torch.coverage(str(ROOT / "tests" / "course" / script))[1] == []
+    assert names_of(ROOT / "tests" / "course" / script).missing == []
 
 
 def test_a_lecture_script_runs_without_pytorch(tmp_path):
@@ -267,7 +273,10 @@ def test_signatures_are_real_ones():
 def test_the_version_is_one_of_pytorch(tmp_path):
     """As scripts ask for it: a number before the first dot, a tuple, a PEP 440 version."""
     (tmp_path / "asks.py").write_text(
-        "import torch, re\n"
+        "import torch, re, torch.version\n"
+        "assert torch.__version__ >= '2.0' and torch.__version__ < (2, 14)\n"
+        "assert torch.version.__version__ == torch.__version__ and torch.version.hip is None\n"
+        "assert (torch.version.cuda is None) != torch.cuda.is_available()\n"
         "print(int(torch.__version__.split('.')[0]) >= 2)\n"
         "print(tuple(int(x) for x in torch.__version__.split('+')[0].split('.')[:2]) >= (2, 0))\n"
         "print(re.fullmatch(r'\\d+(\\.\\d+)*\\+[a-z0-9]+([-_.][a-z0-9]+)*', torch.__version__))\n"

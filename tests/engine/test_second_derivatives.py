@@ -11,7 +11,7 @@ import pytest
 import tinygrad_lm as tl
 from tinygrad_lm.autograd import grad, higher_order
 from tinygrad_lm.engine.core.recording import mode
-from tinygrad_lm.pages.second_derivatives import SecondDerivatives
+from tinygrad_lm.pages.second_derivatives import Reader, watch
 
 ROOT = Path(__file__).parents[2]
 CUBE = "import torch\ndef slope(y, x):\n    return torch.autograd.grad(y, x, {})[0]\n"
@@ -135,7 +135,7 @@ def watching(monkeypatch):
     """A watcher in this process, with the switch off before and after."""
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     monkeypatch.setattr(mode, "create_graph", None)
-    return SecondDerivatives()
+    return Reader()
 
 
 def test_the_cells_of_a_notebook_are_read(monkeypatch, watching):
@@ -146,7 +146,7 @@ def test_the_cells_of_a_notebook_are_read(monkeypatch, watching):
     )
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
-    watching.watch()
+    watch()
     cell = types.SimpleNamespace(raw_cell="loss.backward()")
     registered["pre_run_cell"](cell)
     assert mode.create_graph is None

@@ -53,6 +53,7 @@ optim.lr_scheduler.closed_forms: optim.lr_scheduler.rules: CosineAnnealingLR Exp
 serialization: saving.torch_save: load save FORMAT VERSION
 study: look.study: LayerStats LearningRates activation_stats attention_maps lr_finder summary
 tokenizers: text.tokenizers: CharTokenizer FORMAT FORMAT_VERSION KINDS load_tokenizer
+torch_version: pages.version: TorchVersion
 utils: pages.utils: data tensorboard
 utils.checkpoint: engine.pytorch.checkpointing: checkpoint checkpoint_sequential
 utils.data: data: BatchSampler ConcatDataset DataLoader Dataset DistributedSampler IterableDataset
@@ -66,6 +67,7 @@ utils.data.distributed: data.samplers: DistributedSampler
 utils.data.sampler: data.samplers: BatchSampler RandomSampler Sampler SequentialSampler
     SubsetRandomSampler WeightedRandomSampler
 utils.tensorboard: pages.utils.tensorboard: SummaryWriter
+version: pages.version: cuda debug git_version hip
 viz: look.viz: new_figure pca plot_attention plot_boundary plot_counts plot_embeddings plot_lines
     plot_lr_finder plot_stats save_loss_curve
 """

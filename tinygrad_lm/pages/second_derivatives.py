@@ -17,30 +17,35 @@ from ..autograd import higher_order
 from ..engine.core.recording import mode
 
 
-class SecondDerivatives(MetaPathFinder):
+def look_at(source: str) -> None:
+    """Where the source asks for second derivatives, go inside `higher_order`, for good."""
+    if "create_graph" in source and mode.create_graph is None:
+        higher_order().__enter__()
+
+
+def look_into(file: str | None) -> None:
+    """`look_at` a file of Python or a notebook that is no installed package's."""
+    path = Path(file or "")
+    if path.suffix in (".py", ".ipynb") and not {"site-packages", "dist-packages"} & {*path.parts}:
+        look_at(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def watch() -> None:
+    """From now on; the script and the cell that are running are read at once."""
+    main = sys.modules["__main__"]
+    if not getattr(main.__spec__, "name", "").startswith(PACKAGE):
+        look_into(getattr(main, "__file__", None))
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None:
+        look_at(shell.user_ns["In"][-1])
+        shell.events.register("pre_run_cell", lambda cell: look_at(cell.raw_cell))
+    sys.meta_path.insert(0, Reader())
+
+
+class Reader(MetaPathFinder):
     """Stands in Python's search for modules, reads the files it finds, and finds nothing itself."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         if name.partition(".")[0] not in {"torch", PACKAGE, *sys.stdlib_module_names}:
             spec = PathFinder.find_spec(name, path)
-            self.look_into(spec.origin if spec else None)
-
-    def look_into(self, file: str | None) -> None:
-        path = Path(file or "")
-        if path.suffix == ".py" and not {"site-packages", "dist-packages"} & {*path.parts}:
-            self.look_at(path.read_text(encoding="utf-8", errors="replace"))
-
-    def look_at(self, source: str) -> None:
-        if "create_graph" in source and mode.create_graph is None:
-            higher_order().__enter__()  # for good
-
-    def watch(self) -> None:
-        """From now on; the script and the cell that are running are read at once."""
-        main = sys.modules["__main__"]
-        if not getattr(main.__spec__, "name", "").startswith(PACKAGE):
-            self.look_into(getattr(main, "__file__", None))
-        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-        if shell is not None:
-            self.look_at(shell.user_ns["In"][-1])
-            shell.events.register("pre_run_cell", lambda cell: self.look_at(cell.raw_cell))
-        sys.meta_path.insert(0, self)
+            look_into(spec.origin if spec else None)

@@ -1,0 +1,148 @@
+"""What PyTorch has and this project leaves out on purpose: a sentence for each, which says why and
+what to use instead. A module of these can be imported, as many scripts do without using it."""
+
+from __future__ import annotations
+
+import fnmatch
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+# Modules, with all that is below them: they can be imported, and using what is in them is refused.
+MODULES = {
+    "torch.jit": "there is no second language to compile to here; call the function or module "
+    "itself, and leave the decorator out",
+    "torch.fx torch.export torch.library torch.overrides": "no program is recorded, rewritten or "
+    "intercepted here; call the module itself, and write an op of your own as autograd.Function",
+    "torch.onnx torch.package": "a model is code and a file of weights here; write the weights "
+    "with torch.save or tinygrad_lm.saving.save_safetensors",
+    "torch.hub": "code of others is not downloaded and run; load weights with "
+    "tinygrad_lm.saving.load_safetensors, GPT-2's with tinygrad_lm.models",
+    "torch.distributed.fsdp torch.distributed.rpc torch.distributed.tensor "
+    "torch.distributed.pipelining torch.distributed.elastic torch.distributed.checkpoint": "one "
+    "process trains here; wrap the model in nn.parallel.DistributedDataParallel, which runs alone "
+    "too, or in DataParallel for several GPUs",
+    "torch.sparse": "tensors are dense here; of the sparse there is only the gradient of "
+    "nn.Embedding(sparse=True)",
+    "torch.quantization torch.ao torch.nn.quantized torch.nn.quantizable torch.nn.qat "
+    "torch.nn.intrinsic": "weights are floating-point numbers here; torch.bfloat16 takes half the "
+    "memory of float32",
+    "torch.nested torch.masked": "a tensor has one shape here, and all its elements count; pad "
+    "(nn.utils.rnn.pad_sequence) and give a mask",
+    "torch.fft torch.signal": "numbers are real here; use numpy.fft on tensor.numpy()",
+    "torch.utils.cpp_extension": "code in C++ or CUDA of a script's own is not built here; write "
+    "the op in Python as autograd.Function",
+}
+# Names elsewhere: they are not there, so that hasattr() says so, and the error has the sentence.
+NAMES = {
+    "torch.complex torch.complex32 torch.chalf "
+    "torch.view_as_complex torch.view_as_real torch.polar torch.stft torch.istft "
+    "torch.imag torch.angle torch.linalg.eig torch.linalg.eigvals torch.Tensor.cfloat "
+    "torch.Tensor.cdouble torch.Tensor.chalf torch.Tensor.imag torch.Tensor.angle "
+    "torch.Tensor.stft torch.Tensor.istft": "numbers are real here; keep both parts in a last axis "
+    "of 2, and multiply with cos and sin",
+    "torch.sparse_*_tensor torch.sspaddmm torch.hspmm torch.smm torch.sparse_cs? "
+    "torch.Tensor.to_sparse torch.Tensor.to_sparse_coo torch.Tensor.to_sparse_csr "
+    "torch.Tensor.to_sparse_csc torch.Tensor.to_sparse_bsr torch.Tensor.to_sparse_bsc "
+    "torch.Tensor.coalesce torch.Tensor.is_coalesced torch.Tensor.values torch.Tensor.indices "
+    "torch.Tensor.crow_indices torch.Tensor.col_indices torch.Tensor.sparse_dim "
+    "torch.Tensor.sparse_mask torch.Tensor.dense_dim torch.Tensor.sspaddmm torch.Tensor.smm": "a "
+    "tensor is dense here; of the sparse there is only the gradient of nn.Embedding(sparse=True)",
+    "torch.quantize_per_* torch.quantized_* torch.fake_quantize_* torch.qint* torch.quint* "
+    "torch.int_repr torch.q_* torch.per_channel_* torch.per_tensor_* torch.dequantize "
+    "torch.Tensor.dequantize torch.Tensor.int_repr torch.Tensor.q_scale "
+    "torch.Tensor.q_zero_point torch.Tensor.qscheme": "weights "
+    "are floating-point numbers here; torch.bfloat16 takes half the memory of float32",
+    "torch.float4_* torch.float8_* torch.int[1-7] torch.uint[1-7] torch.bits* torch.bit": "the "
+    "smallest numbers here have 8 bits, those with a point 16; use torch.bfloat16",
+    "torch.Tensor.refine_names torch.Tensor.rename torch.Tensor.rename_ torch.Tensor.align_to "
+    "torch.Tensor.align_as torch.Tensor.names": "axes have numbers here and no names; use permute "
+    "and einsum",
+    "torch.*Storage torch.cuda.*Storage torch.Tensor.untyped_storage "
+    "torch.Tensor.storage_type": "the memory of a tensor is an array of NumPy's or CuPy's; "
+    "tensor.numpy() shares it",
+    "torch.xpu torch.xpu.* torch.mps torch.mps.* torch.mtia": "the devices are 'cpu' and, with "
+    "CuPy, 'cuda'",
+    "torch.cuda.CUDAGraph torch.cuda.graph torch.cuda.make_graphed_callables "
+    "torch.cuda.graph_pool_handle": "a whole training step is recorded by tinygrad_lm.capture",
+    "torch.ops torch.classes": "there are no ops of a second kind below those with a name; call "
+    "the function itself",
+    "torch.Tensor.to_mkldnn torch.Tensor.share_memory_ torch.Tensor.is_shared": "tensors stay in "
+    "the memory of one process, in the order that NumPy gives them",
+}
+# Questions to these modules that have an answer.
+ANSWERS = {
+    "torch.jit.is_scripting": False,
+    "torch.jit.is_tracing": False,
+    "torch.onnx.is_in_onnx_export": False,
+}
+PLACES = {name: sentence for names, sentence in MODULES.items() for name in names.split()}
+PATTERNS = {name: sentence for names, sentence in NAMES.items() for name in names.split()}
+
+
+def module(name: str) -> str | None:
+    """The sentence about a module that can be imported and not used, or None."""
+    while name and name not in PLACES:
+        name = name.rpartition(".")[0]
+    return PLACES.get(name)
+
+
+def why(name: str) -> str | None:
+    """The sentence about a dotted name, or None where nothing was decided about it."""
+    found = (sentence for pattern, sentence in PATTERNS.items() if fnmatch.fnmatch(name, pattern))
+    return module(name) or next(found, None)
+
+
+class Refused:
+    """Stands for what is in a refused module: it can be imported, and asked about with isinstance;
+    NotImplementedError where it is called or inherited from."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(f"[{self.name}] {why(self.name)}")
+
+    __call__ = __getitem__ = __enter__ = __mro_entries__ = __iter__ = _refuse
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        raise AttributeError(f"[{self.name}.{attribute}] {why(self.name)}")
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return False
+
+    def __exit__(self, *args: Any) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, refused: {why(self.name)}>"
+
+
+class Method:
+    """A method of Tensor that is refused: not there, and the AttributeError says why."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, tensor: object, owner: type) -> NoReturn:
+        raise AttributeError(f"[{self.name}] {why(self.name)}")
+
+
+class Shell(Loader):
+    """Makes an empty module whose every public name is Refused."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        made = ModuleType(spec.name, module(spec.name))
+
+        def inside(attribute: str) -> Any:
+            name = f"{spec.name}.{attribute}"
+            if attribute.startswith("_"):
+                raise AttributeError(f"module {spec.name!r} has no attribute {attribute!r}")
+            return (lambda: ANSWERS[name]) if name in ANSWERS else Refused(name)
+
+        made.__getattr__ = inside  # type: ignore[method-assign]
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
