@@ -33,12 +33,6 @@ from .engine.core.op import primitive
 from .engine.core.tensor import Tensor
 from .engine.drawing import draw_graph
 from .engine.gradcheck import gradcheck
-from .engine.ops.bits import (
-    bitwise_left_shift,
-    bitwise_right_shift,
-    gcd,
-    lcm,
-)
 from .engine.ops.elementwise import (
     abs,
     bitwise_and,
@@ -82,39 +76,6 @@ from .engine.ops.elementwise import (
     sqrt,
     tanh,
 )
-from .engine.ops.exponentials import (
-    erfc,
-    logaddexp,
-)
-from .engine.ops.trigonometry import (
-    acos,
-    acosh,
-    asin,
-    asinh,
-    atan,
-    atan2,
-    atanh,
-    cosh,
-    hypot,
-    sinh,
-    tan,
-)
-from .engine.pytorch.along_axes import (
-    aminmax,
-    corrcoef,
-    cov,
-    cummax,
-    cummin,
-    cumprod,
-    cumulative_trapezoid,
-    diff,
-    dist,
-    logcumsumexp,
-    nanmean,
-    nansum,
-    renorm,
-    trapezoid,
-)
 from .engine.pytorch.arithmetic import (
     add,
     addcdiv,
@@ -141,48 +102,6 @@ from .engine.pytorch.arithmetic import (
     trunc,
     where,
 )
-from .engine.pytorch.by_element import (
-    copysign,
-    deg2rad,
-    float_power,
-    fmax,
-    fmin,
-    frexp,
-    heaviside,
-    isneginf,
-    isposinf,
-    isreal,
-    ldexp,
-    logaddexp2,
-    logit,
-    nan_to_num,
-    nextafter,
-    positive,
-    rad2deg,
-    sgn,
-    signbit,
-    sinc,
-    xlogy,
-)
-from .engine.pytorch.by_position import (
-    diag_embed,
-    diagflat,
-    diagonal_scatter,
-    index_copy,
-    index_fill,
-    index_put,
-    index_reduce,
-    masked_scatter,
-    put,
-    scatter,
-    scatter_reduce,
-    select_scatter,
-    slice_scatter,
-    take,
-    tril_indices,
-    triu_indices,
-    unravel_index,
-)
 from .engine.pytorch.creation import (
     arange,
     as_tensor,
@@ -198,25 +117,6 @@ from .engine.pytorch.creation import (
     tensor,
     zeros,
     zeros_like,
-)
-from .engine.pytorch.cutting import (
-    adjoint,
-    atleast_1d,
-    atleast_2d,
-    atleast_3d,
-    block_diag,
-    broadcast_shapes,
-    column_stack,
-    dsplit,
-    dstack,
-    fliplr,
-    flipud,
-    hsplit,
-    narrow_copy,
-    rot90,
-    split_with_sizes,
-    tensor_split,
-    vsplit,
 )
 from .engine.pytorch.indexing import (
     from_dlpack,
@@ -241,43 +141,6 @@ from .engine.pytorch.joining import (
     tile,
     unbind,
     vstack,
-)
-from .engine.pytorch.more_creation import (
-    empty_strided,
-    hamming_window,
-    hann_window,
-    logspace,
-    range,
-    scalar_tensor,
-)
-from .engine.pytorch.more_products import (
-    addbmm,
-    addmv,
-    addr,
-    baddbmm,
-    cartesian_prod,
-    cdist,
-    chain_matmul,
-    combinations,
-    cross,
-    inner,
-    kron,
-    tensordot,
-    vander,
-)
-from .engine.pytorch.order_statistics import (
-    argwhere,
-    bucketize,
-    histc,
-    isin,
-    kthvalue,
-    mode,
-    msort,
-    nanmedian,
-    nanquantile,
-    quantile,
-    searchsorted,
-    unique_consecutive,
 )
 from .engine.pytorch.ordering import (
     argsort,
@@ -355,6 +218,45 @@ from .pages.amp import autocast, get_autocast_dtype, is_autocast_enabled
 from .pages.backends import get_float32_matmul_precision, set_float32_matmul_precision
 from .pages.compiler import compile
 from .saving.torch_save import load, save
+
+# What the course does not use, and other people's scripts do.
+# fmt: off
+# isort: off
+from .engine.ops.bits import bitwise_left_shift, bitwise_right_shift, gcd, lcm
+from .engine.ops.exponentials import erfc, logaddexp
+from .engine.ops.trigonometry import (
+    acos, acosh, asin, asinh, atan, atan2, atanh, cosh, hypot, sinh, tan,
+)
+from .engine.pytorch.along_axes import (
+    aminmax, corrcoef, cov, cummax, cummin, cumprod, cumulative_trapezoid, diff, dist, logcumsumexp,
+    nanmean, nansum, renorm, trapezoid,
+)
+from .engine.pytorch.by_element import (
+    copysign, deg2rad, float_power, fmax, fmin, frexp, heaviside, isneginf, isposinf, isreal, ldexp,
+    logaddexp2, logit, nan_to_num, nextafter, positive, rad2deg, sgn, signbit, sinc, xlogy,
+)
+from .engine.pytorch.by_position import (
+    diag_embed, diagflat, diagonal_scatter, index_copy, index_fill, index_put, index_reduce,
+    masked_scatter, put, scatter, scatter_reduce, select_scatter, slice_scatter, take, tril_indices,
+    triu_indices, unravel_index,
+)
+from .engine.pytorch.cutting import (
+    adjoint, atleast_1d, atleast_2d, atleast_3d, block_diag, broadcast_shapes, column_stack, dsplit,
+    dstack, fliplr, flipud, hsplit, narrow_copy, rot90, split_with_sizes, tensor_split, vsplit,
+)
+from .engine.pytorch.more_creation import (
+    empty_strided, hamming_window, hann_window, logspace, range, scalar_tensor,
+)
+from .engine.pytorch.more_products import (
+    addbmm, addmv, addr, baddbmm, cartesian_prod, cdist, chain_matmul, combinations, cross, inner,
+    kron, tensordot, vander,
+)
+from .engine.pytorch.order_statistics import (
+    argwhere, bucketize, histc, isin, kthvalue, mode, msort, nanmedian, nanquantile, quantile,
+    searchsorted, unique_consecutive,
+)
+# isort: on
+# fmt: on
 
 __version__ = "0.1.0"
 

@@ -3,7 +3,7 @@ is in `reduce.py`."""
 
 from __future__ import annotations
 
-from ..arrays import LIBRARIES, library, running_sums
+from ..arrays import LIBRARIES, library, row_major, running_sums
 from ..core.op import primitive
 
 
@@ -55,4 +55,4 @@ def argcummax(x, *, axis, sign=1):
             [places[:step], lib.where(earlier, places[:-step], places[step:])], 0
         )
         step *= 2
-    return lib.moveaxis(places, 0, axis), None
+    return row_major(lib.moveaxis(places, 0, axis)), None

@@ -77,6 +77,8 @@ def diff(
     """What each element along dim has more than the one before it, n times over."""
     if not input.ndim:
         raise RuntimeError("[diff] needs at least one dim, got a 0-d tensor")
+    if n == 0:
+        return elementwise.clone(input)
     parts = [x for x in (prepend, input, append) if x is not None]
     out, axis = cat(parts, dim) if len(parts) > 1 else input, axis_of(input, dim, "diff")
     less = elementwise.logical_xor if out.dtype is arrays.bool_ else elementwise.sub
@@ -89,7 +91,7 @@ def diff(
 def _strips(name: str, y: Tensor, x: Tensor | None, dx: float | None, dim: int) -> Tensor:
     """The areas below the lines that join neighbours."""
     if x is not None and dx is not None:
-        raise RuntimeError(f"[{name}] at most one of x and dx must be given, got both")
+        raise TypeError(f"[{name}] at most one of x and dx must be given, got both")
     axis = axis_of(y, dim, name)
     rest = max(y.array.shape[axis] - 1, 0)
     sums = narrow(y, axis, 0, rest) + narrow(y, axis, y.array.shape[axis] - rest, rest)
@@ -145,7 +147,7 @@ def nanmean(
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> ReturnType:
     """(min, max) of all, or along dim."""
-    check_some(input, "aminmax", dim)
+    check_some(input, "aminmax", None if dim is None else axis_of(input, dim, "aminmax"))
     found = {"min": amin(input, dim, keepdim), "max": amax(input, dim, keepdim)}
     return ReturnType.of("aminmax", **{k: named(x, "AminmaxBackward0") for k, x in found.items()})
 

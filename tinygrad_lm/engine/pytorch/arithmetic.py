@@ -172,14 +172,12 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     return ops.clamp(input, min=min, max=max)
 
 
-@one_op
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
-    return clamp(input, min)
+    return named(clamp(input, min), f"ClampMinBackward{int(isinstance(min, Tensor))}")
 
 
-@one_op
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
-    return clamp(input, None, max)
+    return named(clamp(input, None, max), f"ClampMaxBackward{int(isinstance(max, Tensor))}")
 
 
 def where(condition: Operand, input: Operand | None = None, other: Operand | None = None) -> Any:

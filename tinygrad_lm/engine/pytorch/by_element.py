@@ -122,6 +122,7 @@ def frexp(input: Tensor) -> ReturnType:
     return ReturnType.of("frexp", mantissa=mantissa, exponent=wrap(exponent.astype("int32")))
 
 
+@one_op
 def ldexp(input: Tensor, other: Operand) -> Tensor:
     """input 2^other."""
     return ops.mul(input, pow(2.0, other))

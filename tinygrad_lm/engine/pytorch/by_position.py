@@ -189,12 +189,15 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     return out
 
 
-@one_op
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
     """input with one value in the slices at index along dim."""
+    if getattr(value, "ndim", 0):
+        raise RuntimeError(
+            f"[index_fill] value must be a number or a 0-d tensor, got {value!r:.60}"
+        )
     out = clone(input)
     out[_slices("index_fill", input, dim, index)] = value
-    return out
+    return named(out, f"IndexFillBackward{int(isinstance(value, Tensor))}")
 
 
 @one_op
@@ -214,7 +217,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at positions of the flattened tensor, in the shape of index."""
-    return named(getitem(input.reshape(-1), index), "TakeBackward0")
+    return named(
+        getitem(input.reshape(-1), wrap(indices_of(index, "take", input))), "TakeBackward0"
+    )
 
 
 @one_op

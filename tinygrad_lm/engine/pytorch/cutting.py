@@ -14,6 +14,7 @@ from ..core.tensor import Tensor, wrap
 from ..ops.elementwise import clone
 from .common import axis_of
 from .joining import cat, flip, hstack, narrow, split, tensors_of
+from .names import one_op
 from .shapes import mT, reshape, squeeze, t, transpose, unsqueeze
 from .tensor_extras import Size
 
@@ -39,8 +40,7 @@ def tensor_split(
     if isinstance(where, int):
         if where < 1:
             raise RuntimeError(f"[tensor_split] sections must be positive, got {where}")
-        least, more = divmod(size, where)
-        return split(input, [least + 1] * more + [least] * (where - more), axis)
+        where = [i * (size // where) + min(i, size % where) for i in range(1, where)]
     ends = [min(max(i + size if i < 0 else i, 0), size) for i in (*where, size)]
     starts = [0, *ends[:-1]]
     return tuple(narrow(input, axis, a, max(b - a, 0)) for a, b in zip(starts, ends))
@@ -102,14 +102,14 @@ def atleast_1d(*tensors: Any) -> Any:
 
 def atleast_2d(*tensors: Any) -> Any:
     """Each with at least two dims: a vector is a row."""
-    return _each(lambda x: x if x.ndim > 1 else reshape(x, 1, -1), tensors)
+    return _each(lambda x: x if x.ndim > 1 else unsqueeze(atleast_1d(x), 0), tensors)
 
 
 def atleast_3d(*tensors: Any) -> Any:
     """Each with at least three dims: new ones on both sides of a vector, behind a matrix."""
 
     def grown(x: Tensor) -> Tensor:
-        return x if x.ndim > 2 else unsqueeze(x, -1) if x.ndim == 2 else reshape(x, 1, -1, 1)
+        return x if x.ndim > 2 else unsqueeze(atleast_2d(x), -1)
 
     return _each(grown, tensors)
 
@@ -125,6 +125,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return hstack([x if x.ndim > 1 else reshape(x, -1, 1) for x in tensors])
 
 
+@one_op
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of one, zeros elsewhere; a vector is a row."""
     blocks = list(atleast_2d(*tensors, wrap(numpy.zeros((1, 0), "float32")))[:-1])
@@ -146,6 +147,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
 # ---------------------------------------------------------------- turned
 
 
+@one_op
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by k right angles in the plane of two dims, from the first towards the second."""
     if input.ndim < 2 or len(dims) != 2 or dims[0] % input.ndim == dims[1] % input.ndim:

@@ -72,7 +72,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ReturnType:
         rows = lib.moveaxis(lib.take_along_axis(input.array, order, axis), axis, -1)
         places = lib.arange(rows.shape[-1])
         new = lib.concatenate([rows[..., :1] == rows[..., :1], rows[..., 1:] != rows[..., :-1]], -1)
-        starts = argcummax(lib.where(new, places, 0), axis=-1).array
+        starts = argcummax(lib.where(new, places, -1), axis=-1).array
         most = (places - starts).argmax(axis=-1, keepdims=True)
         order = lib.take_along_axis(order, lib.moveaxis(most, -1, axis), axis)
     return _chosen("mode", input, dim, keepdim, order)
@@ -117,7 +117,7 @@ def _quantile(name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, 
             f"[{name}] input must be float32 or float64 and have elements, got {input.dtype} of "
             f"shape {tuple(input.shape)}"
         )
-    shares = to_tensor(q, input)
+    shares = q if isinstance(q, Tensor) else input.new_tensor(q)
     if isinstance(q, Tensor) and q.dtype is not input.dtype or shares.ndim > 1:
         raise RuntimeError(
             f"[{name}] q must be a number or a vector of {input.dtype}, got {q!r:.60}"
@@ -129,7 +129,7 @@ def _quantile(name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, 
     if dim is not None and input.ndim:
         shape = [1 if i == axis else n for i, n in enumerate(input.shape)]
     rows = input.reshape(-1) if dim is None or not input.ndim else movedim(input, axis, -1)
-    out = _at_shares(rows, shares.reshape(-1).double().array, way, name == "quantile")
+    out = _at_shares(rows, shares.reshape(-1).array, way, name == "quantile")
     out = movedim(out, -1, 0)  # (shares, ...)
     if keepdim:
         out = out.reshape(-1, *shape)
@@ -143,7 +143,7 @@ def _at_shares(rows: Tensor, q: Any, way: str, strict: bool) -> Tensor:
     if strict:  # NaN is the last element
         known = lib.where(known < rows.shape[-1], 0, known)
     last = lib.where(known > 0, known - 1, rows.shape[-1] - 1)
-    rank = lib.where(known > 0, q * last, last)
+    rank = lib.where(known > 0, q * last.astype(q.dtype), last.astype(q.dtype))
     if way in ("lower", "higher", "nearest"):
         rank = {"lower": lib.floor, "higher": lib.ceil, "nearest": lib.rint}[way](rank)
     low = gather(ordered, -1, wrap(lib.floor(rank).astype("int64")))
@@ -253,8 +253,8 @@ def unique_consecutive(
     """One of each run of equal neighbours (of equal slices along dim); also the run in which each
     element is, and the lengths of the runs."""
     x, lib = input.array, library(input.array)
-    rows = x.reshape(-1, 1) if dim is None else lib.moveaxis(x, axis_of(input, dim, "unique"), 0)
-    rows = rows.reshape(len(rows), -1)
+    rows = x.reshape(-1) if dim is None else lib.moveaxis(x, axis_of(input, dim, "unique"), 0)
+    rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
     new = lib.concatenate([lib.ones(min(len(rows), 1), bool), (rows[1:] != rows[:-1]).any(axis=1)])
     starts = lib.flatnonzero(new)
     flat = input.reshape(-1) if dim is None else input

@@ -150,9 +150,12 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
 
 def _in_letters(given: tuple) -> list:
     """An equation, and the operands, for operands with lists of numbers behind them."""
+    lists = (*given[1::2], *(given[-1:] if len(given) % 2 else ()))
+    if not all(isinstance(numbers, (list, tuple)) for numbers in lists):
+        raise RuntimeError("[einsum] each operand must have a list of numbers behind it")
     terms = [
         "".join("..." if i is Ellipsis else string.ascii_letters[i] for i in numbers)
-        for numbers in (*given[1::2], *(given[-1:] if len(given) % 2 else ()))
+        for numbers in lists
     ]
     pairs = len(given) // 2
     return [",".join(terms[:pairs]) + "".join("->" + t for t in terms[pairs:]), *given[::2][:pairs]]
