@@ -16,8 +16,6 @@ from .engine.arrays import (
     get_default_device,
     get_default_dtype,
     get_num_threads,
-    int8,
-    int16,
     int32,
     int64,
     kernel,
@@ -29,7 +27,6 @@ from .engine.arrays import (
     uint8,
 )
 from .engine.arrays import bool_ as bool
-from .engine.arrays import dtype_named as _named
 from .engine.arrays import keep_big_blocks as _keep_big_blocks
 from .engine.capture import capture
 from .engine.core.op import primitive
@@ -78,7 +75,7 @@ from .engine.ops.elementwise import (
     sqrt,
     tanh,
 )
-from .engine.pytorch.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
+from .engine.pytorch import beyond as _beyond
 from .engine.pytorch.arithmetic import (
     add,
     addcdiv,
@@ -104,6 +101,7 @@ from .engine.pytorch.arithmetic import (
     trunc,
     where,
 )
+from .engine.pytorch.beyond import *  # noqa: F403
 from .engine.pytorch.creation import (
     arange,
     as_tensor,
@@ -120,22 +118,12 @@ from .engine.pytorch.creation import (
     zeros,
     zeros_like,
 )
-from .engine.pytorch.dtype_info import (
-    can_cast,
-    finfo,
-    iinfo,
-    is_complex,
-    is_nonzero,
-    is_storage,
-    typename,
-)
 from .engine.pytorch.indexing import (
     from_dlpack,
     gather,
     index_add,
     index_select,
     masked_select,
-    scatter,
     scatter_add,
     take_along_dim,
 )
@@ -154,19 +142,6 @@ from .engine.pytorch.joining import (
     unbind,
     vstack,
 )
-from .engine.pytorch.layouts import (
-    channels_last,
-    channels_last_3d,
-    clone,
-    contiguous_format,
-    layout,
-    memory_format,
-    preserve_format,
-    sparse_coo,
-    strided,
-)
-from .engine.pytorch.legacy import ON_CPU as _OLD_TYPES
-from .engine.pytorch.legacy import set_default_tensor_type
 from .engine.pytorch.ordering import (
     argsort,
     bincount,
@@ -177,6 +152,7 @@ from .engine.pytorch.ordering import (
     topk,
     unique,
 )
+from .engine.pytorch.out import accept_out as _accept_out
 from .engine.pytorch.printing import set_printoptions
 from .engine.pytorch.products import addmm, bmm, dot, einsum, matmul, mm, mv, outer
 from .engine.pytorch.random import (
@@ -235,9 +211,7 @@ from .engine.pytorch.shapes import (
     unflatten,
     unsqueeze,
 )
-from .engine.pytorch.special import digamma, erfinv, lgamma, logaddexp, logit, xlogy
 from .engine.pytorch.tensor_extras import Size, is_floating_point, is_tensor, numel, result_type
-from .engine.pytorch.windows import as_strided
 from .engine.random.generator import Generator, default_generator, initial_seed, manual_seed, seed
 from .nn.functional import (
     adaptive_avg_pool1d,
@@ -288,25 +262,8 @@ _keep_big_blocks()
 aliases.install()
 
 float, double, half = float32, float64, float16
-long, int, short = int64, int32, int16
+long, int = int64, int32
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
-
-# names without arithmetic, so that a script may compare with them
-uint16, uint32, uint64 = _named("uint16"), _named("uint32"), _named("uint64")
-cfloat = complex64 = _named("complex64")
-cdouble = complex128 = _named("complex128")
-float8_e4m3fn, float8_e5m2 = _named("float8_e4m3fn"), _named("float8_e5m2")
-
-# `torch.LongTensor` and its like
-BFloat16Tensor, BoolTensor = _OLD_TYPES["BFloat16Tensor"], _OLD_TYPES["BoolTensor"]
-ByteTensor, CharTensor = _OLD_TYPES["ByteTensor"], _OLD_TYPES["CharTensor"]
-DoubleTensor, FloatTensor = _OLD_TYPES["DoubleTensor"], _OLD_TYPES["FloatTensor"]
-HalfTensor, IntTensor = _OLD_TYPES["HalfTensor"], _OLD_TYPES["IntTensor"]
-LongTensor, ShortTensor = _OLD_TYPES["LongTensor"], _OLD_TYPES["ShortTensor"]
-
-if not _FOR_TYPES:
-    # a page that few scripts ask for is loaded when one does: `torch.testing`, ...
-    __getattr__ = aliases.later
 
 # Other names for the same.
 multiply, divide, true_divide, subtract, negative, absolute = mul, div, div, sub, neg, abs
@@ -314,53 +271,51 @@ clip, greater, less, greater_equal, less_equal = clamp, gt, lt, ge, le
 not_equal, swapaxes, swapdims, ravel = ne, transpose, transpose, flatten
 concat = concatenate = cat
 
+if not _FOR_TYPES:
+    _accept_out(globals())
+    # a page that few scripts ask for is loaded when one does: `torch.testing`, ...
+    __getattr__ = aliases.later
+
 # Written out, so that strict type checkers know what the package exports.
 __all__ = [
     "abs", "absolute", "adaptive_avg_pool1d", "add", "addcdiv", "addcmul", "addmm", "all",
     "allclose", "amax", "amin", "amp", "any", "arange", "are_deterministic_algorithms_enabled",
-    "argmax", "argmin", "argsort", "as_strided", "as_tensor", "autocast", "autograd",
-    "avg_pool1d", "backends", "bernoulli", "bfloat16", "BFloat16Tensor", "bincount",
-    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm", "bool", "BoolTensor",
-    "broadcast_tensors", "broadcast_to", "ByteTensor", "can_cast", "capture", "cat", "cdouble",
-    "ceil", "celu", "cfloat", "channel_shuffle", "channels_last", "channels_last_3d",
-    "CharTensor", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "compile",
-    "compiler", "complex128", "complex64", "concat", "concatenate", "contiguous_format",
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "cos", "cosine_similarity", "count_nonzero", "cuda", "cumsum", "default_generator",
-    "device", "diag", "diagonal", "digamma", "distributed", "div", "divide", "dot", "double",
-    "DoubleTensor", "draw_graph", "dtype", "e", "einsum", "empty", "empty_like", "enable_grad",
-    "eq", "equal", "erf", "erfinv", "exp", "exp2", "expm1", "eye", "finfo", "flatten", "flip",
-    "float", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2", "FloatTensor",
-    "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like",
-    "gather", "ge", "Generator", "get_autocast_dtype", "get_default_device",
-    "get_default_dtype", "get_float32_matmul_precision", "get_num_interop_threads",
-    "get_num_threads", "get_rng_state", "gradcheck", "greater", "greater_equal", "group_norm",
-    "gt", "half", "HalfTensor", "hardshrink", "histogram", "hstack", "iinfo", "index_add",
-    "index_select", "inf", "inference_mode", "initial_seed", "instance_norm", "int", "int16",
-    "int32", "int64", "int8", "IntTensor", "is_anomaly_check_nan_enabled", "is_anomaly_enabled",
-    "is_autocast_enabled", "is_complex", "is_deterministic_algorithms_warn_only_enabled",
-    "is_distributed", "is_floating_point", "is_grad_enabled", "is_nonzero", "is_storage",
-    "is_tensor", "is_warn_always_enabled", "isclose", "isfinite", "isinf", "isnan", "kernel",
-    "layout", "le", "lerp", "less", "less_equal", "lgamma", "linspace", "load", "log", "log10",
-    "log1p", "log2", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logit", "logsumexp", "long", "LongTensor", "lt", "manual_seed",
-    "masked_fill", "masked_select", "matmul", "max", "max_pool1d", "max_pool2d", "max_pool3d",
-    "maximum", "mean", "median", "memory_format", "meshgrid", "min", "minimum", "mm", "movedim",
-    "mul", "multinomial", "multiply", "mv", "nan", "narrow", "ne", "neg", "negative", "nn",
-    "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones", "ones_like", "optim",
-    "outer", "pairwise_distance", "permute", "pi", "pixel_shuffle", "pixel_unshuffle", "pow",
-    "prelu", "preserve_format", "primitive", "prod", "promote_types", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal",
-    "reference_only", "relu", "remainder", "repeat_interleave", "reshape", "result_type",
-    "roll", "round", "rrelu", "rsqrt", "save", "scatter", "scatter_add", "seed", "select",
-    "selu", "set_default_device", "set_default_dtype", "set_default_tensor_type",
-    "set_float32_matmul_precision", "set_flush_denormal", "set_grad_enabled",
-    "set_num_interop_threads", "set_num_threads", "set_printoptions", "set_rng_state",
-    "set_warn_always", "short", "ShortTensor", "sigmoid", "sign", "sin", "Size", "softmax",
-    "sort", "sparse_coo", "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean",
-    "strided", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tanh",
-    "Tensor", "tensor", "threshold", "tile", "topk", "trace", "transpose", "tril", "triu",
-    "true_divide", "trunc", "typename", "uint16", "uint32", "uint64", "uint8", "unbind",
-    "unflatten", "unique", "unsqueeze", "use_deterministic_algorithms", "utils", "var",
-    "var_mean", "vstack", "where", "xlogy", "zeros", "zeros_like",
+    "argmax", "argmin", "argsort", "as_tensor", "autocast", "autograd", "avg_pool1d",
+    "backends", "bernoulli", "bfloat16", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
+    "bitwise_xor", "bmm", "bool", "broadcast_tensors", "broadcast_to", "capture", "cat", "ceil",
+    "celu", "channel_shuffle", "clamp", "clamp_max", "clamp_min", "clip", "compile", "compiler",
+    "concat", "concatenate", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cos", "cosine_similarity", "count_nonzero", "cuda",
+    "cumsum", "default_generator", "device", "diag", "diagonal", "distributed", "div", "divide",
+    "double", "draw_graph", "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq",
+    "equal", "erf", "exp", "exp2", "expm1", "eye", "flatten", "flip", "float", "float16",
+    "float32", "float64", "floor", "floor_divide", "fmod", "frac", "from_dlpack", "from_numpy",
+    "full", "full_like", "gather", "ge", "Generator", "get_autocast_dtype",
+    "get_default_device", "get_default_dtype", "get_float32_matmul_precision",
+    "get_num_interop_threads", "get_num_threads", "get_rng_state", "gradcheck", "greater",
+    "greater_equal", "group_norm", "gt", "half", "hardshrink", "histogram", "hstack",
+    "index_add", "index_select", "inf", "inference_mode", "initial_seed", "instance_norm",
+    "int", "int32", "int64", "is_autocast_enabled",
+    "is_deterministic_algorithms_warn_only_enabled", "is_distributed", "is_floating_point",
+    "is_grad_enabled", "is_tensor", "is_warn_always_enabled", "isclose", "isfinite", "isinf",
+    "isnan", "kernel", "le", "lerp", "less", "less_equal", "linspace", "load", "log", "log10",
+    "log1p", "log2", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "long", "lt", "manual_seed", "masked_fill", "masked_select", "matmul", "max",
+    "max_pool1d", "max_pool2d", "max_pool3d", "maximum", "mean", "median", "meshgrid", "min",
+    "minimum", "mm", "mul", "multinomial", "multiply", "mv", "nan", "narrow", "ne", "neg",
+    "negative", "nn", "no_grad", "nonzero", "norm", "normal", "not_equal", "numel", "ones",
+    "ones_like", "optim", "pairwise_distance", "permute", "pi", "pixel_shuffle",
+    "pixel_unshuffle", "pow", "prelu", "primitive", "prod", "promote_types", "rand",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "ravel",
+    "reciprocal", "reference_only", "relu", "remainder", "repeat_interleave", "reshape",
+    "result_type", "roll", "round", "rrelu", "rsqrt", "save", "scatter_add", "seed", "select",
+    "selu", "set_default_device", "set_default_dtype", "set_float32_matmul_precision",
+    "set_flush_denormal", "set_grad_enabled", "set_num_interop_threads", "set_num_threads",
+    "set_printoptions", "set_rng_state", "set_warn_always", "sigmoid", "sign", "sin", "Size",
+    "softmax", "sort", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub",
+    "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tanh", "Tensor",
+    "tensor", "threshold", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide",
+    "uint8", "unbind", "unflatten", "unique", "unsqueeze", "use_deterministic_algorithms",
+    "utils", "var", "var_mean", "where", "zeros", "zeros_like",
 ]  # fmt: skip
+__all__ += _beyond.__all__

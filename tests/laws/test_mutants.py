@@ -74,6 +74,11 @@ SURVIVORS: dict[str, dict[str, str]] = {
     "norm": {
         "1.0 -> 2.0 in lib.where(x == 0, 1.0, lib.abs(x) / full)": "multiplied by sign(0) = 0"
     },
+    "atan2": {
+        "1.0 -> 2.0 in lib.where(square == 0, 1.0, square)": "divides 0, the origin's x or y"
+    },
+    "cumprod": {"1.0 -> 2.0 in lib.where(before, x, 1.0)": HIDDEN},
+    "argcummax": {"step < n -> step <= n": "a step of the whole length leaves nothing to compare"},
     "transpose": {"0 -> 1 in [0]": "every entry of the list is overwritten"},
 }
 

@@ -1,6 +1,20 @@
 """All ops, by kind: each file is a page of functions of arrays, with their values and pullbacks."""
 
-from . import convolution, elementwise, fused, index, linear, over_tensors, reduce, shape, windows
+from . import (
+    bits,
+    convolution,
+    elementwise,
+    exponentials,
+    fused,
+    index,
+    linear,
+    over_tensors,
+    reduce,
+    running,
+    shape,
+    trigonometry,
+    windows,
+)
 
 __all__ = [
     "convolution", "elementwise", "fused", "index", "linear", "over_tensors", "reduce", "shape",

@@ -15,7 +15,7 @@ from ..core.graph import Node
 from ..core.op import Op
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
-from . import elementwise, index, linear, reduce, shape
+from . import elementwise, exponentials, index, linear, reduce, running, shape, trigonometry
 
 
 def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
@@ -109,8 +109,14 @@ def _reducer(op: Any) -> Any:
 
 _SAME = """exp expm1 log log2 log10 log1p sqrt sin cos tanh erf abs sign floor ceil isfinite isnan
 isinf logical_not logical_and logical_or logical_xor"""
+_ARC = "sin cos tan sinh cosh tanh".split()  # NumPy's arcsin is asin
 Tensor.library = SimpleNamespace(
     **{name: getattr(elementwise, name) for name in _SAME.split()},
+    **{name: getattr(trigonometry, name) for name in "tan sinh cosh hypot".split()},
+    **{f"arc{name}": getattr(trigonometry, f"a{name}") for name in _ARC},
+    arctan2=trigonometry.atan2,
+    logaddexp=exponentials.logaddexp,
+    erfc=exponentials.erfc,
     rint=elementwise.round,
     clip=lambda x, low, high: elementwise.clamp(x, min=low, max=high),
     asarray=lambda number, dtype: number,
@@ -118,6 +124,7 @@ Tensor.library = SimpleNamespace(
     amax=_reducer(reduce.amax),
     amin=_reducer(reduce.amin),
     cumsum=lambda x, axis: reduce.cumsum(x, axis=axis),
+    cumprod=lambda x, axis: running.cumprod(x, axis=axis),
     take=lambda x, ids, axis: index.take(x, indices=ids, axis=axis),
     take_along_axis=lambda x, ids, axis: reduce.take_along_axis(x, indices=ids, axis=axis),
     transpose=lambda x, axes: shape.transpose(x, axes=tuple(axes)),

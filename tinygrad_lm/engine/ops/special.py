@@ -9,10 +9,26 @@ from ..arrays import library, with_kernels
 
 @with_kernels
 def error_function(x):
-    """erf on arrays; NumPy has none. Three ranges, relative error near the float64 limit:
-    the Maclaurin series times e^(-x^2) below 2, Legendre's continued fraction for erfc above it."""
+    """erf on arrays; NumPy has none."""
     lib = library(x)
-    a = lib.minimum(lib.abs(x), 6.0).astype(lib.float64)
+    near, far, a = _both_ways(x, 6.0)
+    return (lib.sign(x) * lib.where(a < 2.5, near, 1 - far)).astype(x.dtype)
+
+
+@with_kernels
+def complementary_error_function(x):
+    """1 - erf(x), which keeps its digits where erf is almost 1."""
+    lib = library(x)
+    near, far, a = _both_ways(x, 28.0)
+    beyond = lib.where(a < 2.5, 1 - near, far)
+    return lib.where(x < 0, 2 - beyond, beyond).astype(x.dtype)
+
+
+def _both_ways(x, most):
+    """erf and 1 - erf of a = |x| at most so large, and a. Relative errors near the float64 limit:
+    the Maclaurin series times e^(-x^2) below 2.5, Legendre's continued fraction above it."""
+    lib = library(x)
+    a = lib.minimum(lib.abs(x), most).astype(lib.float64)
     square = a * a
     decay = lib.exp(-square)
     term = total = lib.ones_like(a)
@@ -24,8 +40,7 @@ def error_function(x):
     tail = fraction
     for n in range(60, 0, -1):  # erfc(a) = e^(-a^2) / sqrt(pi) / (a + 1/2 / (a + 2/2 / (a + ...)))
         tail = fraction + n / 2 / tail
-    far = 1 - decay / (math.sqrt(math.pi) * tail)
-    return (lib.sign(x) * lib.where(a < 2.5, near, far)).astype(x.dtype)
+    return near, decay / (math.sqrt(math.pi) * tail), a
 
 
 def inverse_error_function(x):

@@ -38,9 +38,9 @@ def times(name: str, input: Operand, other: Operand, alpha: float) -> Operand:
 
 
 @one_op
-def rsub(input: Tensor, other: Operand) -> Tensor:
-    """other - input, as Python calls it for `1 - x`."""
-    return ops.sub(other, input)
+def rsub(input: Tensor, other: Operand, *, alpha: float = 1) -> Tensor:
+    """other - alpha input, as Python calls it for `1 - x`."""
+    return ops.sub(other, input if alpha == 1 else times("rsub", other, input, alpha))
 
 
 @one_op
@@ -158,8 +158,12 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """Elements below min become min, above max become max; outside the gradient is 0."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        out = input if min is None else ops.maximum(input, to_tensor(min, input))
-        out = out if max is None else ops.minimum(out, to_tensor(max, input))
+        out = input  # where it equals a bound, the gradient is input's
+        for bound, beyond in ((min, ops.lt), (max, ops.gt)):
+            if bound is not None:
+                bound = to_tensor(bound, input)
+                outside = beyond(out, bound).array | (bound.array != bound.array)
+                out = ops.where(bound, out, condition=outside)
         return named(out, "ClampBackward0")
     if min is None and max is None:
         raise RuntimeError("[clamp] at least one of min and max must be given, got neither")
@@ -168,14 +172,12 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
     return ops.clamp(input, min=min, max=max)
 
 
-@one_op
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
-    return clamp(input, min)
+    return named(clamp(input, min), f"ClampMinBackward{int(isinstance(min, Tensor))}")
 
 
-@one_op
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
-    return clamp(input, None, max)
+    return named(clamp(input, None, max), f"ClampMaxBackward{int(isinstance(max, Tensor))}")
 
 
 def where(condition: Operand, input: Operand | None = None, other: Operand | None = None) -> Any:

@@ -12,7 +12,6 @@ from ..arrays import Array, are_ids, check_bounds, library, library_on, noted
 from ..core.tensor import Tensor, wrap
 from ..inplace import set_item
 from ..ops import index as ops
-from ..ops.elementwise import clone
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from ..ops.shape import broadcast_to
@@ -61,7 +60,7 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     set_item(input, key, value, keys.name_of_write(input, key))
 
 
-def _indices(given: Operand, name: str, input: Tensor | None = None) -> Array:
+def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
     made = to_tensor(given, input)
     index = made.array
     if input is not None and type(index) is not type(input.array):
@@ -78,13 +77,13 @@ def _indices(given: Operand, name: str, input: Tensor | None = None) -> Array:
 
 def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
-    axis, index = axis_of(input, dim, "gather"), _indices(index, "gather", input)
+    axis, index = axis_of(input, dim, "gather"), indices_of(index, "gather", input)
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
 def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> Tensor:
     """`gather` whose indices broadcast; the flattened tensor without dim."""
-    indices = _indices(indices, "take_along_dim", input)
+    indices = indices_of(indices, "take_along_dim", input)
     if dim is None:
         input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     axis = axis_of(input, dim, "take_along_dim")
@@ -106,27 +105,8 @@ def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> T
 
 def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
-    axis, index = axis_of(input, dim, "scatter_add"), _indices(index, "scatter_add", input)
+    axis, index = axis_of(input, dim, "scatter_add"), indices_of(index, "scatter_add", input)
     return ops.scatter_add(input, src, indices=index, axis=axis)
-
-
-def scatter(
-    input: Tensor,
-    dim: int,
-    index: Operand,
-    src: Operand | None = None,
-    *,
-    value: Operand | None = None,
-) -> Tensor:
-    """input with src (or one value) written at index along dim."""
-    axis, index = axis_of(input, dim, "scatter"), _indices(index, "scatter", input)
-    check_bounds(index, input.array.shape[axis], "scatter")
-    source = value if src is None else src
-    if isinstance(source, Tensor) and source.ndim:
-        source = source[tuple(slice(0, n) for n in index.shape)]
-    out = clone(input)
-    out[ops.grids_along(index, axis)] = source
-    return named(out, "ScatterBackward0" if isinstance(source, Tensor) else "ScatterBackward1")
 
 
 @one_op
@@ -134,7 +114,10 @@ def index_add(
     input: Tensor, dim: int, index: Operand, source: Tensor, *, alpha: float = 1
 ) -> Tensor:
     """input plus the slices of source added at index along dim; those that repeat add up."""
-    axis, index = axis_of(input, dim, "index_add"), _indices(index, "index_add", input).reshape(-1)
+    axis, index = (
+        axis_of(input, dim, "index_add"),
+        indices_of(index, "index_add", input).reshape(-1),
+    )
     check_bounds(index, input.array.shape[axis], "index_add")
     along = [-1 if i == axis else 1 for i in range(input.ndim)]
     spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
@@ -146,7 +129,7 @@ def index_select(input: Tensor, dim: int, index: Operand) -> Tensor:
     """Whole slices of input along dim."""
     axis, index = (
         axis_of(input, dim, "index_select"),
-        _indices(index, "index_select", input).reshape(-1),
+        indices_of(index, "index_select", input).reshape(-1),
     )
     return ops.take(input, indices=index, axis=axis)
 
@@ -164,7 +147,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """int64 zeros with a one at each id: (...) -> (..., num_classes)."""
-    ids = _indices(input, "one_hot")
+    ids = indices_of(input, "one_hot")
     lib = library(ids)
     if num_classes == -1:
         if not ids.size:

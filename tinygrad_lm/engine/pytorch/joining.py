@@ -44,25 +44,25 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined row by row; a vector is one row."""
-    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in _tensors(tensors, "vstack")])
+    return cat([x.reshape(1, -1) if x.ndim < 2 else x for x in tensors_of(tensors, "vstack")])
 
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined column by column; vectors end to end."""
-    tensors = [x if x.ndim else x.reshape(1) for x in _tensors(tensors, "hstack")]
+    tensors = [x if x.ndim else x.reshape(1) for x in tensors_of(tensors, "hstack")]
     return cat(tensors, dim=0 if tensors[0].ndim < 2 else 1)
 
 
 def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     """Tensors to join, in the dtype in which they meet."""
-    tensors = _tensors(tensors, name)
+    tensors = tensors_of(tensors, name)
     if len({x.array.dtype for x in tensors}) > 1:
         kind = arrays.result_type(*[x.array for x in tensors])
         tensors = [x.to(kind) for x in tensors]
     return tensors
 
 
-def _tensors(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+def tensors_of(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     tensors = tensors if isinstance(tensors, Tensor) else list(tensors)
     if isinstance(tensors, Tensor) or not all(isinstance(x, Tensor) for x in tensors):
         raise TypeError(f"[{name}] needs a list or tuple of Tensors, got {tensors!r:.80}")

@@ -11,6 +11,7 @@ from ..inplace import look_into, regain_history
 from ..ops import elementwise as e
 from . import (
     arithmetic,
+    by_position,
     conversions,
     creation,
     indexing,
@@ -162,7 +163,7 @@ class Methods(MethodsBeyond):
     # by position
     gather = indexing.gather
     take_along_dim = indexing.take_along_dim
-    scatter = indexing.scatter
+    scatter = by_position.scatter
     scatter_add = indexing.scatter_add
     index_add = indexing.index_add
     index_select = indexing.index_select

@@ -38,6 +38,7 @@ PRINTED = {
     "tile": "RepeatBackward0",
     "transpose": "PermuteBackward0",
     # functions
+    "cross": "LinalgCrossBackward0",
     "fill": "FillBackward2",
     "logsigmoid": "LogSigmoidBackward0",
     "narrow": "SliceBackward0",

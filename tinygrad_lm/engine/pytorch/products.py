@@ -3,6 +3,9 @@ itself is in `ops/linear.py`."""
 
 from __future__ import annotations
 
+import string
+from typing import Any
+
 from .. import arrays
 from ..core.tensor import Tensor
 from ..ops import linear as ops
@@ -85,19 +88,30 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return mul(unsqueeze(input, 1), vec2)
 
 
-@one_op
+def added(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """beta input + alpha product; beta = 0 leaves input out, NaN and all."""
+    if isinstance(beta, float) and not product.is_floating_point() and beta != int(beta):
+        raise RuntimeError(f"[{name}] beta of integers must be an integer, got {beta}; float()?")
+    product = product if alpha == 1 else product * alpha
+    if beta == 0:
+        return named(product, name)
+    return named(product + (input if beta == 1 else input * beta), name)
+
+
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """beta input + alpha mat1 @ mat2."""
-    product = mm(mat1, mat2)
-    product = product if alpha == 1 else product * alpha
-    return product + (input if beta == 1 else input * beta)
+    return added("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
-def einsum(equation: str, *operands: Tensor) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """Einstein summation, e.g. einsum("bij,bjk->bik", x, y); without -> the output letters are
-    those that appear once, in alphabetical order; "..." stands for leading axes."""
+    those that appear once, in alphabetical order; "..." stands for leading axes. Lists of numbers
+    behind each operand do for letters: einsum(x, [0, 1, 2], y, [0, 2, 3], [0, 1, 3])."""
+    if isinstance(equation, Tensor):
+        equation, *rest = _in_letters((equation, *operands))
+        operands = tuple(rest)
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     equation = equation.replace(" ", "")
@@ -132,6 +146,19 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
         return named(out, "PermuteBackward0" if len(terms[0]) == len(output) else "SumBackward1")
     contracted = set("".join(terms)) - set(output)
     return named(out, "ViewBackward0" if contracted else "MulBackward0")
+
+
+def _in_letters(given: tuple) -> list:
+    """An equation, and the operands, for operands with lists of numbers behind them."""
+    lists = (*given[1::2], *(given[-1:] if len(given) % 2 else ()))
+    if not all(isinstance(numbers, (list, tuple)) for numbers in lists):
+        raise RuntimeError("[einsum] each operand must have a list of numbers behind it")
+    terms = [
+        "".join("..." if i is Ellipsis else string.ascii_letters[i] for i in numbers)
+        for numbers in lists
+    ]
+    pairs = len(given) // 2
+    return [",".join(terms[:pairs]) + "".join("->" + t for t in terms[pairs:]), *given[::2][:pairs]]
 
 
 def _once(term: str, x: Tensor) -> tuple[str, Tensor]:

@@ -10,7 +10,7 @@ from numpy import broadcast_shapes
 
 from .. import arrays
 from ..arrays import library
-from ..core.tensor import Tensor
+from ..core.tensor import Tensor, wrap
 from ..ops import shape as ops
 from ..ops.index import take
 from .common import Dims, Sizes, axes_of, axis_of, sizes
@@ -44,12 +44,23 @@ def _reshaped(op: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def view(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
-    """The same memory in another shape; an error where that needs a copy. -1 is worked out."""
+    """The same memory in another shape; an error where that needs a copy. -1 is worked out. With a
+    dtype in place of a shape the bytes are read as that."""
     if len(shape) == 1 and isinstance(shape[0], arrays.dtype):
-        raise RuntimeError(
-            "[view] reinterpreting memory as another dtype is not supported; use to()"
-        )
+        return _reinterpreted(input, shape[0])
     return _reshaped(ops.view, input, sizes(shape, size))
+
+
+def _reinterpreted(input: Tensor, kind: arrays.dtype) -> Tensor:
+    """The same bytes read as another dtype; outside the graph."""
+    x, size, wanted = input.array, input.dtype.itemsize, kind.itemsize
+    fits = x.ndim and (x.shape[-1] * size) % wanted == 0 and x.strides[-1] == size
+    if size != wanted and not fits:
+        raise RuntimeError(
+            f"[view] the last dim must be {size}-byte elements without gaps, that fill some of "
+            f"{wanted} bytes, got shape {tuple(x.shape)}; contiguous()?"
+        )
+    return wrap(x.view(kind.np))
 
 
 def reshape(input: Tensor, *given: Any, shape: Sizes = None) -> Tensor:
@@ -111,10 +122,18 @@ def mT(input: Tensor) -> Tensor:
     return transpose(input, -2, -1)
 
 
-def movedim(input: Tensor, source: int, destination: int) -> Tensor:
-    axes = list(range(input.ndim))
-    moved = axes.pop(axis_of(input, source, "movedim"))
-    axes.insert(axis_of(input, destination, "movedim"), moved)
+def movedim(input: Tensor, source: Sizes, destination: Sizes) -> Tensor:
+    """Dims at `source` go to `destination`; the others keep their order."""
+    sources, places = (
+        [axis_of(input, d, "movedim") for d in sizes((given,))] for given in (source, destination)
+    )
+    if not len(sources) == len(places) == len({*sources}) == len({*places}):
+        raise RuntimeError(
+            f"[movedim] each dim must have one place, got {source} and {destination}"
+        )
+    axes = [a for a in range(input.ndim) if a not in sources]
+    for place, moved in sorted(zip(places, sources)):
+        axes.insert(place, moved)
     return permute(input, axes)
 
 

@@ -11,16 +11,15 @@ from ..arrays import float64
 from ..core.tensor import Tensor
 from ..ops.elementwise import erf, expm1, log1p, sigmoid
 from ..ops.erfinv import erfinv
+from ..ops.exponentials import erfc
 from .arithmetic import clamp, div, exp2, masked_fill, round, where
 from .common import Operand, to_tensor
 from .conversions import cast
-from .joining import stack
 from .names import named, one_op
 from .reductions import log_softmax, logsumexp, softmax
-from .shapes import broadcast_tensors
 
 __all__ = [
-    "digamma", "erf", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_softmax",
+    "digamma", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_softmax",
     "logit", "logsumexp", "psi", "round", "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip
 
@@ -73,12 +72,6 @@ def digamma(input: Tensor) -> Tensor:
     out = z.log() - 0.5 / z - series - shift
     angle = masked_fill(angle, (angle == 0) & (input < 0), math.nan)
     return where(low, out - math.pi * angle.cos() / angle.sin(), out)
-
-
-@one_op
-def logaddexp(input: Tensor, other: Tensor) -> Tensor:
-    """log(e^input + e^other)."""
-    return logsumexp(stack(broadcast_tensors(input, other)), 0)
 
 
 @one_op

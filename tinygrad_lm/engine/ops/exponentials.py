@@ -1,0 +1,33 @@
+"""Exponentials and logarithms that `elementwise.py` has not: sums of numbers whose logarithms are
+kept, and what the error function leaves."""
+
+from __future__ import annotations
+
+import math
+
+from ..arrays import library
+from ..core.op import primitive
+from .elementwise import library_of
+from .special import complementary_error_function
+
+
+@primitive(cast="float")
+def logaddexp(x, y):
+    """log(e^x + e^y), with the larger one taken out first."""
+    # dx = g e^(x - out); where both are -inf neither has a share
+    lib = library_of(x, y)
+    out = lib.logaddexp(x, y)
+
+    def share(g, part):
+        return g * lib.exp(part - lib.where(lib.isinf(out), 0.0, out))
+
+    return out, (lambda g: share(g, x), lambda g: share(g, y))
+
+
+@primitive(cast="float")
+def erfc(x):
+    """1 - erf(x), to full precision where that is small."""
+    lib = library(x)
+    scale = -2 / math.sqrt(math.pi)
+    value = lib.erfc(x) if hasattr(lib, "erfc") else complementary_error_function(x)
+    return value, (lambda g: g * (scale * lib.exp(-x * x)),)
