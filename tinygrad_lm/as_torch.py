@@ -30,7 +30,8 @@ VERSION = "2.13.0"  # of PyTorch, for scripts that ask; whose numbers and names 
 # Every torch.X there is: the package has tinygrad_lm.X, or `aliases.py` says what that is.
 SUBMODULES = sorted(
     "autograd backends.cuda backends.cudnn backends.mps cuda.amp nn nn.functional nn.init "
-    "nn.parallel nn.utils optim optim.lr_scheduler utils.tensorboard".split()
+    "nn.parallel nn.utils optim optim.lr_scheduler optim.optimizer optim.swa_utils "
+    "utils.tensorboard".split()
     + [*PYTORCH]
 )
 NEED_TORCH = {
