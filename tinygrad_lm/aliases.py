@@ -20,6 +20,7 @@ PYTORCH = {
     "compiler": "pages.compiler",
     "cuda": "pages.cuda",
     "distributed": "pages.distributed",
+    "linalg": "engine.pytorch.linalg",
     "utils": "pages.utils",
     "utils.checkpoint": "engine.pytorch.checkpointing",
     "utils.data": "data",
