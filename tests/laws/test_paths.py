@@ -32,6 +32,8 @@ distributed: pages.distributed: all_reduce barrier broadcast destroy_process_gro
     get_rank get_world_size init_process_group is_available is_initialized
 files: saving.files: Arrays StrPath check_writable fsync load_safetensors replacing save_safetensors
 generation: text.generation: generate generate_text
+linalg: engine.pytorch.linalg: LinAlgError cholesky cond det eigh eigvalsh inv lstsq matrix_norm
+    norm pinv qr slogdet solve svd svdvals vector_norm
 saving: saving: check_writable load_checkpoint load_safetensors replacing save_checkpoint
     save_safetensors
 optim.lr_scheduler.closed_forms: optim.lr_scheduler.rules: CosineAnnealingLR ExponentialLR LambdaLR
