@@ -48,6 +48,7 @@ PYTORCH = {
     "special": "engine.pytorch.special",
     "func": "pages.func",
     "torch_version": "pages.version",
+    "linalg": "engine.pytorch.linalg",
     "utils": "pages.utils",
     "utils.checkpoint": "engine.pytorch.checkpointing",
     "utils.data": "data",

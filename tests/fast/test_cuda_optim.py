@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tg
-from tinygrad_lm import nn
+from tinygrad_lm import nn, optim
 from tinygrad_lm.engine import arrays
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.optim import SGD, Adam, AdamW, RMSprop
@@ -43,7 +43,15 @@ CASES = [
     *[(SGD, o) for o in options(momentum=[0, 0.9], dampening=[0, 0.2], **DECAY)],
     (SGD, {"momentum": 0.9, "nesterov": True, "maximize": True}),
     (RMSprop, {"momentum": 0.9, "centered": True}),
+    (optim.Adagrad, {"lr_decay": 0.1, "weight_decay": 0.1}),
+    (optim.Adadelta, {}),
+    (optim.Adamax, {"maximize": True}),
+    (optim.RAdam, {"betas": (0.9, 0.9), "weight_decay": 0.1}),
+    (optim.Rprop, {}),
+    (optim.NAdam, {}),
+    (optim.ASGD, {"lambd": 0.1, "t0": 2}),
 ]
+MATRICES = [(3, 4), (70, 30), (16, 16), (5, 5), (2, 40), (90, 100)]
 
 
 def pair(kind, dtype="float32", shapes=SHAPES, **settings):
@@ -97,10 +105,26 @@ def test_the_same_steps_as_on_the_cpu(kind, settings):
     assert_same(pairs, 2e-6)
 
 
+@pytest.mark.parametrize("kind, tolerance", [(optim.Adafactor, 2e-6), (optim.Muon, 1e-3)])
+def test_matrices_as_on_the_cpu(kind, tolerance):
+    """Muon rounds its products to bfloat16, sums of which are of another order there."""
+    pairs = pair(kind, shapes=MATRICES)
+    walk(pairs, range(5))
+    assert_same(pairs, tolerance)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(
     "kind, settings",
-    [(AdamW, {}), (Adam, {"amsgrad": True}), (SGD, {}), (SGD, {"momentum": 0.9}), (RMSprop, {})],
+    [
+        (AdamW, {}),
+        (Adam, {"amsgrad": True}),
+        (SGD, {}),
+        (SGD, {"momentum": 0.9}),
+        (RMSprop, {}),
+        (optim.Adagrad, {}),
+        (optim.NAdam, {}),
+    ],
 )
 def test_parameters_of_16_bits_have_masters_there_too(kind, settings, dtype):
     pairs = pair(kind, dtype, **settings)

@@ -54,6 +54,7 @@ class Spec:
     known: tuple[Known, ...] = ()
     differentiable: bool = True
     empty: bool = True  # defined for inputs without elements
+    special: bool = True  # defined for constants, zeros and NaN
     eps: float | None = None  # a larger step where the op is linear in each input
 
 

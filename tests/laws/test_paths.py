@@ -46,6 +46,8 @@ nn.modules.pooling: nn: Module
 nn.modules.rnn: nn: LSTM RNNBase
 nn.modules.sparse: nn: Embedding EmbeddingBag
 nn.modules.transformer: nn: TransformerEncoderLayer
+linalg: engine.pytorch.linalg: LinAlgError cholesky cond det eigh eigvalsh inv lstsq matrix_norm
+    norm pinv qr slogdet solve svd svdvals vector_norm
 saving: saving: check_writable load_checkpoint load_safetensors replacing save_checkpoint
     save_safetensors
 optim.lr_scheduler.closed_forms: optim.lr_scheduler.rules: CosineAnnealingLR ExponentialLR LambdaLR

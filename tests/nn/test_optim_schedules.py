@@ -177,7 +177,7 @@ BAD = [
     (ValueError, "T_max must be at least 1", lambda o: CosineAnnealingLR(o, 0)),
     (ValueError, "start_factor must be above 0", lambda o: LinearLR(o, start_factor=0)),
     (ValueError, "end_factor", lambda o: LinearLR(o, end_factor=2)),
-    (ValueError, "function for each of 1 groups, got 2", lambda o: LambdaLR(o, [len, len])),
+    (ValueError, "one for each of 1 groups, got 2", lambda o: LambdaLR(o, [len, len])),
     (ValueError, "needs total_steps, or epochs", lambda o: OneCycleLR(o, 1.0)),
     (ValueError, "at least 1 step, got 0", lambda o: OneCycleLR(o, 1.0, total_steps=0)),
     (ValueError, "pct_start", lambda o: OneCycleLR(o, 1.0, total_steps=5, pct_start=2.0)),

@@ -14,6 +14,7 @@ from ..engine.several_gpus import DOORS, gpu_of
 from .adam import Adam
 from .flat import Age, AtOnce, Flat, Number, Update
 from .optimizer import Optimizer
+from .per_tensor import PerTensor
 from .sgd import SGD
 
 
@@ -55,5 +56,6 @@ def _gpu(args: tuple) -> int | None:
 
 
 DOORS.append((Optimizer, "_placed", lambda args: gpu_of(args[3:])))
+DOORS.append((PerTensor, "_one", lambda args: gpu_of(args[1:2])))
 DOORS.extend([(Flat, "__init__", _gpu), (Age, "__init__", _gpu), (Age, "step", _gpu)])
 ON_CUDA.append(_on_cuda)

@@ -7,12 +7,60 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 from ..engine.arrays import Array, mark_written, to_device
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.grad_mode import enable_grad, no_grad
+from ..nn.module import RemovableHandle
 from .flat import Number, Plan, Update
+
+NOT_NEGATIVE = (
+    "lr weight_decay momentum eps alpha lr_decay initial_accumulator_value momentum_decay".split()
+)
+
+
+def settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The `defaults` of an optimiser whose arguments, `locals()`, are its settings and params."""
+    return {k: v for k, v in given.items() if k not in ("self", "params", "__class__")}
+
+
+def registers(kind: str) -> Any:
+    def register(self: Optimizer, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        hooks = self._hooks.setdefault(kind, {})
+        handle = RemovableHandle(hooks)
+        others = list(hooks.items()) if prepend else []
+        for number, _ in others:
+            del hooks[number]
+        hooks.update([(handle.id, hook), *others])
+        return handle
+
+    register.__doc__ = f"Call a hook at {kind}; what it returns, if anything, is used instead."
+    return register
+
+
+def with_hooks(step: Callable) -> Callable:
+    """A `step`, also one of a class of one's own, with the hooks registered for it."""
+
+    @wraps(step)
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if not self._hooks:
+            return step(self, *args, **kwargs)
+        args = (self, *args)
+        for hook in list(self._hooks.get("step_pre", {}).values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None and not (isinstance(changed, tuple) and len(changed) == 2):
+                raise RuntimeError(
+                    f"[step] a hook must return None or (args, kwargs), got {changed!r}"
+                )
+            args, kwargs = changed or (args, kwargs)
+        out = step(*args, **kwargs)
+        for hook in list(self._hooks.get("step_post", {}).values()):
+            hook(self, args, kwargs)
+        return out
+
+    return hooked
 
 
 class Optimizer:
@@ -23,10 +71,15 @@ class Optimizer:
     views into flat buffers. Parameters change in their own memory, so every alias sees the change.
     """
 
+    numbers: tuple[str, ...] = ("step",)  # what is kept as a float32 on the CPU for every p
     counts = True  # whether state[p]["step"] counts the steps p took part in
     # PyTorch's name: a 0-d float32 tensor; a step at which it is not 0 changes nothing. On a GPU
     # nobody waits to know, so that the steps are counted: see `take_back`.
     found_inf: Tensor | None = None
+
+    def __init_subclass__(cls) -> None:
+        if "step" in cls.__dict__:
+            cls.step = with_hooks(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -39,6 +92,7 @@ class Optimizer:
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._plans: dict[int, Plan] = {}
+        self._hooks: dict[str, dict[int, Callable]] = {}
         groups = list(params)
         if not groups:
             raise ValueError(
@@ -55,7 +109,7 @@ class Optimizer:
 
     def kept(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of the arrays, of p's shape, that the rule keeps for each parameter p."""
-        raise NotImplementedError
+        return ()
 
     def update(self, group: dict[str, Any], step: int, number: Number) -> Update:
         """The rule for one block, for the step-th step (from 1); `number` makes its constants.
@@ -108,8 +162,8 @@ class Optimizer:
 
     def check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for a setting out of its range."""
-        for name in ("lr", "weight_decay", "momentum", "eps", "alpha"):
-            if name in group and not group[name] >= 0:
+        for name in NOT_NEGATIVE:
+            if isinstance(group.get(name), (int, float, Tensor)) and not group[name] >= 0:
                 raise ValueError(f"[{self._name}] {name} must not be negative, got {group[name]}")
         for i, beta in enumerate(group.get("betas", ())):
             if not 0 <= beta < 1:
@@ -120,6 +174,7 @@ class Optimizer:
                 "write the update as ops on tensors if you need its gradient"
             )
 
+    @with_hooks
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient. closure: computes the loss again first."""
         loss = None
@@ -128,9 +183,12 @@ class Optimizer:
                 loss = closure()
         with no_grad():
             for number, group in enumerate(self.param_groups):
-                plan = self._plans.setdefault(number, Plan())
-                plan.run(self, group)
+                self.run(number, group)
         return loss
+
+    def run(self, number: int, group: dict[str, Any]) -> None:
+        """One step of a group."""
+        self._plans.setdefault(number, Plan()).run(self, group)
 
     def take_back(self) -> None:
         """Correct the counts of steps after one that `found_inf` made do nothing."""
@@ -148,8 +206,22 @@ class Optimizer:
                     p.grad.array[...] = 0
                     mark_written(p.grad.array)
 
+    register_step_pre_hook, register_step_post_hook = registers("step_pre"), registers("step_post")
+    register_state_dict_pre_hook = registers("state_dict_pre")
+    register_state_dict_post_hook = registers("state_dict_post")
+    register_load_state_dict_pre_hook = registers("load_state_dict_pre")
+    register_load_state_dict_post_hook = registers("load_state_dict_post")
+
+    def _call(self, kind: str, *given: Any) -> Any:
+        """Call the hooks with the optimiser and what is given, which they may replace."""
+        for hook in list(self._hooks.get(kind, {}).values()):
+            changed = hook(self, *given)
+            given = given if changed is None else (changed,)
+        return given[0] if given else None
+
     def state_dict(self) -> dict[str, Any]:
         """`{"state": {index: ...}, "param_groups": [...]}`, parameters replaced by their index."""
+        self._call("state_dict_pre")
         index: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -158,11 +230,12 @@ class Optimizer:
             numbers = [index[id(p)] for p in group["params"]]
             groups.append({**{k: v for k, v in group.items() if k != "params"}, "params": numbers})
         state = {index[id(p)]: dict(kept) for p, kept in self.state.items() if id(p) in index}
-        return {"state": state, "param_groups": groups}
+        return self._call("state_dict_post", {"state": state, "param_groups": groups})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict()` was taken. Arrays take their parameter's device and dtype,
         or float32 where that has 16 bits."""
+        state_dict = self._call("load_state_dict_pre", dict(state_dict))
         saved = copy.deepcopy(state_dict["param_groups"])
         mine, theirs = ([len(g["params"]) for g in groups] for groups in (self.param_groups, saved))
         if mine != theirs:
@@ -175,26 +248,33 @@ class Optimizer:
                 if number in state_dict["state"]:
                     entry = state_dict["state"][number]
                     state[p] = {name: self._placed(name, v, p) for name, v in entry.items()}
+                    for name in (*self.kept(group), "master"):
+                        self._fits(name, state[p].get(name, p), p)
             group.update({k: v for k, v in loaded.items() if k != "params"})
         self.state = state
+        self._call("load_state_dict_post")
 
     def _placed(self, name: str, value: Any, p: Tensor) -> Any:
-        if name == "step" or not isinstance(value, Tensor):
+        if isinstance(value, list):
+            return [self._placed(name, v, p) for v in value]
+        if name in self.numbers or not isinstance(value, Tensor):
             return copy.deepcopy(value)
+        kind = "float32" if p.array.dtype.itemsize == 2 else p.array.dtype
+        return wrap(to_device(value.array, p.device).astype(kind))
+
+    def _fits(self, name: str, value: Any, p: Tensor) -> None:
         if value.shape != p.shape:
             raise ValueError(
                 f"[load_state_dict] {name} must have its parameter's shape {tuple(p.shape)}, "
                 f"got {tuple(value.shape)}"
             )
-        kind = "float32" if p.array.dtype.itemsize == 2 else p.array.dtype
-        return wrap(to_device(value.array, p.device).astype(kind))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_plans"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_plans", "_hooks")}
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__.update(kept)
-        self._plans = {}
+        self._plans, self._hooks = {}, {}
 
     def __repr__(self) -> str:
         lines = [f"{self._name} ("]

@@ -125,7 +125,7 @@ def getitem(x, *, key):
     shape, basic = x.shape, is_basic(key)
     out = x[key]
     if type(out) not in LIBRARIES:  # NumPy hands out a scalar where a 0-d view is meant
-        out = x[(*key, ...)]
+        out = x[(*key, ...)] if type(x) in LIBRARIES else out
     elif not (basic or out.flags.c_contiguous):
         out = out.copy(order="C")  # NumPy leaves the indexed axes first in memory
     return out, (lambda g: placed(g, shape, key),)

@@ -16,6 +16,7 @@ from . import (
     dtype_info,
     grad_fn,
     joining,
+    later,
     layouts,
     legacy,
     memory,
@@ -163,6 +164,20 @@ class MethodsBeyond:
     output_nr = attribute(grad_fn.output_nr)
     _version = attribute(grad_fn.version)
     register_post_accumulate_grad_hook = grad_fn.register_post_accumulate_grad_hook
+    cholesky = later.cholesky
+    cholesky_inverse = later.cholesky_inverse
+    cholesky_solve = later.cholesky_solve
+    det = later.det
+    inverse = later.inverse
+    logdet = later.logdet
+    lu = later.lu
+    matrix_exp = later.matrix_exp
+    matrix_power = later.matrix_power
+    pinverse = later.pinverse
+    qr = later.qr
+    slogdet = later.slogdet
+    svd = later.svd
+    triangular_solve = later.triangular_solve
 
     # in place
     lgamma_ = writer(lgamma)

@@ -1,13 +1,15 @@
 """What a schedule is: a group's next rate from the one it has. What else changes a rate (another
 schedule, a hand) is therefore kept, and a resume needs the optimiser's state. It reads and writes
-an optimiser's `param_groups` only; names and numbers are PyTorch's.
+an optimiser's `param_groups` only; names, numbers and what is saved are PyTorch's.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from types import FunctionType
 from typing import Any
 
 from ..optimizer import Optimizer
@@ -18,19 +20,48 @@ def must(holds: bool, name: str, rule: str, came: Any) -> None:
         raise ValueError(f"[{name}] {rule}, got {came}")
 
 
+def check_optimizer(optimizer: Any, name: str) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"[{name}] needs an Optimizer, got {type(optimizer).__name__}")
+
+
+def per_group(name: str, what: str, optimizer: Optimizer, value: Any) -> list[Any]:
+    """A setting for each group: a list of them, or one for all."""
+    groups = len(optimizer.param_groups)
+    values = list(value) if isinstance(value, (list, tuple)) else [value] * groups
+    rule = f"{what} must be one, or one for each of {groups} groups"
+    must(len(values) == groups, name, rule, len(values))
+    return values
+
+
+def without_verbose(init: Callable) -> Callable:
+    """Old scripts ask for verbose=, which PyTorch no longer has: it is dropped."""
+
+    @wraps(init)
+    def inner(*args: Any, verbose: Any = None, **kwargs: Any) -> None:
+        init(*args, **kwargs)
+
+    return inner
+
+
 class LRScheduler:
-    """Base class: a subclass gives `rate(lr, base, epoch)`, or `get_lr()` for all groups at once.
-    Making one sets the rates of epoch 0.
+    """Base class: a subclass gives `rate(lr, base, epoch)`, or `get_lr()` for all groups at once,
+    and `_get_closed_form_lr()` if `step(epoch)` is to jump. Making one sets the rates of epoch 0.
 
     last_epoch: epochs already done, for a run that goes on without `load_state_dict`.
     """
 
     _is_initial = False  # while one is made: a rate is that of `last_epoch` already
+    _get_lr_called_within_step = False  # PyTorch's: schedules of one's own may ask
 
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
+    def __init_subclass__(cls) -> None:
+        init = cls.__dict__.get("__init__")
+        if init and "verbose" not in init.__code__.co_varnames:
+            cls.__init__ = without_verbose(init)  # type: ignore[method-assign]
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1, verbose: Any = None):
         name = type(self).__name__
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"[{name}] needs an Optimizer, got {type(optimizer).__name__}")
+        check_optimizer(optimizer, name)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -42,7 +73,7 @@ class LRScheduler:
         self.optimizer = optimizer
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self.begin()
+        self._initial_step()
 
     def rate(self, lr: float, base: float, epoch: int) -> float:
         """The rate of a group after `epoch` steps: it was `lr` before, and `base` at the start."""
@@ -57,28 +88,36 @@ class LRScheduler:
         """The rates last given to the optimizer, one per group."""
         return self._last_lr
 
-    def step(self) -> None:
-        """One more epoch: call it after the optimizer's step."""
-        self.last_epoch += 1
-        self._last_lr = self.get_lr()
-        for group, lr in zip(self.optimizer.param_groups, self._last_lr):
-            group["lr"] = lr
+    def step(self, epoch: int | None = None) -> None:
+        """One more epoch: call it after the optimizer's step. epoch: PyTorch's old form, which
+        jumps there (with a warning)."""
+        self._step_count += 1
+        if epoch is not None:
+            warnings.warn("[step] epoch is deprecated: step() counts by itself", stacklevel=2)
+        self._update_lr(epoch)
 
-    def begin(self) -> None:
+    def _initial_step(self) -> None:
         """The first step, from the rates that the groups have."""
-        self._is_initial = True
+        self._step_count, self._is_initial = 0, True
         try:
             self.step()
         finally:
             self._is_initial = False
 
-    def restart(self) -> None:
-        """Epoch 0 again, from the base rates."""
-        if type(self).rate is not LRScheduler.rate:  # one's own get_lr goes on from what is there
-            for group, base in zip(self.optimizer.param_groups, self.base_lrs):
-                group["lr"] = base
-        self.last_epoch = -1
-        self.begin()
+    def _update_lr(self, epoch: int | None = None) -> None:
+        """The rates of the next epoch from those before, or of any epoch by a closed form."""
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        closed = None if epoch is None else getattr(self, "_get_closed_form_lr", None)
+        self._give(closed or self.get_lr)
+
+    def _give(self, get_lr: Callable[[], list[float]]) -> None:
+        self._get_lr_called_within_step = True
+        try:
+            self._last_lr = list(get_lr())
+        finally:
+            self._get_lr_called_within_step = False
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""
@@ -89,55 +128,7 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
-class SequentialLR(LRScheduler):
-    """One schedule after another: the i-th starts, from its epoch 0, at milestones[i - 1]."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        schedulers: Sequence[LRScheduler],
-        milestones: list[int],
-        last_epoch: int = -1,
-    ):
-        fit = len(schedulers) == len(milestones) + 1
-        came = f"{len(schedulers)} and {len(milestones)}"
-        must(fit, "SequentialLR", "needs one schedule more than milestones", came)
-        same = all(s.optimizer is optimizer for s in schedulers)
-        must(same, "SequentialLR", "every schedule must be of this optimizer", "another one")
-        self.schedulers, self.milestones = list(schedulers), milestones
-        self.optimizer, self.last_epoch = optimizer, last_epoch + 1
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        for scheduler in schedulers:
-            scheduler.last_epoch -= 1  # the step that each took when it was made
-        self._now().begin()
-        self._last_lr = self._now().get_last_lr()
-
-    def _now(self) -> LRScheduler:
-        return self.schedulers[bisect_right(self.milestones, self.last_epoch)]
-
-    def step(self) -> None:
-        self.last_epoch += 1
-        scheduler = self._now()
-        if self.last_epoch in self.milestones:
-            scheduler.restart()
-        else:
-            scheduler.step()
-        self._last_lr = scheduler.get_last_lr()
-
-    def restart(self) -> None:
-        self.last_epoch = 0
-        self._now().restart()
-        self._last_lr = self._now().get_last_lr()
-
-    def state_dict(self) -> dict[str, Any]:
-        own = {k: v for k, v in super().state_dict().items() if k != "schedulers"}
-        return {**own, "_schedulers": [s.state_dict() for s in self.schedulers]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "_schedulers"})
-        for scheduler, saved in zip(self.schedulers, state_dict["_schedulers"]):
-            scheduler.load_state_dict(saved)
+_LRScheduler = LRScheduler  # the name it had until PyTorch 2.0
 
 
 def cosine(start: float, end: float, done: float) -> float:
@@ -147,3 +138,17 @@ def cosine(start: float, end: float, done: float) -> float:
 
 def line(start: float, end: float, done: float) -> float:
     return start + (end - start) * done
+
+
+def callables_state(functions: list[Any]) -> list[Any]:
+    """What is saved of callables: not functions, but the attributes of other objects."""
+    return [
+        dict(f.__dict__) if not isinstance(f, FunctionType) and hasattr(f, "__dict__") else None
+        for f in functions
+    ]
+
+
+def load_callables(functions: list[Any], saved: list[Any]) -> None:
+    for f, kept in zip(functions, saved):
+        if kept is not None:
+            f.__dict__.update(kept)

@@ -4,10 +4,11 @@ writes more than a rate, so it asks whether its optimiser has momentum or betas.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..optimizer import Optimizer
-from .base import LRScheduler, cosine, line, must
+from .base import LRScheduler, cosine, line, must, per_group
+
+# A part of the cycle: its last step, and the settings of a group that it goes between.
+PHASE = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
 
 
 class OneCycleLR(LRScheduler):
@@ -43,50 +44,52 @@ class OneCycleLR(LRScheduler):
         must(0 <= pct_start <= 1, name, "pct_start must be in [0, 1]", pct_start)
         known = anneal_strategy in ("cos", "linear")
         must(known, name, "anneal_strategy must be 'cos' or 'linear'", repr(anneal_strategy))
-        self.total_steps, self.anneal_strategy = total, anneal_strategy
+        self.total_steps, self._anneal_func_type = total, anneal_strategy
         self.cycle_momentum, self.use_beta1 = cycle_momentum, "betas" in optimizer.defaults
         able = not cycle_momentum or self.use_beta1 or "momentum" in optimizer.defaults
         must(able, name, "cycle_momentum needs an optimizer with momentum or betas", optimizer)
-        up = pct_start * total - 1
-        lows = ("initial_lr", "max_momentum")
-        tops = ("max_lr", "base_momentum")
-        ends = ("min_lr", "max_momentum")
-        self.phases = [(up, lows, tops), (total - 1, tops, ends)]
+        up: tuple = (pct_start * total - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum")
+        down: tuple = (total - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")
+        rows = [up, down]
         if three_phase:
-            self.phases[1:] = [(2 * pct_start * total - 2, tops, lows), (total - 1, lows, ends)]
+            back = (2 * pct_start * total - 2, "max_lr", "initial_lr", *down[3:])
+            rows = [up, back, (total - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum")]
+        self._schedule_phases = [dict(zip(PHASE, row)) for row in rows]
         if last_epoch == -1:
-            for i, group in enumerate(optimizer.param_groups):
-                top = _of_group(max_lr, i)
-                group.update(initial_lr=top / div_factor, max_lr=top)
+            settings = {"max_lr": max_lr}
+            if cycle_momentum:
+                settings.update(max_momentum=max_momentum, base_momentum=base_momentum)
+            for key, value in settings.items():
+                values = per_group(name, key, optimizer, value)
+                for group, chosen in zip(optimizer.param_groups, values):
+                    group[key] = chosen
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["max_lr"] / div_factor
                 group["min_lr"] = group["initial_lr"] / final_div_factor
-                if cycle_momentum:
-                    group["max_momentum"] = _of_group(max_momentum, i)
-                    group["base_momentum"] = _of_group(base_momentum, i)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
         epoch, start = self.last_epoch, 0.0
         rule = f"can step at most {self.total_steps} times"
         must(epoch <= self.total_steps, "OneCycleLR", rule, epoch)
-        for end, low, top in self.phases:  # noqa: B007
-            if epoch <= end:
+        *before, last = self._schedule_phases
+        for phase in before:
+            if epoch <= phase["end_step"]:
                 break
-            start = end
+            start = phase["end_step"]
         else:
-            start = self.phases[-2][0]
+            phase = last
+        end = phase["end_step"]
         done = (epoch - start) / (end - start) if end > start else 1.0
-        between = cosine if self.anneal_strategy == "cos" else line
+        between = cosine if self._anneal_func_type == "cos" else line
         rates = []
         for group in self.optimizer.param_groups:
-            rates.append(between(group[low[0]], group[top[0]], done))
+            rates.append(between(group[phase["start_lr"]], group[phase["end_lr"]], done))
             if self.cycle_momentum:
-                momentum = between(group[low[1]], group[top[1]], done)
+                ends = group[phase["start_momentum"]], group[phase["end_momentum"]]
+                momentum = between(*ends, done)
                 if self.use_beta1:
                     group["betas"] = (momentum, *group["betas"][1:])
                 else:
                     group["momentum"] = momentum
         return rates
-
-
-def _of_group(value: Any, i: int) -> float:
-    return value[i] if isinstance(value, (list, tuple)) else value

@@ -5,13 +5,13 @@ settings; `base.py` applies it. Where PyTorch goes on from the rate that a group
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
-from types import FunctionType
 from typing import Any
 
 from ..optimizer import Optimizer
-from .base import LRScheduler, cosine, must
+from .base import LRScheduler, callables_state, cosine, load_callables, must, per_group
 
 
 class LambdaLR(LRScheduler):
@@ -23,11 +23,12 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
         last_epoch: int = -1,
     ):
-        groups = len(optimizer.param_groups)
-        several = isinstance(lr_lambda, (list, tuple))
-        self.lr_lambdas: list[Any] = list(lr_lambda) if several else [lr_lambda] * groups  # type: ignore
-        came = len(self.lr_lambdas)
-        must(came == groups, "LambdaLR", f"needs a function for each of {groups} groups", came)
+        self.lr_lambdas = per_group(type(self).__name__, "lr_lambda", optimizer, lr_lambda)
+        for f in self.lr_lambdas:
+            if not callable(f):
+                raise TypeError(
+                    f"[{type(self).__name__}] lr_lambda must be a function, got {type(f).__name__}"
+                )
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -35,17 +36,21 @@ class LambdaLR(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Functions are not saved, of other callables their attributes are."""
-        kept = [
-            dict(f.__dict__) if not isinstance(f, FunctionType) and hasattr(f, "__dict__") else None
-            for f in self.lr_lambdas
-        ]
-        return {**super().state_dict(), "lr_lambdas": kept}
+        return {**super().state_dict(), "lr_lambdas": callables_state(self.lr_lambdas)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "lr_lambdas"})
-        for f, kept in zip(self.lr_lambdas, state_dict["lr_lambdas"]):
-            if kept is not None:
-                f.__dict__.update(kept)
+        load_callables(self.lr_lambdas, state_dict["lr_lambdas"])
+
+
+class MultiplicativeLR(LambdaLR):
+    """lr * lr_lambda(epoch) every epoch; one function, or one for each group."""
+
+    def get_lr(self) -> list[float]:
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        if self._is_initial:
+            return rates
+        return [lr * f(self.last_epoch) for lr, f in zip(rates, self.lr_lambdas)]
 
 
 class StepLR(LRScheduler):
@@ -60,6 +65,9 @@ class StepLR(LRScheduler):
 
     def rate(self, lr: float, base: float, epoch: int) -> float:
         return lr if epoch == 0 or epoch % self.step_size else lr * self.gamma
+
+    def _get_closed_form_lr(self) -> list[float]:
+        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
 
 
 class MultiStepLR(LRScheduler):
@@ -78,6 +86,34 @@ class MultiStepLR(LRScheduler):
     def rate(self, lr: float, base: float, epoch: int) -> float:
         times = Counter(self.milestones)[epoch]  # a state of version 0.1.0 has a list
         return lr * self.gamma**times
+
+    def _get_closed_form_lr(self) -> list[float]:
+        reached = bisect_right(sorted(Counter(self.milestones).elements()), self.last_epoch)
+        return [base * self.gamma**reached for base in self.base_lrs]
+
+
+class ConstantLR(LRScheduler):
+    """lr * factor, until it is taken back at total_iters."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 1.0 / 3,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ):
+        must(0 <= factor <= 1, "ConstantLR", "factor must be in [0, 1]", factor)
+        self.factor, self.total_iters = factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        if epoch == 0:
+            return lr * self.factor
+        return lr * (1 / self.factor) if epoch == self.total_iters else lr
+
+    def _get_closed_form_lr(self) -> list[float]:
+        factor = 1 if self.last_epoch >= self.total_iters else self.factor
+        return [base * factor for base in self.base_lrs]
 
 
 class LinearLR(LRScheduler):
@@ -106,6 +142,11 @@ class LinearLR(LRScheduler):
         apart = self.end_factor - self.start_factor
         return lr * (1 + apart / (self.total_iters * self.start_factor + (epoch - 1) * apart))
 
+    def _get_closed_form_lr(self) -> list[float]:
+        done = min(self.total_iters, self.last_epoch) / self.total_iters
+        factor = self.start_factor + (self.end_factor - self.start_factor) * done
+        return [base * factor for base in self.base_lrs]
+
 
 class ExponentialLR(LRScheduler):
     """lr * gamma every epoch."""
@@ -116,6 +157,33 @@ class ExponentialLR(LRScheduler):
 
     def rate(self, lr: float, base: float, epoch: int) -> float:
         return lr if self._is_initial else lr * self.gamma
+
+    def _get_closed_form_lr(self) -> list[float]:
+        return [base * self.gamma**self.last_epoch for base in self.base_lrs]
+
+
+class PolynomialLR(LRScheduler):
+    """base * (1 - epoch / total_iters)**power, down to 0."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = -1,
+    ):
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, lr: float, base: float, epoch: int) -> float:
+        if self._is_initial or epoch > self.total_iters:
+            return lr
+        now, before = (1 - i / self.total_iters for i in (epoch, epoch - 1))
+        return lr * (now / before) ** self.power
+
+    def _get_closed_form_lr(self) -> list[float]:
+        left = 1 - min(self.total_iters, self.last_epoch) / self.total_iters
+        return [base * left**self.power for base in self.base_lrs]
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -136,6 +204,10 @@ class CosineAnnealingLR(LRScheduler):
             return lr + (base - self.eta_min) * (1 - math.cos(math.pi / self.T_max)) / 2
         now, before = (1 + math.cos(math.pi * i / self.T_max) for i in (epoch, epoch - 1))
         return now / before * (lr - self.eta_min) + self.eta_min
+
+    def _get_closed_form_lr(self) -> list[float]:
+        wave = (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+        return [self.eta_min + (base - self.eta_min) * wave for base in self.base_lrs]
 
 
 def warmup_cosine(step: int, *, lr: float, warmup: int, total: int, min_lr: float) -> float:
