@@ -46,9 +46,8 @@ class Case(NamedTuple):
 
 
 def fused(torch: Any, s: Size) -> dict[str, Case]:
-    """Every fused op on the array that a GPT of that size gives it, those of images on a batch of
-    as many. The operations per number of the ones without products are those of the composition.
-    """
+    """Every fused op on the array that a GPT of that size gives it; those of images on as many of
+    them. The operations per number of the ones without products are those of the composition."""
     F, rows, C, V = torch.nn.functional, s.tokens, s.width, s.vocabulary
     ids, targets = torch.randint(0, V, (rows,)), torch.randint(0, V, (rows,))
     x, wide, scores = (rows, C), (rows, 4 * C), (rows, V)

@@ -13,7 +13,7 @@ from typing import Any
 from ..engine.arrays import Array, mark_written, to_device
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.grad_mode import enable_grad, no_grad
-from ..nn.module import RemovableHandle
+from ..nn.hooks import RemovableHandle
 from .flat import Number, Plan, Update
 
 NOT_NEGATIVE = (

@@ -179,4 +179,34 @@ arcsinh, arccosh, arctanh, fix = asinh, acosh, atanh, trunc
 ger, vdot, moveaxis, row_stack, trapz = outer, dot, movedim, vstack, trapezoid
 unsafe_split, unsafe_chunk, unsafe_split_with_sizes = split, chunk, split_with_sizes
 
-__all__ = ["acos", "acosh", "addbmm", "addmv", "addr", "adjoint", "aminmax", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argwhere", "as_strided", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "baddbmm", "BFloat16Tensor", "bitwise_left_shift", "bitwise_right_shift", "block_diag", "BoolTensor", "broadcast_shapes", "bucketize", "ByteTensor", "can_cast", "cartesian_prod", "cdist", "cdouble", "cfloat", "chain_matmul", "channels_last", "channels_last_3d", "CharTensor", "cholesky", "cholesky_inverse", "cholesky_solve", "clone", "column_stack", "combinations", "complex128", "complex64", "contiguous_format", "copysign", "corrcoef", "cosh", "cov", "cross", "cummax", "cummin", "cumprod", "cumulative_trapezoid", "deg2rad", "det", "diag_embed", "diagflat", "diagonal_scatter", "diff", "digamma", "dist", "DoubleTensor", "dsplit", "dstack", "empty_strided", "erfc", "erfinv", "finfo", "fix", "fliplr", "flipud", "float8_e4m3fn", "float8_e5m2", "float_power", "FloatTensor", "fmax", "fmin", "frexp", "gcd", "ger", "HalfTensor", "hamming_window", "hann_window", "heaviside", "histc", "hsplit", "hypot", "iinfo", "index_copy", "index_fill", "index_put", "index_reduce", "inner", "int16", "int8", "IntTensor", "inverse", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_complex", "is_nonzero", "is_storage", "isin", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "layout", "lcm", "ldexp", "lgamma", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logit", "logspace", "LongTensor", "lu", "masked_scatter", "matrix_exp", "matrix_power", "memory_format", "mode", "moveaxis", "msort", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow_copy", "nextafter", "pinverse", "positive", "preserve_format", "put", "qr", "quantile", "rad2deg", "range", "renorm", "rot90", "row_stack", "rsub", "scalar_tensor", "scatter", "scatter_reduce", "searchsorted", "select_scatter", "set_default_tensor_type", "sgn", "short", "ShortTensor", "signbit", "sinc", "sinh", "slice_scatter", "slogdet", "sparse_coo", "split_with_sizes", "strided", "svd", "take", "tan", "tensor_split", "tensordot", "trapezoid", "trapz", "triangular_solve", "tril_indices", "triu_indices", "typename", "uint16", "uint32", "uint64", "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "vander", "vdot", "vsplit", "xlogy"]  # fmt: skip
+__all__ = [
+    "acos", "acosh", "addbmm", "addmv", "addr", "adjoint", "aminmax", "arccos", "arccosh",
+    "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argwhere", "as_strided", "asin",
+    "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "baddbmm",
+    "BFloat16Tensor", "bitwise_left_shift", "bitwise_right_shift", "block_diag", "BoolTensor",
+    "broadcast_shapes", "bucketize", "ByteTensor", "can_cast", "cartesian_prod", "cdist",
+    "cdouble", "cfloat", "chain_matmul", "channels_last", "channels_last_3d", "CharTensor",
+    "cholesky", "cholesky_inverse", "cholesky_solve", "chunk", "clone", "column_stack",
+    "combinations", "complex128", "complex64", "contiguous_format", "copysign", "corrcoef",
+    "cosh", "cov", "cross", "cummax", "cummin", "cumprod", "cumulative_trapezoid", "deg2rad",
+    "det", "diag_embed", "diagflat", "diagonal_scatter", "diff", "digamma", "dist", "dot",
+    "DoubleTensor", "dsplit", "dstack", "empty_strided", "erfc", "erfinv", "finfo", "fix",
+    "fliplr", "flipud", "float8_e4m3fn", "float8_e5m2", "float_power", "FloatTensor", "fmax",
+    "fmin", "frexp", "gcd", "ger", "HalfTensor", "hamming_window", "hann_window", "heaviside",
+    "histc", "hsplit", "hypot", "iinfo", "index_copy", "index_fill", "index_put",
+    "index_reduce", "inner", "int16", "int8", "IntTensor", "inverse",
+    "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_complex", "is_nonzero",
+    "is_storage", "isin", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "layout", "lcm",
+    "ldexp", "lgamma", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logit", "logspace",
+    "LongTensor", "lu", "masked_scatter", "matrix_exp", "matrix_power", "memory_format", "mode",
+    "moveaxis", "movedim", "msort", "nan_to_num", "nanmean", "nanmedian", "nanquantile",
+    "nansum", "narrow_copy", "nextafter", "outer", "pinverse", "positive", "preserve_format",
+    "put", "qr", "quantile", "rad2deg", "range", "renorm", "rot90", "row_stack", "rsub",
+    "scalar_tensor", "scatter", "scatter_reduce", "searchsorted", "select_scatter",
+    "set_default_tensor_type", "sgn", "short", "ShortTensor", "signbit", "sinc", "sinh",
+    "slice_scatter", "slogdet", "sparse_coo", "split", "split_with_sizes", "strided", "svd",
+    "take", "tan", "tensor_split", "tensordot", "trapezoid", "trapz", "triangular_solve",
+    "tril_indices", "triu_indices", "trunc", "typename", "uint16", "uint32", "uint64",
+    "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split",
+    "unsafe_split_with_sizes", "vander", "vdot", "vsplit", "vstack", "xlogy",
+]  # fmt: skip

@@ -3,13 +3,14 @@ given by its size, or by how many of them there shall be (`adaptive`)."""
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 from ...engine.arrays import library
 from ...engine.core.tensor import Tensor, wrap
 from ...engine.ops import convolution as ops
 from ...engine.ops.shape import pad
-from ...engine.ops.windows import unfold
 from ...engine.pytorch.joining import stack
 from ...engine.pytorch.names import named
 from .convolution import Numbers, along, check_axes, numbers
@@ -118,9 +119,10 @@ def avg_pool(
         widths.append((p, max((m - 1) * s + k - n - p, 0)))
     if any(map(any, widths)):
         out = pad(out, widths=widths)
-    for axis, (k, s) in enumerate(zip(how["size"], how["step"]), lead):
-        out = unfold(out, axis=axis, size=k, step=s)
-    out = out.sum(tuple(range(-axes, 0)))
+    for axis, (k, s, m) in enumerate(zip(how["size"], how["step"], how["counts"]), lead):
+        # the first elements of all windows, plus the second ones ...
+        parts = [(*[slice(None)] * axis, slice(i, i + s * (m - 1) + 1, s)) for i in range(k)]
+        out = reduce(add, [out[part] for part in parts])
     areas = divisor_override or wrap(areas.astype(out.array.dtype))
     return named(out / areas, _printed(axes, "AvgPool{}DBackward0"))
 
