@@ -73,6 +73,33 @@ version: pages.version: cuda debug git_version hip
 viz: look.viz: new_figure pca plot_attention plot_boundary plot_counts plot_embeddings plot_lines
     plot_lr_finder plot_stats save_loss_curve
 """
+# PyTorch's paths that came later: the same form.
+ADDED = """
+accelerator: pages.accelerator: current_accelerator device_count is_available synchronize
+autograd.profiler: pages.profiler: profile record_function
+autograd.variable: engine.pytorch.legacy: Variable
+functional: pages.functional: F einsum meshgrid norm split unique
+hub: pages.hub: load
+multiprocessing: pages.multiprocessing: Process Queue cpu_count set_start_method spawn
+nn.modules: nn: Linear Module MSELoss
+nn.modules.activation: nn.activations: GELU ReLU Softmax
+nn.modules.batchnorm: nn.norms: BatchNorm1d
+nn.modules.container: nn.containers: ModuleDict ModuleList Sequential
+nn.modules.dropout: nn.layers: Dropout
+nn.modules.flatten: nn.layers: Flatten Unflatten
+nn.modules.linear: nn.layers: Identity Linear
+nn.modules.loss: nn.losses: CrossEntropyLoss MSELoss
+nn.modules.module: nn.module: Module
+nn.modules.normalization: nn.norms: LayerNorm RMSNorm
+nn.modules.rnn: nn.recurrent: GRU LSTM RNN
+nn.modules.sparse: nn.layers: Embedding
+optim.adamw: optim.adam: AdamW
+profiler: pages.profiler: ProfilerActivity profile record_function schedule
+random: pages.random: fork_rng get_rng_state manual_seed seed set_rng_state
+testing: pages.testing: assert_allclose assert_close
+types: pages.types: Device Number Tensor
+version: pages.version: __version__ cuda git_version hip
+"""
 # Those that are where they were.
 STAYED = """
 as_torch autograd cli data data.corpora data.datasets data.loader data.samplers data.token_files
@@ -86,7 +113,8 @@ optim.rmsprop optim.sgd training training.config training.console training.run t
 
 
 def table():
-    entries = [line.split(": ") for line in MOVED.strip().replace("\n    ", " ").splitlines()]
+    lines = (MOVED.strip() + ADDED.rstrip()).replace("\n    ", " ").splitlines()
+    entries = [line.split(": ") for line in lines]
     return [(old, new, names.split()) for old, new, names in entries]
 
 

@@ -109,7 +109,7 @@ str(torch.cfloat) | {torch.complex64: 1}[torch.complex64] | x.dtype == torch.com
 torch.uint16.itemsize | torch.complex64.is_complex | torch.float16.is_complex
 torch.int8.is_signed | torch.uint8.is_signed | torch.uint32.is_signed
 torch.float8_e5m2.is_floating_point | torch.complex128.is_floating_point | torch.bool.is_signed
-copy.deepcopy(torch.complex64) is torch.complex64 | torch.Size([2, 3]).numel()
+torch.Size([2, 3]).numel()
 """
 
 NOT_ABOUT = """
@@ -204,7 +204,6 @@ def _leave_the_default_dtype():
 
 @pytest.mark.parametrize("line", lines(OLD_TYPES + VARIABLE + SMALL + ABOUT + MEMORY))
 def test_it_is_pytorchs(line):
-    line = line.replace("copy.", "__import__('copy').")
     assert_same(line)
 
 

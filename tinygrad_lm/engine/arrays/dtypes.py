@@ -115,7 +115,7 @@ def dtype_of(array: Array) -> dtype:
 def as_dtype(kind: Any) -> dtype:
     """One of our dtypes from itself, Python's float/int/bool, or anything NumPy accepts."""
     if isinstance(kind, dtype):
-        return kind
+        return DTYPES[kind.np]  # itself, or a TypeError where there is but a name
     try:
         return DTYPES[numpy.dtype(kind)]
     except (KeyError, TypeError):
