@@ -87,6 +87,12 @@ def test_a_hook_that_was_taken_off_leaves_no_trace():
     assert repr(m(x).grad_fn) == plain and not seen
 
 
+def test_compiling_changes_nothing():
+    m, x = nn.Linear(2, 2), tg.ones(1, 2)
+    before = m(x).tolist()
+    assert m.compile(mode="max-autotune") is None and m(x).tolist() == before
+
+
 def test_weights_have_the_length_and_the_norm_they_are_given():
     m = parametrizations.weight_norm(nn.Linear(3, 2))
     with tg.no_grad():

@@ -134,6 +134,22 @@ def several_outputs(lib):
     return seen, x.grad, [o.detach() for o in out]
 
 
+def side_path(lib):
+    """A gradient that reaches the input past the output calls nothing."""
+    seen = []
+
+    class Aside(lib.nn.Module):
+        def forward(self, x):
+            self.aside = x * 3
+            return x * 2
+
+    m, x = Aside(), lib.ones(2, requires_grad=True)
+    m.register_full_backward_hook(logged(seen, "b"))
+    m(x).sum().backward(retain_graph=True)
+    m.aside.sum().backward()
+    return seen, x.grad
+
+
 def wrong_number(lib):
     m = lib.nn.Linear(2, 2)
     m.register_full_backward_hook(lambda module, gi, go: (gi[0], gi[0]))
@@ -272,7 +288,7 @@ def converted(lib):
     kinds = [(p.dtype, m.n.dtype) for _ in [m.double()] for p in m.parameters()]
     m.type(lib.float16)
     assert m.n.dtype == lib.float16 and m.to_empty(device="cpu").a.weight.shape == (3, 2)
-    m.float().compile()
+    m.float()
     return (
         str(kinds),
         str([p.dtype for p in m.parameters()]),
@@ -365,7 +381,7 @@ def lazy(lib):
 
 CASES = [
     forward_hooks, always_called, full_backward, order_of_hooks,
-    backward_without_inputs, several_outputs, everywhere, old_backward_hook,
+    backward_without_inputs, several_outputs, side_path, everywhere, old_backward_hook,
     extra_state, state_hooks, assigned, old_scalar, overridden, walks, converted, buffers, lists,
     dicts, sequences, lazy,
 ]  # fmt: skip
