@@ -12,6 +12,7 @@ import numpy
 from .. import arrays
 from ..core.tensor import Tensor, wrap
 from ..ops import shape as ops
+from ..ops.elementwise import clone
 from .common import Sizes, axes_of, axis_of, numpy_names, sizes
 from .indexing import index_select
 from .names import named, one_op
@@ -117,6 +118,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks < 1:
         raise RuntimeError(f"[chunk] chunks must be positive, got {chunks}")
     size = input.array.shape[axis_of(input, dim, "chunk")]
+    if size == 0:
+        return (input.narrow(dim, 0, 0),) * chunks
     return split(input, max(-(-size // chunks), 1), dim)
 
 
@@ -194,7 +197,8 @@ def tile(input: Tensor, *repeats: Any) -> Tensor:
 
 
 def flip(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
-    return ops.flip(input, axis=axes_of(input, sizes(given, dims), "flip"))
+    axes = axes_of(input, sizes(given, dims), "flip")
+    return ops.flip(input, axis=axes) if axes else named(clone(input), "FlipBackward0")
 
 
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Sizes = None) -> Tensor:
