@@ -78,6 +78,8 @@ def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
 def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
     axis, index = axis_of(input, dim, "gather"), indices_of(index, "gather", input)
+    if not input.ndim and index.ndim:
+        return named(getitem(input.reshape(1), wrap(index)), "GatherBackward0")
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
