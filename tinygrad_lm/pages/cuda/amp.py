@@ -25,6 +25,7 @@ class GradScaler(amp.GradScaler):
         )
 
 
+__path__: list[str] = []  # `cuda.amp.grad_scaler` is this page, too
 custom_fwd = functools.partial(amp.custom_fwd, device_type="cuda")
 custom_bwd = functools.partial(amp.custom_bwd, device_type="cuda")
 
