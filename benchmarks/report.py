@@ -156,6 +156,8 @@ def ops_section(records: dict[str, dict]) -> str:
         return ""
     results = found["results"]
     parts = [f"({where(found)})\n\n### Python's part\n\n{ops.tiny_table(results)}\n"]
+    if "loops" in results[harness.OURS][0]:  # records that are older have none
+        parts.append(f"### What loops of Python do\n\n{ops.loops_table(results)}\n")
     for size in results[harness.OURS][0]["fused"]:
         parts.append(f"### Fused ops: {size}\n\n{ops.fused_table(results, size)}\n")
     return "\n".join(parts)

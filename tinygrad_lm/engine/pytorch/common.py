@@ -6,6 +6,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
+from itertools import chain
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy
@@ -44,6 +45,16 @@ def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:
 def _plain_data(data: Any, kinds: set) -> Any:
     """Nested lists in which tensors of one element have become numbers; their dtypes, and the types
     of all else, are collected in `kinds`."""
+    leaves = [data]
+    for _ in range(64):  # level after level, which is fast; NumPy has no more axes than that
+        found = {*map(type, leaves)}
+        if found <= {list, tuple}:
+            leaves = [*chain.from_iterable(leaves)]
+        elif found <= {float, int, bool}:
+            kinds |= found
+            return data
+        else:
+            break
     if isinstance(data, Tensor):
         if data.numel() != 1:
             raise ValueError(
