@@ -32,6 +32,7 @@ PYTORCH = {
     "nn.modules": "nn",
     "nn.modules.flatten": "nn.layers",
     "nn.modules.module": "nn.module",
+    "nn.utils.stateless": "pages.func.modules",
     "optim.adamw": "optim.adam",
     "profiler": "pages.profiler",
     "random": "pages.random",

@@ -76,8 +76,13 @@ viz: look.viz: new_figure pca plot_attention plot_boundary plot_counts plot_embe
 # PyTorch's paths that came later: the same form.
 ADDED = """
 accelerator: pages.accelerator: current_accelerator device_count is_available synchronize
+autograd.function: engine.pytorch.custom_function: Function FunctionCtx once_differentiable
+autograd.functional: pages.autograd.functional: hessian hvp jacobian jvp vhp vjp
+autograd.graph: pages.autograd.graph: Node save_on_cpu saved_tensors_hooks
 autograd.profiler: pages.profiler: profile record_function
 autograd.variable: engine.pytorch.legacy: Variable
+func: pages.func: functional_call grad grad_and_value hessian jacfwd jacrev jvp linearize
+    stack_module_state vjp vmap
 functional: pages.functional: F einsum meshgrid norm split unique
 hub: pages.hub: load
 multiprocessing: pages.multiprocessing: Process Queue cpu_count set_start_method spawn
@@ -93,6 +98,7 @@ nn.modules.module: nn.module: Module
 nn.modules.normalization: nn.norms: LayerNorm RMSNorm
 nn.modules.rnn: nn.recurrent: GRU LSTM RNN
 nn.modules.sparse: nn.layers: Embedding
+nn.utils.stateless: pages.func.modules: functional_call
 optim.adamw: optim.adam: AdamW
 profiler: pages.profiler: ProfilerActivity profile record_function schedule
 random: pages.random: fork_rng get_rng_state manual_seed seed set_rng_state
