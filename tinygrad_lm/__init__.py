@@ -136,7 +136,6 @@ from .engine.pytorch.joining import (
     repeat_interleave,
     roll,
     select,
-    split,
     stack,
     tile,
     unbind,
@@ -268,7 +267,7 @@ inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 # Other names for the same.
 multiply, divide, true_divide, subtract, negative, absolute = mul, div, div, sub, neg, abs
 clip, greater, less, greater_equal, less_equal = clamp, gt, lt, ge, le
-not_equal, swapaxes, swapdims, ravel = ne, transpose, transpose, flatten
+not_equal, swapdims, ravel = ne, transpose, flatten
 concat = concatenate = cat
 
 if not _FOR_TYPES:
@@ -313,9 +312,9 @@ __all__ = [
     "set_flush_denormal", "set_grad_enabled", "set_num_interop_threads", "set_num_threads",
     "set_printoptions", "set_rng_state", "set_warn_always", "sigmoid", "sign", "sin", "Size",
     "softmax", "sort", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub",
-    "subtract", "sum", "swapaxes", "swapdims", "t", "take_along_dim", "tanh", "Tensor",
-    "tensor", "threshold", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide",
-    "uint8", "unbind", "unflatten", "unique", "unsqueeze", "use_deterministic_algorithms",
-    "utils", "var", "var_mean", "where", "zeros", "zeros_like",
+    "subtract", "sum", "swapdims", "t", "take_along_dim", "tanh", "Tensor", "tensor",
+    "threshold", "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "uint8",
+    "unbind", "unflatten", "unique", "unsqueeze", "use_deterministic_algorithms", "utils",
+    "var", "var_mean", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__ += _beyond.__all__

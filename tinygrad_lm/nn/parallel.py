@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..engine.core.tensor import Tensor
-from ..engine.pytorch.common import Device
+from ..engine.pytorch.common import Device, Dtype
 from .module import Module
 from .norms import BatchNorm1d
 
@@ -60,6 +60,22 @@ class DistributedDataParallel(Module):
 
 class SyncBatchNorm(BatchNorm1d):
     """Batch normalization of (N, C, ...) over all processes, of which there is one."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
+        *,
+        bias: bool = True,
+    ):
+        how: dict[str, Any] = {"device": device, "dtype": dtype, "bias": bias}
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, **how)
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.reshape(*input.shape[:2], -1)).reshape(input.shape)

@@ -72,7 +72,9 @@ def get_backend(group: Any = None) -> str:
     return _group[0]
 
 
-def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> None:
+def barrier(
+    group: Any = None, async_op: bool = False, device_ids: Any = None, timeout: Any = None
+) -> None:
     """Wait for every process: there is only this one."""
     _check()
 
@@ -82,13 +84,24 @@ def all_reduce(tensor: Any, op: Any = None, group: Any = None, async_op: bool = 
     _check()
 
 
-def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> None:
+def broadcast(
+    tensor: Any,
+    src: int | None = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_src: int | None = None,
+) -> None:
     """Copy from process 0, which is this one: the tensor stays."""
     _check()
 
 
 def reduce(
-    tensor: Any, dst: int = 0, op: Any = None, group: Any = None, async_op: bool = False
+    tensor: Any,
+    dst: int | None = None,
+    op: Any = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
 ) -> None:
     """Reduce over one process: the tensor stays."""
     _check()
@@ -106,7 +119,13 @@ def all_gather_object(object_list: list, obj: Any, group: Any = None) -> None:
     object_list[:] = [obj]
 
 
-def broadcast_object_list(object_list: list, src: int = 0, group: Any = None) -> None:
+def broadcast_object_list(
+    object_list: list,
+    src: int | None = None,
+    group: Any = None,
+    device: Any = None,
+    group_src: int | None = None,
+) -> None:
     """Copy from process 0, which is this one: the list stays."""
     _check()
 

@@ -85,8 +85,10 @@ from .cutting import (
     tensor_split,
     vsplit,
 )
+from .cutting import split_of as split
 from .dtype_info import can_cast, finfo, iinfo, is_complex, is_nonzero, is_storage, typename
-from .joining import chunk, split, vstack
+from .joining import chunk, vstack
+from .joining import split as unsafe_split
 from .later import (
     cholesky,
     cholesky_inverse,
@@ -138,6 +140,7 @@ from .more_products import (
     kron,
     tensordot,
     vander,
+    vdot,
 )
 from .order_statistics import (
     argwhere,
@@ -154,7 +157,7 @@ from .order_statistics import (
     unique_consecutive,
 )
 from .products import dot, outer
-from .shapes import movedim
+from .shapes import movedim, swapaxes
 from .special import digamma, erfinv, lgamma, logit, xlogy
 from .windows import as_strided
 
@@ -176,8 +179,8 @@ float8_e4m3fn, float8_e5m2 = _named("float8_e4m3fn"), _named("float8_e5m2")
 # Other names for the same.
 arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2
 arcsinh, arccosh, arctanh, fix = asinh, acosh, atanh, trunc
-ger, vdot, moveaxis, row_stack, trapz = outer, dot, movedim, vstack, trapezoid
-unsafe_split, unsafe_chunk, unsafe_split_with_sizes = split, chunk, split_with_sizes
+ger, moveaxis, row_stack, trapz = outer, movedim, vstack, trapezoid
+unsafe_chunk, unsafe_split_with_sizes = chunk, split_with_sizes
 
 __all__ = [
     "acos", "acosh", "addbmm", "addmv", "addr", "adjoint", "aminmax", "arccos", "arccosh",
@@ -205,8 +208,8 @@ __all__ = [
     "scalar_tensor", "scatter", "scatter_reduce", "searchsorted", "select_scatter",
     "set_default_tensor_type", "sgn", "short", "ShortTensor", "signbit", "sinc", "sinh",
     "slice_scatter", "slogdet", "sparse_coo", "split", "split_with_sizes", "strided", "svd",
-    "take", "tan", "tensor_split", "tensordot", "trapezoid", "trapz", "triangular_solve",
-    "tril_indices", "triu_indices", "trunc", "typename", "uint16", "uint32", "uint64",
-    "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split",
+    "swapaxes", "take", "tan", "tensor_split", "tensordot", "trapezoid", "trapz",
+    "triangular_solve", "tril_indices", "triu_indices", "trunc", "typename", "uint16", "uint32",
+    "uint64", "unique_consecutive", "unravel_index", "unsafe_chunk", "unsafe_split",
     "unsafe_split_with_sizes", "vander", "vdot", "vsplit", "vstack", "xlogy",
 ]  # fmt: skip

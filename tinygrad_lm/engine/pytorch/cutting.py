@@ -15,7 +15,7 @@ from ..ops.elementwise import clone
 from .common import axis_of
 from .joining import cat, flip, hstack, narrow, split, tensors_of
 from .names import one_op
-from .shapes import mT, reshape, squeeze, t, transpose, unsqueeze
+from .shapes import mT, reshape, squeeze, swapaxes, t, transpose, unsqueeze
 from .tensor_extras import Size
 
 # ---------------------------------------------------------------- in pieces
@@ -75,6 +75,13 @@ dsplit = _splitter("dsplit", 2, 3)
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """`split` into the sizes listed."""
     return split(input, list(split_sizes), dim)
+
+
+def split_of(
+    tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
+) -> tuple[Tensor, ...]:
+    """`torch.split`, whose words are other ones than the method's."""
+    return split(tensor, split_size_or_sections, dim)
 
 
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
@@ -219,4 +226,4 @@ def reshaper(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 unsqueeze_, squeeze_ = reshaper(unsqueeze), reshaper(squeeze)
-transpose_, t_ = reshaper(transpose), reshaper(t)
+transpose_, swapaxes_, t_ = reshaper(transpose), reshaper(swapaxes), reshaper(t)

@@ -18,7 +18,7 @@ from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from ..ops.shape import broadcast_to
 from . import keys
-from .common import Operand, axis_of, to_tensor
+from .common import Device, Operand, axis_of, to_tensor
 from .names import named, one_op
 from .shapes import broadcast_tensors
 
@@ -98,8 +98,10 @@ def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
     return index
 
 
-def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
+def gather(input: Tensor, dim: int, index: Operand, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
+    if sparse_grad:
+        raise NotImplementedError("[gather] sparse_grad must be False: gradients are dense")
     axis, index = axis_of(input, dim, "gather"), indices_of(index, "gather", input)
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
@@ -185,9 +187,10 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     return wrap((ids[..., None] == lib.arange(num_classes)).astype("int64"))
 
 
-def from_dlpack(source: Any) -> Tensor:
-    """A Tensor on the memory of any array that speaks DLPack."""
-    if not hasattr(source, "__dlpack_device__"):
-        raise TypeError(f"[from_dlpack] needs an array with DLPack, got {type(source).__name__}")
-    lib = library_on("cpu" if source.__dlpack_device__()[0] == 1 else "cuda")
-    return to_tensor(lib.from_dlpack(source))
+def from_dlpack(ext_tensor: Any, *, device: Device = None, copy: bool | None = None) -> Tensor:
+    """A Tensor on the memory of any array that speaks DLPack; with `copy` on memory of its own."""
+    if not hasattr(ext_tensor, "__dlpack_device__"):
+        kind = type(ext_tensor).__name__
+        raise TypeError(f"[from_dlpack] needs an array with DLPack, got {kind}")
+    lib = library_on("cpu" if ext_tensor.__dlpack_device__()[0] == 1 else "cuda")
+    return to_tensor(lib.from_dlpack(ext_tensor)).to(device=device, copy=copy)

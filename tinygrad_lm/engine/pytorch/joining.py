@@ -200,9 +200,9 @@ def _positions(repeats: Tensor, size: int) -> Tensor:
     return wrap(arrays.to_device(numpy.repeat(numpy.arange(size), counts), repeats.device))
 
 
-def tile(input: Tensor, *repeats: Any) -> Tensor:
+def tile(input: Tensor, *repeats: Any, dims: Sizes = None) -> Tensor:
     """`repeat`, with ones added in front of too few counts."""
-    counts = sizes(repeats)
+    counts = sizes(repeats, dims)
     return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
 
 

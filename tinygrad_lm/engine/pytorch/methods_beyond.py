@@ -145,7 +145,8 @@ class MethodsBeyond:
     mH = attribute(shapes.mT)
     squeeze_ = cutting.squeeze_
     unsqueeze_ = cutting.unsqueeze_
-    transpose_ = swapaxes_ = swapdims_ = cutting.transpose_
+    transpose_ = swapdims_ = cutting.transpose_
+    swapaxes_ = cutting.swapaxes_
     t_ = cutting.t_
 
     # linear algebra

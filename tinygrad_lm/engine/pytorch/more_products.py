@@ -20,8 +20,14 @@ from .reductions import norm
 from .reductions import sum as sum_of
 from .shapes import meshgrid, permute, reshape, unsqueeze
 
-vdot = dot  # of real numbers
 ger = outer
+
+
+@one_op
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """`dot`, for numbers are real."""
+    return dot(input, other)
+
 
 # ---------------------------------------------------------------- beta input + alpha product
 

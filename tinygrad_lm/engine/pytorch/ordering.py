@@ -88,13 +88,19 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
-    """The different elements in order; also the place of each element in them, and their counts."""
-    lib = library(input.array)
-    found = lib.unique(input.array, return_inverse=True, return_counts=True)
+    """The different elements in order, or the different slices along dim; also the place of each in
+    them, and their counts."""
+    x, lib = input.array, library(input.array)
+    axis = None if dim is None else axis_of(input, dim, "unique")
+    found = lib.unique(x, return_inverse=True, return_counts=True, axis=axis)
     values, inverse, counts = map(wrap, found)
-    inverse = wrap(inverse.array.reshape(input.array.shape))
+    inverse = wrap(inverse.array.reshape(x.shape if dim is None else -1))
     chosen = [values, *([inverse] * return_inverse), *([counts] * return_counts)]
     return tuple(chosen) if chosen[1:] else values
 

@@ -98,9 +98,16 @@ def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
 
 
 @numpy_names
-def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
+def norm(
+    input: Tensor,
+    p: float | str = 2,
+    dim: Dims = None,
+    keepdim: bool = False,
+    dtype: Dtype = None,
+) -> Tensor:
     """(sum of |x|^p)^(1/p); float("inf") is the largest |x|, 0 counts what is not 0, "fro" is 2."""
     _check_floating(input, "norm")
+    input = input if dtype is None else cast(input, dtype)
     if p != "fro" and not isinstance(p, (int, float)):
         raise RuntimeError(f"[norm] p must be a number or 'fro', got {p!r}")
     ord = 2.0 if p == "fro" else float(p)

@@ -98,6 +98,11 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return ops.swapaxes(input, first=first, second=second)
 
 
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose`, with NumPy's words."""
+    return transpose(input, axis0, axis1)
+
+
 def permute(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
     """All axes in a new order."""
     order = sizes(given, dims)
