@@ -1,14 +1,16 @@
-"""Mistakes that everyone makes once: the error is of PyTorch's type, alone in its traceback, and says
-what to change."""
+"""Mistakes that everyone makes once: the error is of PyTorch's type, alone in its traceback, and
+says what to change."""
 
 import traceback
 
 import numpy
 import pytest
 
-torch = pytest.importorskip("torch")
-
 import tinygrad_lm
+
+pytest.importorskip("torch")
+
+from parity import BOTH
 
 MISTAKES = {
     "x.view(3, 11)": "must hold 12 elements, got [3, 11] for a tensor of shape (3, 4)",
@@ -35,7 +37,7 @@ MISTAKES = {
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_first_mistake_is_told_as_one_error_of_pytorchs_type(line):
     raised = []
-    for library in (torch, tinygrad_lm):
+    for library in BOTH:
         space = {"nn": library.nn, "F": library.nn.functional, "a": numpy.ones((3, 4))}
         space |= {"x": library.ones(3, 4), "w": library.ones(1, 1, 5, 5)}
         space |= {"i": library.tensor([0, 1, 2]), "p": library.tensor([0.2, 0.5, 0.7])}

@@ -18,7 +18,7 @@ from .names import sections
 
 TESTS = Path(__file__).parents[2] / "tests"
 STATES = ("present", "in part", "refused", "missing")
-# Nowhere in this package: results are new tensors, dense, in NumPy's order.
+# A tensor is dense; the functions of engine/pytorch/out.py take out=, which no signature shows.
 NOT_COMPARED = ("out", "layout")
 CLASSES = ("torch.Tensor", "torch.nn.Module", "torch.optim.Optimizer", "torch.Generator")
 # In the lines of code that tests hold as text.
@@ -36,8 +36,8 @@ Every public name of PyTorch 2.13 in the modules that scripts use. **Present**: 
 every keyword; **in part**: without the keywords that are named; **refused**: on purpose, with the
 sentence that a script meets; **missing**: not here yet. Shown by a law (a record of the op, whose
 value and gradient are checked), by parity (a test against PyTorch), or else by another test that
-names it. Not compared: the first argument `input`, and `out=` and `layout=`, which nothing here
-takes: a result is a new tensor, dense. A test keeps this file true; it is written by
+names it. Not compared: the first argument `input`, `layout=` (a tensor is dense) and `out=`, which
+most functions of `torch` itself take. A test keeps this file true; it is written by
 
     python -m tinygrad_lm.as_torch --conformance > benchmarks/results/conformance.md
 
