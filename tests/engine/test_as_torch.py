@@ -226,7 +226,7 @@ def test_a_traceback_shows_the_script_only(tmp_path):
 
 def test_a_file_that_is_not_there():
     done = run("no_such_script.py")
-    assert done.returncode == 2 and "got no_such_script.py" in done.stderr
+    assert done.returncode == 2 and "no file 'no_such_script.py'" in done.stderr
 
 
 def test_installing_twice_is_one_and_after_the_real_torch_an_error():

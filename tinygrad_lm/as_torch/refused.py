@@ -38,7 +38,7 @@ MODULES = {
 NAMES = {
     "torch.complex torch.complex32 torch.chalf "
     "torch.view_as_complex torch.view_as_real torch.polar torch.stft torch.istft "
-    "torch.imag torch.angle torch.linalg.eig torch.linalg.eigvals torch.Tensor.cfloat "
+    "torch.imag torch.angle torch.Tensor.cfloat "
     "torch.Tensor.cdouble torch.Tensor.chalf torch.Tensor.imag torch.Tensor.angle "
     "torch.Tensor.stft torch.Tensor.istft": "numbers are real here; keep both parts in a last axis "
     "of 2, and multiply with cos and sin",

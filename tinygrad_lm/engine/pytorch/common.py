@@ -31,6 +31,16 @@ def raw(x: Any) -> Any:
     return x.array if isinstance(x, Tensor) else x
 
 
+def check_tensors(name: str, **given: Any) -> None:
+    """A TypeError that names the argument that is no Tensor."""
+    for what, value in given.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"[{name}] {what} must be a Tensor, got {type(value).__name__}; make one with "
+                "torch.tensor(...) or torch.from_numpy(...)"
+            )
+
+
 def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     """A Tensor of a Tensor, an array, a number or nested lists of them."""
     if isinstance(x, Tensor):
