@@ -144,6 +144,7 @@ MISSING = [
     ("import torch.models.gpt", ModuleNotFoundError, "No module named 'torch.models'"),
     ("import torch._dynamo", ModuleNotFoundError, "No module named 'torch._dynamo'"),
     ("from transformers import GPT2LMHeadModel", ModuleNotFoundError, "needs PyTorch itself"),
+    ("from safetensors.torch import load_file", ModuleNotFoundError, "use load_safetensors"),
 ]
 
 
