@@ -144,6 +144,7 @@ MISSING = [
     ("import torch.models.gpt", ModuleNotFoundError, "No module named 'torch.models'"),
     ("import torch._dynamo", ModuleNotFoundError, "No module named 'torch._dynamo'"),
     ("from transformers import GPT2LMHeadModel", ModuleNotFoundError, "needs PyTorch itself"),
+    ("from safetensors.torch import load_file", ModuleNotFoundError, "use load_safetensors"),
 ]
 
 
@@ -226,7 +227,7 @@ def test_a_traceback_shows_the_script_only(tmp_path):
 
 def test_a_file_that_is_not_there():
     done = run("no_such_script.py")
-    assert done.returncode == 2 and "got no_such_script.py" in done.stderr
+    assert done.returncode == 2 and "no file 'no_such_script.py'" in done.stderr
 
 
 def test_installing_twice_is_one_and_after_the_real_torch_an_error():

@@ -89,7 +89,7 @@ NAMES = {
     "torch.nn.functional.SwizzleType torch.nn.functional.scaled_grouped_mm": "the smallest numbers "
     "here with a point have 16 bits; use matmul with torch.bfloat16",
     "torch.nn.parallel.scatter torch.nn.parallel.gather torch.nn.parallel.replicate "
-    "torch.nn.parallel.parallel_apply torch.nn.parallel.data_parallel": "one device does the work "
+    "torch.nn.parallel.parallel_apply": "one device does the work "
     "here; call the module itself, or wrap it in nn.DataParallel, which does",
     "torch.cuda.CUDAGraph torch.cuda.graph torch.cuda.make_graphed_callables "
     "torch.cuda.graph_pool_handle": "a whole training step is recorded by tinygrad_lm.capture",

@@ -30,6 +30,19 @@ class DataParallel(Module):
         return self.module(*inputs, **named)
 
 
+def data_parallel(
+    module: Module,
+    inputs: Any,
+    device_ids: Sequence | None = None,
+    output_device: Device = None,
+    dim: int = 0,
+    module_kwargs: dict | None = None,
+) -> Any:
+    """`module` of the inputs: a tuple of arguments, or one argument."""
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    return module(*given, **(module_kwargs or {}))
+
+
 class DistributedDataParallel(Module):
     """Calls `module`; its parameters are named `module.…`. With one process there is no gradient
     to exchange, so `require_backward_grad_sync` and `no_sync()` change nothing."""

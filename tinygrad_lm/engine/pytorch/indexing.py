@@ -3,14 +3,16 @@ they do to values and gradients is in `ops/index.py`."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy
 
 from .. import arrays
 from ..arrays import Array, are_ids, check_bounds, library, library_on, noted
+from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
-from ..inplace import set_item
+from ..inplace import set_item, views
 from ..ops import index as ops
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
@@ -29,6 +31,11 @@ def getitem(input: Tensor, key: Any) -> Tensor:
             if input.array.ndim == 2 and input.array.dtype.char == "f":  # rows of a table
                 return named(embedding(input, ids=ids), "IndexBackward0")
             return named(ops.getitem(input, key=(ids,)), "IndexBackward0")
+    if places := _integers(input, key):  # what loops do
+        if not (mode.recording and input.requires_grad):
+            with contextlib.suppress(IndexError):  # the op says what is wrong
+                return views(input, [input.array[(*places, ...)]])[0]
+        return named(ops.getitem(input, key=places), "SelectBackward0")
     parts = keys.parse(input, key)
     apart = keys.split(parts)
     if apart is not None:
@@ -42,6 +49,14 @@ def getitem(input: Tensor, key: Any) -> Tensor:
 
 def setitem(input: Tensor, key: Any, value: Any) -> None:
     """input[key] = value: a number, or anything that broadcasts to input[key]."""
+    places = _integers(input, key)
+    if places and (
+        value.array.ndim <= input.array.ndim - len(places)
+        and type(value.array) is type(input.array)
+        if isinstance(value, Tensor)
+        else type(value) in (int, float)
+    ):
+        return set_item(input, places, value, "CopySlices")
     key = keys.parse(input, key)
     apart = keys.split(key)
     if apart is not None:
@@ -58,6 +73,14 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
         while value.array.ndim > axes and value.array.shape[0] == 1:
             value = value.reshape(value.array.shape[1:])
     set_item(input, key, value, keys.name_of_write(input, key))
+
+
+def _integers(input: Tensor, key: Any) -> tuple | None:
+    """A key that is made of integers alone, as a tuple; None for any other, and for too many."""
+    if type(key) is int:
+        key = (key,)
+    few = type(key) is tuple and len(key) <= input.array.ndim
+    return key if few and {int} == {*map(type, key)} else None
 
 
 def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:

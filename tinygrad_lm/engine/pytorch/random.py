@@ -213,9 +213,9 @@ def multinomial(
 ) -> Tensor:
     """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
     (num_samples,) or (N, num_samples)."""
-    probs = arrays.to_numpy(input.array)
-    drawn = _generator(generator, input.device).multinomial(probs, num_samples, replacement)
-    return finish(drawn.copy(order="C"), input.device)
+    probs, device = arrays.to_numpy(input.array), input.device
+    drawn = _generator(generator, device).multinomial(probs, num_samples, replacement)
+    return finish(numpy.ascontiguousarray(drawn), device)
 
 
 # ---------------------------------------------------------------- in place, bound to Tensor

@@ -3,6 +3,7 @@ do. Sizes are checked here, memory is moved in `ops/shape.py`."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,11 +37,10 @@ def _reshaped(op: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The array library works out a -1; what it refuses is explained here."""
     if not input.array.size or min(shape, default=0) < -1:
         shape = _inferred(input, shape, op.name)
-    try:
+    with contextlib.suppress(RuntimeError):
         return op(input, shape=shape)
-    except RuntimeError:
-        _inferred(input, shape, op.name)
-        raise
+    _inferred(input, shape, op.name)  # after the op's error, so that one alone is shown
+    return op(input, shape=shape)
 
 
 def view(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
