@@ -25,6 +25,7 @@ def test_states():
     assert found["exp"].state == "present" and found["exp"].note == ""
     assert found["mm"].note == "not taken: `out_dtype`" and found["mm"].state == "in part"
     assert found["complex"].state == "refused" and "numbers are real" in found["complex"].note
+    assert found["lu"].state == "refused" and "qr" in found["lu"].note
     assert {row.state for row in rows("torch.jit", {})} == {"refused"}
 
 

@@ -21,6 +21,11 @@ TESTS = Path(__file__).parents[2] / "tests"
 STATES = ("present", "in part", "refused", "missing")
 # The first two are taken around a function (`engine/pytorch/out.py`), and every tensor is dense.
 NOT_COMPARED = ("out", "pin_memory", "layout")
+# They are there to say why they are not.
+ONLY_REFUSE = """
+torch.lu torch.Tensor.lu torch.functional.lu torch.linalg.eig torch.linalg.eigvals torch.linalg.lu
+torch.linalg.lu_factor
+""".split()
 CLASSES = ("torch.Tensor", "torch.nn.Module", "torch.optim.Optimizer", "torch.Generator")
 # In the lines of code that tests hold as text.
 HEADS = {"torch": "torch", "library": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}
@@ -95,7 +100,9 @@ def rows(where: str, shown: dict[str, str]) -> Iterator[Row]:
     """A module's or class's names."""
     for name, keywords in sorted(sections()[where].items()):
         full = f"{where}.{name}"
-        if exists(full):
+        if full in ONLY_REFUSE:
+            yield Row(name, "refused", _said(find(full)))
+        elif exists(full):
             lacking = [k for k in keywords if k not in NOT_COMPARED and not takes(find(full), k)]
             note = "not taken: " + ", ".join(f"`{k}`" for k in lacking) if lacking else ""
             yield Row(name, "in part" if lacking else "present", note, shown.get(full, ""))
@@ -103,6 +110,15 @@ def rows(where: str, shown: dict[str, str]) -> Iterator[Row]:
             yield Row(name, "refused", sentence)
         else:
             yield Row(name, "missing")
+
+
+def _said(function: Any) -> str:
+    """The sentence with which a function refuses."""
+    try:
+        function()
+    except NotImplementedError as error:
+        return str(error).partition("] ")[2]
+    raise AssertionError(f"[{function.__name__}] it must refuse to be in ONLY_REFUSE")
 
 
 def takes(value: Any, keyword: str) -> bool:

@@ -35,3 +35,14 @@ def disable(
 
 def is_compiling() -> bool:
     return False
+
+
+is_dynamo_compiling = is_exporting = is_compiling
+
+
+def reset() -> None:
+    """Nothing was compiled that could be forgotten."""
+
+
+def cudagraph_mark_step_begin() -> None:
+    """No graph of a GPU is recorded behind one's back; see `tinygrad_lm.capture`."""

@@ -17,6 +17,7 @@ from .joining import cat, flip, hstack, narrow, split, tensors_of
 from .names import one_op
 from .shapes import mT, reshape, squeeze, swapaxes, t, transpose, unsqueeze
 from .tensor_extras import Size
+from .windows import as_strided
 
 # ---------------------------------------------------------------- in pieces
 
@@ -226,4 +227,5 @@ def reshaper(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 unsqueeze_, squeeze_ = reshaper(unsqueeze), reshaper(squeeze)
+as_strided_ = reshaper(as_strided)
 transpose_, swapaxes_, t_ = reshaper(transpose), reshaper(swapaxes), reshaper(t)
