@@ -36,7 +36,6 @@ PYTORCH = {
     "nn.utils.stateless": "pages.func.modules",
     "nn.modules.flatten": "nn.layers",
     "nn.modules.module": "nn.module",
-    "nn.utils.stateless": "pages.func.modules",
     "optim.adamw": "optim.adam",
     "profiler": "pages.profiler",
     "random": "pages.random",
