@@ -157,7 +157,7 @@ def test_what_is_missing_is_said_as_python_says_it(tmp_path):
                 exec(line)
             except Exception as error:
                 print(json.dumps([type(error).__name__, str(error)]))
-        assert not hasattr(torch, "xpu") and hasattr(torch, "cat")
+        assert not hasattr(torch, "mtia") and hasattr(torch, "cat")
         assert not hasattr(torch.nn, "Transformr") and getattr(torch, "quint8", 3) == 3
         assert not hasattr(torch.Tensor, "to_sparse")
     """
@@ -176,6 +176,7 @@ def test_what_is_refused_can_be_imported_and_asked_about(tmp_path):
         from torch.onnx import export
         import torch.distributed.fsdp.wrap, torch.ao.quantization
         assert torch.fx is fx and not isinstance(torch.nn.Linear(1, 1), fx.GraphModule)
+        assert torch.xpu.is_available() is False and hasattr(torch, "xpu")
         assert torch.jit.is_scripting() is False and torch.jit.__doc__.startswith("there is no")
         try:
             ex.export(print, ())

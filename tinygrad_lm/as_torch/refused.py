@@ -31,6 +31,7 @@ MODULES = {
     "torch.nested torch.masked": "a tensor has one shape here, and all its elements count; pad "
     "(nn.utils.rnn.pad_sequence) and give a mask",
     "torch.fft torch.signal": "numbers are real here; use numpy.fft on tensor.numpy()",
+    "torch.xpu": "the devices are 'cpu' and, with CuPy, 'cuda'",
     "torch.utils.cpp_extension": "code in C++ or CUDA of a script's own is not built here; write "
     "the op in Python as autograd.Function",
 }
@@ -62,8 +63,7 @@ NAMES = {
     "torch.*Storage torch.cuda.*Storage torch.Tensor.untyped_storage "
     "torch.Tensor.storage_type": "the memory of a tensor is an array of NumPy's or CuPy's; "
     "tensor.numpy() shares it",
-    "torch.xpu torch.xpu.* torch.mps torch.mps.* torch.mtia": "the devices are 'cpu' and, with "
-    "CuPy, 'cuda'",
+    "torch.mps torch.mps.* torch.mtia": "the devices are 'cpu' and, with CuPy, 'cuda'",
     "torch.cuda.CUDAGraph torch.cuda.graph torch.cuda.make_graphed_callables "
     "torch.cuda.graph_pool_handle": "a whole training step is recorded by tinygrad_lm.capture",
     "torch.ops torch.classes": "there are no ops of a second kind below those with a name; call "
@@ -76,6 +76,7 @@ ANSWERS = {
     "torch.jit.is_scripting": False,
     "torch.jit.is_tracing": False,
     "torch.onnx.is_in_onnx_export": False,
+    "torch.xpu.is_available": False,
 }
 PLACES = {name: sentence for names, sentence in MODULES.items() for name in names.split()}
 PATTERNS = {name: sentence for names, sentence in NAMES.items() for name in names.split()}
