@@ -176,6 +176,7 @@ def test_what_is_refused_can_be_imported_and_asked_about(tmp_path):
         from torch.onnx import export
         import torch.distributed.fsdp.wrap, torch.ao.quantization
         assert torch.fx is fx and not isinstance(torch.nn.Linear(1, 1), fx.GraphModule)
+        assert torch.xpu.is_available() is False and hasattr(torch, "xpu")
         assert torch.jit.is_scripting() is False and torch.jit.__doc__.startswith("there is no")
         try:
             ex.export(print, ())

@@ -12,7 +12,7 @@ from .. import arrays
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops.elementwise import clone
-from .common import axis_of
+from .common import axis_of, numpy_names
 from .joining import cat, flip, hstack, narrow, split, tensors_of
 from .names import one_op
 from .shapes import mT, reshape, squeeze, swapaxes, t, transpose, unsqueeze
@@ -22,6 +22,7 @@ from .windows import as_strided
 # ---------------------------------------------------------------- in pieces
 
 
+@numpy_names
 def tensor_split(
     input: Tensor,
     indices_or_sections: int | Sequence[int] | Tensor | None = None,

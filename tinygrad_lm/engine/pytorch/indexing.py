@@ -18,7 +18,7 @@ from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from ..ops.shape import broadcast_to
 from . import keys
-from .common import Device, Operand, axis_of, to_tensor
+from .common import Device, Operand, axis_of, numpy_names, to_tensor
 from .names import named, one_op
 from .shapes import broadcast_tensors
 
@@ -98,6 +98,7 @@ def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
     return index
 
 
+@numpy_names
 def gather(input: Tensor, dim: int, index: Operand, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
     if sparse_grad:
@@ -106,6 +107,7 @@ def gather(input: Tensor, dim: int, index: Operand, *, sparse_grad: bool = False
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
+@numpy_names
 def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> Tensor:
     """`gather` whose indices broadcast; the flattened tensor without dim."""
     indices = indices_of(indices, "take_along_dim", input)
@@ -128,12 +130,14 @@ def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> T
     return take_along_axis(input, indices=indices, axis=axis)
 
 
+@numpy_names
 def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
     axis, index = axis_of(input, dim, "scatter_add"), indices_of(index, "scatter_add", input)
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 
+@numpy_names
 @one_op
 def index_add(
     input: Tensor, dim: int, index: Operand, source: Tensor, *, alpha: float = 1
@@ -150,6 +154,7 @@ def index_add(
     return ops.scatter_add(input, source, indices=spread, axis=axis)
 
 
+@numpy_names
 def index_select(input: Tensor, dim: int, index: Operand) -> Tensor:
     """Whole slices of input along dim."""
     axis, index = (

@@ -82,6 +82,7 @@ def tensors_of(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     return tensors
 
 
+@numpy_names
 @one_op
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` positions of dim from `start` on, as a view."""
@@ -95,6 +96,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return input[(slice(None),) * axis + (slice(start, start + length),)]
 
 
+@numpy_names
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice at one position of dim, without that axis, as a view."""
     axis = axis_of(input, dim, "select")
@@ -122,6 +124,7 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
     )
 
 
+@numpy_names
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces of equal size along dim (the last may be smaller)."""
     if chunks < 1:
@@ -130,6 +133,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, max(-(-size // chunks), 1), dim)
 
 
+@numpy_names
 @one_op
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along dim, without that axis."""
@@ -149,6 +153,7 @@ def repeat(input: Tensor, *given: Any, repeats: Sizes = None) -> Tensor:
     return ops.tile(input, counts=counts)
 
 
+@numpy_names
 def repeat_interleave(
     input: Tensor,
     repeats: int | Tensor | None = None,

@@ -14,6 +14,7 @@ from .names import named, one_op
 from .shapes import squeeze
 
 
+@numpy_names
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     axis = axis_of(input, dim, "argsort")
     if not input.ndim:
@@ -28,6 +29,7 @@ def _picked(input: Tensor, indices: Any, axis: int) -> Tensor:
     return ops.take_along_axis(input, indices=indices, axis=axis)
 
 
+@numpy_names
 @one_op
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ReturnType:
     """(values, indices) in order; equal elements keep theirs, NaN is the largest."""
@@ -36,6 +38,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     return ReturnType.of("sort", values=values, indices=indices)
 
 
+@numpy_names
 @one_op
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True

@@ -187,6 +187,7 @@ def argmin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return ops.argmin(input, axis=axes, keepdims=keepdim)
 
 
+@numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
     """Running sum along dim."""
     axis, shape = axis_of(input, dim, "cumsum"), input.array.shape
@@ -212,6 +213,7 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     return sum(elementwise.ne(input, 0), dim)
 
 
+@numpy_names
 def softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tensor:
     """e^x over its sum along dim; a row that is all -inf gives NaN. The gradient is written out in
     `ops/fused.py`."""
@@ -221,6 +223,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tenso
     return fused.softmax(input, axis=axis)
 
 
+@numpy_names
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tensor:
     """x minus the log of the sum of e^x along dim."""
     input, axis = _input_and_axis(input, dim, dtype, "log_softmax")

@@ -14,7 +14,7 @@ from ..arrays import library
 from ..core.tensor import Tensor, wrap
 from ..ops import shape as ops
 from ..ops.index import take
-from .common import Dims, Sizes, axes_of, axis_of, sizes
+from .common import Dims, Sizes, axes_of, axis_of, numpy_names, sizes
 from .names import named, one_op
 
 
@@ -142,6 +142,7 @@ def movedim(input: Tensor, source: Sizes, destination: Sizes) -> Tensor:
     return permute(input, axes)
 
 
+@numpy_names
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without the axes of size 1 (all, or those of dim)."""
     shape = input.array.shape
@@ -152,6 +153,7 @@ def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     return named(ops.reshape(input, shape=kept), f"SqueezeBackward{form}")
 
 
+@numpy_names
 @one_op
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new axis of size 1 at dim."""
