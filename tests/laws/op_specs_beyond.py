@@ -121,12 +121,22 @@ SPECS |= {
         lambda x, y: np.log(np.exp(x) + np.exp(y)),
         known=(
             known(
-                ([1000.0, 0.0, -INF, -INF, INF], [0.0, 0.0, 1.0, -INF, 0.0]),
-                [1000, math.log(2), 1, -INF, INF],
-                [1, 0.5, 0, 0, INF],
-                [0, 0.5, 1, 0, 1],
+                ([1000.0, 0.0, -INF, -INF, INF, 0.0, NAN], [0.0, 0.0, 1.0, -INF, 0.0, INF, INF]),
+                [1000, math.log(2), 1, -INF, INF, INF, NAN],
+                [1, 0.5, 0, 0, 1, 0, NAN],
+                [0, 0.5, 1, 0, 0, 1, NAN],
             ),
             known((0.0, [0.0]), [math.log(2)], [0.5]),
+        ),
+    ),
+    "fmod": binary(
+        lambda x, y: x - y * np.trunc(x / y),
+        "between",
+        "apart",
+        known=(
+            known(([5.5, -5.5, 5.5], [3, 3, -3]), [2.5, -2.5, 2.5], [1, 1, 1], [-1, 1, 1]),
+            known(([1e10, 0.0], [3.7, INF]), [math.fmod(1e10, 3.7), 0], [1, 1], [-2702702702, 0]),
+            known((7.0, [INF]), [7], [0]),
         ),
     ),
 }

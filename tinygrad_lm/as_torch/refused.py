@@ -121,7 +121,6 @@ ANSWERS = {
     "torch.jit.is_scripting": False,
     "torch.jit.is_tracing": False,
     "torch.onnx.is_in_onnx_export": False,
-    "torch.xpu.is_available": False,
 }
 PLACES = {name: sentence for names, sentence in MODULES.items() for name in names.split()}
 SURROUNDINGS = {name: sentence for names, sentence in FAMILIES.items() for name in names.split()}

@@ -9,6 +9,7 @@ from . import (
     index,
     linear,
     over_tensors,
+    quotients,
     reduce,
     running,
     shape,

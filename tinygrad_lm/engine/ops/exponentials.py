@@ -14,14 +14,14 @@ from .special import complementary_error_function
 @primitive(cast="float")
 def logaddexp(x, y):
     """log(e^x + e^y), with the larger one taken out first."""
-    # dx = g e^(x - out); where both are -inf neither has a share
+    # dx = g / (1 + e^(y - x)); of two that are infinite alike neither has a share
     lib = library_of(x, y)
-    out = lib.logaddexp(x, y)
 
-    def share(g, part):
-        return g * lib.exp(part - lib.where(lib.isinf(out), 0.0, out))
+    def share(g, part, other):
+        alike = (part == other) & lib.isinf(part)
+        return g / (1 + lib.exp(lib.where(alike, math.inf, other - part)))
 
-    return out, (lambda g: share(g, x), lambda g: share(g, y))
+    return lib.logaddexp(x, y), (lambda g: share(g, x, y), lambda g: share(g, y, x))
 
 
 @primitive(cast="float")

@@ -15,7 +15,17 @@ from ..core.graph import Node
 from ..core.op import Op
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
-from . import elementwise, exponentials, index, linear, reduce, running, shape, trigonometry
+from . import (
+    elementwise,
+    exponentials,
+    index,
+    linear,
+    quotients,
+    reduce,
+    running,
+    shape,
+    trigonometry,
+)
 
 
 def record(op: Op, inputs: tuple, settings: dict, parents: list) -> Tensor:
@@ -116,6 +126,8 @@ Tensor.library = SimpleNamespace(
     **{f"arc{name}": getattr(trigonometry, f"a{name}") for name in _ARC},
     arctan2=trigonometry.atan2,
     logaddexp=exponentials.logaddexp,
+    fmod=quotients.fmod,
+    trunc=lambda x: elementwise.mul(elementwise.sign(x), elementwise.floor(elementwise.abs(x))),
     erfc=exponentials.erfc,
     rint=elementwise.round,
     clip=lambda x, low, high: elementwise.clamp(x, min=low, max=high),

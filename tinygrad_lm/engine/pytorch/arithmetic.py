@@ -12,6 +12,7 @@ from ..arrays import Array, library
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops import elementwise as ops
+from ..ops import quotients
 from .common import Operand, raw, to_tensor
 from .conversions import cast
 from .keys import as_mask
@@ -55,11 +56,12 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
         return floor_divide(input, other)
     if rounding_mode not in (None, "trunc"):
         raise RuntimeError(f"[div] rounding_mode must be 'floor' or 'trunc', got {rounding_mode!r}")
-    out = ops.div(input, other)
     if rounding_mode is None:
-        return out
-    whole = arrays.result_type(raw(input), raw(other))
-    return named(cast(trunc(out), whole), "DivBackward2")
+        return ops.div(input, other)
+    _check_divisor("div", input, other)
+    if _integers(input, other):  # no float could hold them all
+        return ops.floor_divide(ops.sub(input, fmod(input, other)), other)
+    return named(trunc(ops.div(input, other)), "DivBackward2")
 
 
 def _integers(*operands: Operand) -> bool:
@@ -129,17 +131,21 @@ def remainder(input: Operand, other: Operand) -> Tensor:
     return named(out, "RemainderBackward1") if isinstance(other, Tensor) else out
 
 
-def fmod(input: Tensor, other: Operand) -> Tensor:
+def fmod(input: Operand, other: Operand) -> Tensor:
     """The remainder with the sign of input, as C's fmod."""
-    kind = arrays.result_type(raw(input), raw(other))
-    whole = cast(trunc(ops.div(input, other)), kind)
-    out = ops.sub(input, ops.mul(whole, other))
+    _check_divisor("fmod", input, other)
+    out = quotients.fmod(input, other)
     return named(out, f"FmodBackward{1 if isinstance(other, Tensor) else 0}")
 
 
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """input + weight (end - input)."""
-    out = ops.add(input, ops.mul(weight, ops.sub(end, input)))
+    """input + weight (end - input); from the nearer end, so that weight 1 gives `end` itself."""
+    way = ops.sub(end, input)
+    near, far = ops.add(input, ops.mul(weight, way)), ops.sub(end, ops.mul(1 - weight, way))
+    if isinstance(weight, Tensor):
+        out = ops.where(near, far, condition=weight.array < 0.5)
+    else:
+        out = near if weight < 0.5 else far
     return named(out, f"LerpBackward{1 if isinstance(weight, Tensor) else 0}")
 
 

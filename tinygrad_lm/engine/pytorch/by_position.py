@@ -18,7 +18,7 @@ from ..ops.elementwise import clone
 from . import keys
 from .common import Device, Dtype, Operand, axis_of, numpy_names, to_tensor
 from .creation import finish, full_like, ones_like
-from .indexing import getitem, indices_of
+from .indexing import getitem, indices_of, spread_along
 from .names import named, one_op
 from .reductions import amax, amin, prod
 from .shapes import broadcast_to, reshape
@@ -44,6 +44,11 @@ def scatter(
     """input with src (or one value) written at index along dim; or, with reduce="add" or
     "multiply", combined with what is there."""
     axis, index = axis_of(input, dim, "scatter"), indices_of(index, "scatter", input)
+    if index.ndim != input.ndim or not input.ndim:
+        raise RuntimeError(
+            f"[scatter] index must have as many dims as input, and one at least, got {index.ndim} "
+            f"and {input.ndim}; unsqueeze?"
+        )
     check_bounds(index, input.array.shape[axis], "scatter")
     source = value if src is None else src
     if reduce is not None:
@@ -144,8 +149,8 @@ def index_reduce(
     if reduce not in REDUCTIONS[1:]:
         raise RuntimeError(f"[index_reduce] reduce must be one of {REDUCTIONS[1:]}, got {reduce!r}")
     axis = axis_of(input, dim, "index_reduce")
-    along = [-1 if i == axis else 1 for i in range(input.ndim)]
-    spread = broadcast_to(index.reshape(along), source.shape)
+    places = indices_of(index, "index_reduce", input).reshape(-1)
+    spread = wrap(spread_along("index_reduce", places, source, axis))
     out = scatter_reduce(input, dim, spread, source, reduce, include_self=include_self)
     return named(out, "IndexReduceBackward0")
 
@@ -173,6 +178,8 @@ def _slices(name: str, input: Tensor, dim: int, index: Tensor) -> tuple:
     """The key of whole slices along dim."""
     axis = axis_of(input, dim, name)
     places = indices_of(index, name, input).reshape(-1)
+    if not input.ndim:
+        raise RuntimeError(f"[{name}] needs at least one dim, got a 0-d tensor; unsqueeze(0)?")
     check_bounds(places, input.array.shape[axis], name, first=-input.array.shape[axis])
     return (*(slice(None),) * axis, wrap(places))
 

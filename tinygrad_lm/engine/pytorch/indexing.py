@@ -148,10 +148,25 @@ def index_add(
         indices_of(index, "index_add", input).reshape(-1),
     )
     check_bounds(index, input.array.shape[axis], "index_add")
-    along = [-1 if i == axis else 1 for i in range(input.ndim)]
-    spread = library(index).broadcast_to(index.reshape(along), source.array.shape)
+    spread = spread_along("index_add", index, source, axis)
+    if isinstance(alpha, float) and not source.is_floating_point():
+        raise RuntimeError(
+            f"[index_add] alpha of integers must be an integer, got {alpha}; float()?"
+        )
     source = source if alpha == 1 else source * alpha
     return ops.scatter_add(input, source, indices=spread, axis=axis)
+
+
+def spread_along(name: str, index: Array, source: Tensor, axis: int) -> Array:
+    """The one index of each slice of source along axis, for each of its elements."""
+    shape = source.array.shape or (1,)
+    if len(shape) <= axis or len(index) != shape[axis]:
+        raise RuntimeError(
+            f"[{name}] source must have a slice for each of {len(index)} indices along dim {axis}, "
+            f"got shape {shape}"
+        )
+    along = index.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return library(index).broadcast_to(along, source.array.shape)
 
 
 @numpy_names

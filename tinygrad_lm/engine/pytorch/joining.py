@@ -15,6 +15,7 @@ from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..inplace import views
 from ..ops import shape as ops
+from ..ops.elementwise import clone
 from ..ops.index import getitem
 from .common import Sizes, axes_of, axis_of, numpy_names, sizes
 from .indexing import index_select
@@ -130,6 +131,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if chunks < 1:
         raise RuntimeError(f"[chunk] chunks must be positive, got {chunks}")
     size = input.array.shape[axis_of(input, dim, "chunk")]
+    if size == 0:
+        return (input.narrow(dim, 0, 0),) * chunks
     return split(input, max(-(-size // chunks), 1), dim)
 
 
@@ -212,7 +215,8 @@ def tile(input: Tensor, *repeats: Any, dims: Sizes = None) -> Tensor:
 
 
 def flip(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
-    return ops.flip(input, axis=axes_of(input, sizes(given, dims), "flip"))
+    axes = axes_of(input, sizes(given, dims), "flip")
+    return ops.flip(input, axis=axes) if axes else named(clone(input), "FlipBackward0")
 
 
 def roll(input: Tensor, shifts: int | Sequence[int], dims: Sizes = None) -> Tensor:

@@ -27,6 +27,8 @@ def resize_(input: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     shape, old = sizes(size), input.array
     if min(shape, default=0) < 0:
         raise RuntimeError(f"[resize_] sizes must not be negative, got {shape}")
+    if shape == old.shape:
+        return input
     whole, lib = owner_of(old), library(old)
     there = whole.nbytes - (address(old) - address(whole))
     room, needed = there // old.itemsize, math.prod(shape)

@@ -168,6 +168,8 @@ def cdist(
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All choices of one element from each vector, a row each."""
+    if wrong := [tuple(x.shape) for x in tensors if x.ndim != 1]:
+        raise RuntimeError(f"[cartesian_prod] needs vectors, got shape {wrong[0]}; use flatten()")
     if len(tensors) == 1:
         return tensors[0]
     return stack([x.reshape(-1) for x in meshgrid(*tensors, indexing="ij")], 1)

@@ -12,10 +12,10 @@ from ..core.tensor import Tensor, wrap
 from ..ops import elementwise
 from ..ops.running import argcummax
 from .arithmetic import lerp
-from .common import Operand, ReturnType, axis_of, numpy_names, to_tensor
+from .common import Operand, ReturnType, axis_of, check_some, numpy_names, to_tensor
 from .indexing import gather, take_along_dim
 from .names import named
-from .ordering import argsort, sort
+from .ordering import argsort, median, sort
 from .shapes import movedim, squeeze
 
 
@@ -52,7 +52,11 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     """The middle one of the elements that are not NaN, the lower of two; with dim, (values,
     indices) along it."""
     if dim is None:
-        return named(nanmedian(input.reshape(-1), 0)[0], "NanmedianBackward0")
+        check_some(input, "nanmedian")
+        flat = input.reshape(-1)
+        known = flat[wrap(flat.array == flat.array)]
+        out = median(known) if known.numel() else nanmedian(flat, 0)[0]
+        return named(out, "NanmedianBackward0")
     axis, x = axis_of(input, dim, "nanmedian"), input.array
     order = argsort(input, dim).array
     if input.ndim:  # NaN comes last

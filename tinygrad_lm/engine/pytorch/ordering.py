@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import library
+from ..arrays import float32, library
 from ..core.tensor import Tensor, wrap
 from ..ops import elementwise
 from ..ops import reduce as ops
@@ -116,7 +116,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
             f"[bincount] needs a vector of non-negative integers, got {input.dtype} of shape "
             f"{tuple(input.shape)}"
         )
-    return wrap(library(ids).bincount(ids, weights=raw(weights), minlength=minlength))
+    out = library(ids).bincount(ids, weights=raw(weights), minlength=minlength)
+    return wrap(out.astype("float32") if weights is not None and weights.dtype is float32 else out)
 
 
 def histogram(

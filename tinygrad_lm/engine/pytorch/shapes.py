@@ -215,7 +215,9 @@ def _continued(input: Tensor, pad: Sequence[int], mode: str) -> Tensor:
             raise RuntimeError(
                 f"[pad] {mode} adds at most {most(n)} to an axis of {n}, got {before} and {after}"
             )
-        ids = found(library(input.array).arange(-before, n + after), n)
+        first = max(-before, 0) if mode == "circular" else 0  # which goes on with what is left
+        left = n - first - max(-after, 0) if mode == "circular" else n
+        ids = found(library(input.array).arange(-before - first, n + after - first), left) + first
         input = take(input, indices=ids, axis=axis)
     return named(input, name.format(axes) + "Backward0" * ("{" in name))
 
@@ -245,6 +247,8 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         tensors = tuple(tensors[0])
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f"[meshgrid] indexing must be 'ij' or 'xy', got {indexing!r}")
+    if wrong := [tuple(x.shape) for x in tensors if x.ndim > 1]:
+        raise RuntimeError(f"[meshgrid] needs vectors or scalars, got {wrong[0]}; use flatten()")
     n = len(tensors)
     order = list(range(n))
     if indexing == "xy" and n > 1:

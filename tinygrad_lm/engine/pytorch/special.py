@@ -80,21 +80,21 @@ def digamma(input: Tensor) -> Tensor:
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)); with eps, of x clamped to eps ... 1 - eps."""
     x = input if eps is None else clamp(input, eps, 1 - eps)
-    return (x / (1 - x)).log()
+    return (x / (1.0 - x)).log()
 
 
 @one_op
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """input log(other); 0 where input is 0, unless other is NaN."""
     x, y = to_tensor(input), to_tensor(other)
-    return x * masked_fill(y, (x == 0) & (y <= 0), 1).log()
+    return x * masked_fill(y, (x == 0) & ((y <= 0) | (y == math.inf)), 1).log()
 
 
 @one_op
 def xlog1py(input: Operand, other: Operand) -> Tensor:
     """input log(1 + other); 0 where input is 0, unless other is NaN."""
     x, y = to_tensor(input), to_tensor(other)
-    return x * log1p(masked_fill(y, (x == 0) & (y <= -1), 0))
+    return x * log1p(masked_fill(y, (x == 0) & ((y <= -1) | (y == math.inf)), 0))
 
 
 def entr(input: Tensor) -> Tensor:
