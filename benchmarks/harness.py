@@ -178,11 +178,17 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}  # a flag of Linux -> its name
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
+        flags = next((x.split() for x in lines if x.startswith("flags")), [])
+        vectors = [name for flag, name in VECTORS.items() if flag in flags][:1]
+        processor += "".join(f" ({name})" for name in vectors)  # one name, several processors
     except (OSError, StopIteration):
         processor = platform.processor()
     versions = {"python": platform.python_version()}

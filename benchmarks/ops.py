@@ -1,5 +1,6 @@
-"""What an op costs: Python's part on tiny inputs, in microseconds, and every fused op at the sizes
-of the GPTs beside its own composition and beside PyTorch's.
+"""What an op costs: Python's part on tiny inputs, in microseconds, what a lecture's loops do one
+number at a time, and every fused op at the sizes of the GPTs beside its own composition and beside
+PyTorch's.
 
     python benchmarks/ops.py --repeats 2
 
@@ -125,6 +126,27 @@ def tiny(torch: Any) -> dict[str, Case]:
     return {name: Case(call, shapes, 0.0) for name, (call, shapes) in calls.items()}
 
 
+def loops(torch: Any) -> dict[str, Callable]:
+    """What scripts do in a loop of Python, without gradients but for one."""
+    counts, letters = torch.zeros((27, 27), dtype=torch.int32), torch.arange(27)
+    chances, g = torch.ones(27) / 27, torch.Generator().manual_seed(1)
+    losses = [torch.tensor(float(i)) for i in range(540)]
+    weights = [*torch.rand(540).requires_grad_()]
+    rows = [[float(i % 7), float(i), 2.5] for i in range(20_000)]
+
+    def count() -> None:
+        counts[3, 4] += 1
+
+    return {
+        "N[i, j] += 1": count,
+        "[e for e in x], 27": lambda: [*letters],
+        "stack of 540 numbers": lambda: torch.stack(losses),
+        "the same, with gradients": lambda: torch.stack(weights),
+        "multinomial(p, 1).item()": lambda: torch.multinomial(chances, 1, generator=g).item(),
+        "tensor of a list of 20000 x 3": lambda: torch.tensor(rows),
+    }
+
+
 def both_ways(torch: Any, case: Case, enough: float, most: int) -> dict[str, float]:
     """Seconds of one call and of one backward(), medians; and how many numbers come out. One call
     in a loop goes forward and back, so that memory is reused as in training."""
@@ -154,11 +176,12 @@ def measure(engine: str, threads: int, smallest: bool, composition: bool) -> dic
     with plain:
         torch.set_num_threads(1)  # waking a second thread would cost more than the op
         small = {n: both_ways(torch, c, enough, 5000) for n, c in tiny(torch).items()}
+        looped = {n: harness.seconds_of(call, enough) for n, call in loops(torch).items()}
         torch.set_num_threads(threads)
         large: dict[str, dict] = {}
         for size, s in sizes.items():
             large[size] = {n: both_ways(torch, c, enough, 200) for n, c in fused(torch, s).items()}
-    return {"tiny": small, "fused": large}
+    return {"tiny": small, "loops": looped, "fused": large}
 
 
 def total(entry: dict[str, float]) -> float:
@@ -184,6 +207,19 @@ def tiny_table(results: dict[str, list]) -> str:
     return harness.markdown([*head, *["PyTorch / ours"] * ("PyTorch" in names)], lines)
 
 
+def loops_table(results: dict[str, list]) -> str:
+    """Microseconds, medians of the runs; ratios pair by pair."""
+    names = [name for name in results if name in (harness.OURS, harness.ALONE, "PyTorch")]
+    lines = []
+    for what in results[harness.OURS][0]["loops"]:
+        times = {name: [r["loops"][what] for r in results[name]] for name in names}
+        lines.append([f"`{what}`", *(f"{1e6 * median(times[name]):.4g}" for name in names)])
+        if "PyTorch" in names:
+            both = harness.ratios(times["PyTorch"], times[harness.OURS])
+            lines[-1].append(harness.spread(both))
+    return harness.markdown(["loop", *names, *["PyTorch / ours"] * ("PyTorch" in names)], lines)
+
+
 def fused_table(results: dict[str, list], size: str) -> str:
     """Forward and backward together. GB/s and GFLOP/s are what must be moved and computed over our
     time, so that an op that goes through memory twice shows half."""
@@ -206,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=2, help="runs of each engine")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--record", default="ops", help="the name of the record (default ops)")
     parser.add_argument("--smallest", action="store_true", help="a size to see whether it runs")
     parser.add_argument("--engine", help="measure this module here and print JSON")
     parser.add_argument("--composition", action="store_true", help="with --engine: no kernels")
@@ -219,9 +256,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs[COMPOSITION] = ([*command, "--engine", "tinygrad_lm", "--composition"], {})
     results = harness.alternate(runs, args.repeats)
     print(tiny_table(results))
+    print(loops_table(results))
     settings = {"threads": args.threads, "repeats": args.repeats}
     record = {"settings": settings, "machine": machine, "results": results}
-    harness.save("ops-smallest" if args.smallest else "ops", record)
+    harness.save("ops-smallest" if args.smallest else args.record, record)
 
 
 if __name__ == "__main__":

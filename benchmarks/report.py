@@ -150,15 +150,24 @@ def losses_section(records: dict[str, dict]) -> str:
     return f"({where(found)})\n\n{losses.table(found['results'])}\n" if found else ""
 
 
+OPS = ("ops", "ops-avx2")  # two processors that go by one name
+
+
 def ops_section(records: dict[str, dict]) -> str:
-    found = harness.load("ops")
-    if not found:
-        return ""
+    parts = []
+    for found in filter(None, map(harness.load, OPS)):
+        parts += _ops(found)
+    return "\n".join(parts)
+
+
+def _ops(found: dict) -> list[str]:
     results = found["results"]
     parts = [f"({where(found)})\n\n### Python's part\n\n{ops.tiny_table(results)}\n"]
+    if "loops" in results[harness.OURS][0]:  # records that are older have none
+        parts.append(f"### What loops of Python do\n\n{ops.loops_table(results)}\n")
     for size in results[harness.OURS][0]["fused"]:
         parts.append(f"### Fused ops: {size}\n\n{ops.fused_table(results, size)}\n")
-    return "\n".join(parts)
+    return parts
 
 
 def scaling_section(records: dict[str, dict]) -> str:

@@ -25,11 +25,15 @@ PYTORCH = {
     "autograd.graph": "pages.autograd.graph",
     "backends": "pages.backends",
     "compiler": "pages.compiler",
+    "cpu": "pages.cpu",
     "cuda": "pages.cuda",
+    "cuda.amp.autocast_mode": "pages.cuda.amp",
+    "cuda.amp.grad_scaler": "pages.cuda.amp",
     "distributed": "pages.distributed",
     "functional": "pages.functional",
     "multiprocessing": "pages.multiprocessing",
     "nn.modules": "nn",
+    "nn.utils.stateless": "pages.func.modules",
     "nn.modules.flatten": "nn.layers",
     "nn.modules.module": "nn.module",
     "optim.adamw": "optim.adam",
@@ -79,6 +83,14 @@ MOVED = {
 }
 # Functions of `torch` itself, on pages that are loaded when somebody asks for them.
 ON_PAGES = {"vmap": "func"}
+# Functions of `torch` itself that are methods: torch.relu_(x) is x.relu_().
+ALSO_FUNCTIONS = """
+abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_
+atan_ atanh_ ceil_ clamp_ clip_ cos_ cosh_ deg2rad_ detach detach_ erf_ erfc_ exp2_ exp_ expm1_
+fill_ fix_ floor_ frac_ gcd_ index_put_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_
+negative_ rad2deg_ reciprocal_ relu_ resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_
+square_ tan_ tanh_ trunc_ xlogy_ zero_
+"""
 PLACES = {f"{PACKAGE}.{name}": f"{PACKAGE}.{place}" for name, place in (PYTORCH | MOVED).items()}
 
 
@@ -89,6 +101,8 @@ def later(name: str, above: str = "") -> Any:
         return importlib.import_module(f"{PACKAGE}.{above}{name}")
     if not above and name in ON_PAGES:
         return getattr(importlib.import_module(f"{PACKAGE}.{ON_PAGES[name]}"), name)
+    if not above and name in ALSO_FUNCTIONS.split():
+        return getattr(importlib.import_module(PACKAGE).Tensor, name)
     raise AttributeError(f"module {PACKAGE!r} has no attribute {above + name!r}")
 
 

@@ -95,10 +95,10 @@ def test_pictures_are_drawn_and_not_shown(tmp_path):
 
 
 def test_without_matplotlib_and_ipython_nothing_is_drawn(tmp_path):
-    """Both are hidden from the process, whether they are there or not."""
+    """They and graphviz are hidden from the process, whether they are there or not."""
     hide = (
         "import sys; from importlib.machinery import PathFinder; find = PathFinder.find_spec\n"
-        "hidden = 'matplo', 'IPytho'\n"
+        "hidden = 'matplo', 'IPytho', 'graphv'\n"
         "PathFinder.find_spec = lambda n, *a: None if n[:6] in hidden else find(n, *a)\n"
         "from tinygrad_lm.as_torch.run import run; run(sys.argv[1], [])"
     )
@@ -110,11 +110,27 @@ def test_without_matplotlib_and_ipython_nothing_is_drawn(tmp_path):
         "f, ax = plt.subplots()\nwith plt.style.context('x'):\n    ax.lines[0].x = 3\nax",
         "from IPython.display import display, clear_output, Image\nclear_output()\ndisplay(3)",
         "[x for x in plt.hist([1])]",
+        "from graphviz import Digraph\ndot = Digraph(format='svg')\ndot.edge('a', 'b')\ndot",
         program=("-c", hide),
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "pictures are not shown; matplotlib is not installed\n"
-    assert done.stdout.splitlines() == ["<set_title, not shown>", "<axes, not shown>", "3", "[]"]
+    assert done.stderr.splitlines() == [
+        "pictures are not shown; matplotlib is not installed",
+        "pictures are not shown; graphviz is not installed",
+    ]
+    shown = ["<set_title, not shown>", "<axes, not shown>", "3", "[]", "<Digraph, not shown>"]
+    assert done.stdout.splitlines() == shown
+
+
+def test_a_bar_of_progress_is_text(tmp_path):
+    """tqdm.notebook needs ipywidgets and Jupyter; here it is the bar of a terminal."""
+    done = run(
+        tmp_path,
+        "from tqdm.notebook import tqdm, trange\nfrom tqdm import tqdm_notebook",
+        "for i in tqdm(range(2), desc='one'):\n    pass\n[*trange(2), *tqdm_notebook([5])]",
+    )
+    assert (done.returncode, done.stdout) == (0, "[0, 1, 5]\n"), done.stderr
+    assert "one: 100%" in done.stderr and "2/2" in done.stderr
 
 
 LINES = [

@@ -23,8 +23,9 @@ def test_states():
     assert found["CrossMapLRN2d"].state == "missing"
     found = {row.name: row for row in rows("torch", {})}
     assert found["exp"].state == "present" and found["exp"].note == ""
-    assert found["unique"].note == "not taken: `dim`" and found["unique"].state == "in part"
+    assert found["mm"].note == "not taken: `out_dtype`" and found["mm"].state == "in part"
     assert found["complex"].state == "refused" and "numbers are real" in found["complex"].note
+    assert found["lu"].state == "refused" and "qr" in found["lu"].note
     assert {row.state for row in rows("torch.jit", {})} == {"refused"}
 
 

@@ -59,6 +59,7 @@ def test_a_notebook_shows_the_svg_and_not_the_dot_text():
     loss, _ = small_net()
     svg = tl.draw_graph(loss)
     assert svg._repr_svg_() == svg and svg.startswith("<svg")
+    assert repr(svg).startswith("<a picture: ") and len(repr(svg)) < 80  # where none is shown
     assert not hasattr(tl.draw_graph(loss, format="dot"), "_repr_svg_")
 
 

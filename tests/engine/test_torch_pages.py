@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_lm as tl
 from tinygrad_lm import nn
-from tinygrad_lm.nn.parallel import DataParallel, DistributedDataParallel
+from tinygrad_lm.nn.parallel import DataParallel, DistributedDataParallel, data_parallel
 from tinygrad_lm.pages.cuda.amp import GradScaler as OlderScaler
 from tinygrad_lm.pages.utils.tensorboard import SummaryWriter
 
@@ -109,6 +109,17 @@ def test_a_wrapper_with_the_module_inside(wrapper):
     assert not model.eval().module[1].training
     model(tl.ones(4, 3)).sum().backward()
     assert inner[0].bias.grad.tolist() == [4.0, 4.0]
+
+
+def test_data_parallel_calls_the_module():
+    bilinear = nn.Bilinear(2, 3, 1)
+    pair = tl.ones(4, 2), tl.ones(4, 3)
+    assert data_parallel(bilinear, pair, [0]).equal(bilinear(*pair))
+    assert data_parallel(nn.ReLU(), -pair[0], range(1)).tolist() == [[0, 0]] * 4
+    hidden = {"hx": tl.ones(1, 4, 3)}
+    rnn = nn.RNN(2, 3, batch_first=True)
+    found = data_parallel(rnn, (pair[0][:, None],), module_kwargs=hidden)
+    assert found[1].equal(rnn(pair[0][:, None], **hidden)[1])
 
 
 def test_gradients_are_synchronised_or_not():

@@ -50,6 +50,19 @@ INTERNAL = re.compile(
     r"|assert_int_or_pair|\w*(?:_copy|[a-z]_inverse_)|AVG|SUM|fork|wait|merge_type_\w+"
     r"|has_[ml]\w+|\w+_with_indices"
 )
+# What a function of Python's takes beside what the compiled one below it does.
+BOUND = {"as_tuple", "memory_format", "out", "pin_memory", "requires_grad"}
+# In the text about a function, and not taken by name.
+WRONG = {
+    "copy_": "src",
+    "expand": "implicit",
+    "from_numpy": "ndarray",
+    "set_num_interop_threads": "int",
+    "set_num_threads": "int",
+    "set_state": "new_state",
+    "std_mean": "out",
+    "var_mean": "out",
+}
 
 
 @functools.cache
@@ -105,7 +118,7 @@ def in_parentheses(text):
     return [found[1] for part in parts if (found := re.match(r"\s*(\w+)\s*(?:[=:]|$)", part))]
 
 
-def keywords(name, value, overrides):
+def keywords(where, name, value, overrides):
     """The names of all arguments: of the signature, or of what PyTorch documents, or tests."""
     if isinstance(value, EnumMeta) or not inspect.isroutine(value) and not inspect.isclass(value):
         return []
@@ -115,9 +128,23 @@ def keywords(name, value, overrides):
     found = signature(value)
     if found is None:
         found = [k for match in starts for k in in_parentheses(text[match.end() :])]
+        forms = schemas(f"linalg_{name}" if where == "torch.linalg" else name)
+        taken = {k for form in forms for k in form} | BOUND
+        if forms and not taken.issuperset(found or ["nothing"]):  # a text that errs
+            found = [k for k in found if k in taken] + forms[0]
     found = found or signature(overrides.get(value)) or []
-    left_out = {"self", "cls", "args", "kwargs", "input"}
+    left_out = {"self", "cls", "args", "kwargs", "input", WRONG.get(name)}
     return [k for k in dict.fromkeys(found) if k not in left_out and not k.startswith("_")]
+
+
+def schemas(name):
+    """The names that PyTorch's compiled functions of this name take, in each of their forms."""
+    forms = importlib.import_module("torch")._C._jit_get_schemas_for_operator(f"aten::{name}")
+    return [
+        [argument.name for argument in form.arguments if not argument.is_out]
+        for form in forms
+        if any("Tensor" in str(argument.type) for argument in [*form.arguments, *form.returns])
+    ]
 
 
 def signature(value):
@@ -142,7 +169,7 @@ def section(where, overrides):
     public = [name for name in names if is_public(where, owner, name)]
     bare, lines = [], []
     for name in public:
-        taken = keywords(name, getattr(owner, name), overrides)
+        taken = keywords(where, name, getattr(owner, name), overrides)
         if taken:
             lines.append(f"{name}({' '.join(taken)})")
         else:

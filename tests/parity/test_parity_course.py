@@ -1,5 +1,6 @@
-"""Scripts in the style of each lecture, run by PyTorch and by `python -m tinygrad_lm.as_torch`:
-they print the same, line by line, numbers to 1e-4. They are in `tests/course/`."""
+"""Scripts in the style of each lecture, and of tutorials beside the course, run by PyTorch and by
+`python -m tinygrad_lm.as_torch`: they print the same, line by line, numbers to 1e-4. They are in
+`tests/course/`."""
 
 import contextlib
 import io
@@ -36,6 +37,12 @@ SCRIPTS = [
     "more.py --type bow",
     "more.py --type bigram",
     "mini.py",
+    "old_style.py",
+    "cnn.py",
+    "gan.py",
+    "sequences.py",
+    "agents.py",
+    "tools.py",
 ]
 
 

@@ -311,6 +311,8 @@ def test_the_other_scripts_run_at_their_smallest(script, results, alone, capsys)
         assert set(measured) == set(ops.cases("smallest"))
         assert ops.fused_table(found, "smallest").count("\n") == len(measured) + 1
         assert measured["gelu"]["outputs"] == 6 * 16
+        assert [*found[OURS][0]["loops"]] == [*ops.loops(tl)]
+        assert ops.loops_table(found).count("\n") == len(ops.loops(tl)) + 1
 
 
 def test_the_rows_are_those_that_can_run(monkeypatch, capsys):

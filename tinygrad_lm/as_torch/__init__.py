@@ -41,6 +41,7 @@ NEED_TORCH = {
     "transformers": "load its weights with load_safetensors into models.gpt",
     "torchvision": "read the data with NumPy",
     "torchaudio": "read the data with NumPy",
+    "safetensors.torch": "use load_safetensors and save_safetensors of tinygrad_lm.saving",
 }
 
 
@@ -64,10 +65,10 @@ class Finder(importlib.abc.MetaPathFinder):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         top = name.partition(".")[0]
-        if top in NEED_TORCH:
+        if advice := NEED_TORCH.get(top) or NEED_TORCH.get(name):
             raise ModuleNotFoundError(
-                f"[as_torch] {top} needs PyTorch itself and does not work through the alias; "
-                f"{NEED_TORCH[top]}, or run the script with PyTorch",
+                f"[as_torch] {name} needs PyTorch itself and does not work through the alias; "
+                f"{advice}, or run the script with PyTorch",
                 name=name,
             )
         if top != "torch":

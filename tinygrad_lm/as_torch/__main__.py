@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     for path in options.coverage or [options.file]:
         if path is None or not (Path(path).is_file() or options.coverage and Path(path).is_dir()):
-            parser.error(f"a file must be given, got {path or 'none'}")
+            parser.error(f"no file {path!r}" if path else "a file must be given")
     if options.coverage:
         return importlib.import_module("tinygrad_lm.as_torch.coverage").report(options.coverage)
     importlib.import_module("tinygrad_lm.as_torch.run").run(options.file, options.args)

@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..engine.core.op import Op
 from . import refused
 from .coverage import exists, find
 from .names import sections
 
 TESTS = Path(__file__).parents[2] / "tests"
 STATES = ("present", "in part", "refused", "missing")
-# Nowhere in this package: results are new tensors, dense, in NumPy's order.
-NOT_COMPARED = ("out", "layout")
+# The first two are taken around a function (`engine/pytorch/out.py`), and every tensor is dense.
+NOT_COMPARED = ("out", "pin_memory", "layout")
+# They are there to say why they are not.
+ONLY_REFUSE = """
+torch.lu torch.Tensor.lu torch.functional.lu torch.linalg.eig torch.linalg.eigvals torch.linalg.lu
+torch.linalg.lu_factor
+""".split()
 CLASSES = ("torch.Tensor", "torch.nn.Module", "torch.optim.Optimizer", "torch.Generator")
 # In the lines of code that tests hold as text.
 HEADS = {"torch": "torch", "library": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}
@@ -36,8 +42,9 @@ Every public name of PyTorch 2.13 in the modules that scripts use. **Present**: 
 every keyword; **in part**: without the keywords that are named; **refused**: on purpose, with the
 sentence that a script meets; **missing**: not here yet. Shown by a law (a record of the op, whose
 value and gradient are checked), by parity (a test against PyTorch), or else by another test that
-names it. Not compared: the first argument `input`, and `out=` and `layout=`, which nothing here
-takes: a result is a new tensor, dense. A test keeps this file true; it is written by
+names it. Not compared: the first argument `input`; `out=` and `pin_memory=`, which are taken around
+the functions, by tables that tests compare with this list; and `layout=`, for every tensor is
+dense. A test keeps this file true; it is written by
 
     python -m tinygrad_lm.as_torch --conformance > benchmarks/results/conformance.md
 
@@ -93,7 +100,9 @@ def rows(where: str, shown: dict[str, str]) -> Iterator[Row]:
     """A module's or class's names."""
     for name, keywords in sorted(sections()[where].items()):
         full = f"{where}.{name}"
-        if exists(full):
+        if full in ONLY_REFUSE:
+            yield Row(name, "refused", _said(find(full)))
+        elif exists(full):
             lacking = [k for k in keywords if k not in NOT_COMPARED and not takes(find(full), k)]
             note = "not taken: " + ", ".join(f"`{k}`" for k in lacking) if lacking else ""
             yield Row(name, "in part" if lacking else "present", note, shown.get(full, ""))
@@ -103,8 +112,20 @@ def rows(where: str, shown: dict[str, str]) -> Iterator[Row]:
             yield Row(name, "missing")
 
 
+def _said(function: Any) -> str:
+    """The sentence with which a function refuses."""
+    try:
+        function()
+    except NotImplementedError as error:
+        return str(error).partition("] ")[2]
+    raise AssertionError(f"[{function.__name__}] it must refuse to be in ONLY_REFUSE")
+
+
 def takes(value: Any, keyword: str) -> bool:
     """Whether a function or class has the keyword, as far as its signature tells."""
+    op = inspect.unwrap(value, stop=lambda part: isinstance(part, Op))
+    if isinstance(op, Op) and keyword == "other":  # `Op.call` knows the word
+        return op.arity == 2
     try:
         parameters = inspect.signature(value).parameters
     except (TypeError, ValueError):

@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy
 
+from ..aliases import Alias
 from ..pages import second_derivatives
 
 RUN = re.compile(r"(\s*)%(?:time|timeit)\b((?:\s+-[a-z]\s*\d*)*)\s*(.*)")  # a line that runs
 WHOLE = re.compile(r"%%(?:time|timeit|capture|prun)\b.*")  # the head of a cell that runs
+WRITES = {"matplotlib": "plt.savefig(...)", "graphviz": "render(...)"}  # a picture to a file
 LEFT_OUT = re.compile(r"(\s*)(?:[%!?]|[\w.]+\s*=\s*[%!]|[\w.]+\?+\s*$)")
 
 
@@ -140,19 +142,18 @@ def _prepare(space: dict) -> None:
 
 
 class Pictures(MetaPathFinder, Loader):
-    """Says, when matplotlib is first imported, that pictures are not shown; where matplotlib or
-    IPython is not installed, modules take their place that draw nothing."""
-
-    said = False
+    """Says, when what draws is first imported, that pictures are not shown; where it or IPython is
+    not installed, modules take their place that draw nothing. A bar of progress is of text."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         top = name.partition(".")[0]
-        if top not in ("matplotlib", "IPython"):
+        if name == "tqdm.notebook":
+            return ModuleSpec(name, Alias("tqdm.std"))
+        if top not in (*WRITES, "IPython"):
             return None
         installed = PathFinder.find_spec(top)
-        if top == "matplotlib" and not self.said:
-            self.said = True
-            more = "plt.savefig(...) writes one" if installed else "matplotlib is not installed"
+        if write := WRITES.get(name):
+            more = f"{write} writes one" if installed else f"{name} is not installed"
             _say(f"pictures are not shown; {more}")
         return None if installed else ModuleSpec(name, self, is_package=True)
 

@@ -9,6 +9,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
 
+from .names import is_nowhere
+
 # Modules, with all that is below them: they can be imported, and using what is in them is refused.
 MODULES = {
     "torch.jit": "there is no second language to compile to here; call the function or module "
@@ -23,6 +25,7 @@ MODULES = {
     "torch.distributed.pipelining torch.distributed.elastic torch.distributed.checkpoint": "one "
     "process trains here; wrap the model in nn.parallel.DistributedDataParallel, which runs alone "
     "too, or in DataParallel for several GPUs",
+    "torch.distributed.nn": "one process trains here, and has nobody to talk to",
     "torch.sparse": "tensors are dense here; of the sparse there is only the gradient of "
     "nn.Embedding(sparse=True)",
     "torch.quantization torch.ao torch.nn.quantized torch.nn.quantizable torch.nn.qat "
@@ -30,6 +33,14 @@ MODULES = {
     "memory of float32",
     "torch.nested torch.masked": "a tensor has one shape here, and all its elements count; pad "
     "(nn.utils.rnn.pad_sequence) and give a mask",
+    "torch.nn.attention.flex_attention": "scores of one's own are written out, or added as the "
+    "attn_mask of scaled_dot_product_attention",
+    "torch.autograd.forward_ad": "gradients go backward here; torch.func.jvp gives the product",
+    "torch.nn.utils.prune": "weights stay here; multiply by a mask of your own with "
+    "nn.utils.parametrize",
+    "torch.utils.benchmark": "use Python's timeit, on a GPU with torch.cuda.synchronize() in the "
+    "statement",
+    "torch.xpu torch.mps torch.mtia": "the devices are 'cpu' and, with CuPy, 'cuda'",
     "torch.fft torch.signal": "numbers are real here; use numpy.fft on tensor.numpy()",
     "torch.utils.cpp_extension": "code in C++ or CUDA of a script's own is not built here; write "
     "the op in Python as autograd.Function",
@@ -38,7 +49,7 @@ MODULES = {
 NAMES = {
     "torch.complex torch.complex32 torch.chalf "
     "torch.view_as_complex torch.view_as_real torch.polar torch.stft torch.istft "
-    "torch.imag torch.angle torch.linalg.eig torch.linalg.eigvals torch.Tensor.cfloat "
+    "torch.functional.stft torch.functional.istft torch.imag torch.angle torch.Tensor.cfloat "
     "torch.Tensor.cdouble torch.Tensor.chalf torch.Tensor.imag torch.Tensor.angle "
     "torch.Tensor.stft torch.Tensor.istft": "numbers are real here; keep both parts in a last axis "
     "of 2, and multiply with cos and sin",
@@ -62,8 +73,24 @@ NAMES = {
     "torch.*Storage torch.cuda.*Storage torch.Tensor.untyped_storage "
     "torch.Tensor.storage_type": "the memory of a tensor is an array of NumPy's or CuPy's; "
     "tensor.numpy() shares it",
-    "torch.xpu torch.xpu.* torch.mps torch.mps.* torch.mtia": "the devices are 'cpu' and, with "
-    "CuPy, 'cuda'",
+    "torch.Tensor.ipu torch.Tensor.xpu torch.Tensor.mtia torch.nn.Module.ipu torch.nn.Module.xpu "
+    "torch.nn.Module.mtia": "the devices are 'cpu' and, with CuPy, 'cuda'",
+    "torch.jagged torch.Tensor.to_padded_tensor": "a tensor has one shape here, and all its "
+    "elements count; pad (nn.utils.rnn.pad_sequence) and give a mask",
+    "torch.Tensor.record_stream": "memory goes back to the pool of the stream it was made on; "
+    "synchronize before another stream uses it",
+    "torch.SymInt torch.SymFloat torch.SymBool torch.cond": "no program is recorded here, so "
+    "numbers are Python's, and a choice is Python's `if`",
+    "torch.binary_cross_entropy_with_logits torch.cosine_embedding_loss torch.kl_div "
+    "torch.hinge_embedding_loss torch.margin_ranking_loss torch.poisson_nll_loss "
+    "torch.triplet_margin_loss": "PyTorch keeps it here with a number for `reduction`; call the "
+    "function of this name in nn.functional",
+    "torch.nn.functional.scaled_mm torch.nn.functional.grouped_mm torch.nn.functional.ScalingType "
+    "torch.nn.functional.SwizzleType torch.nn.functional.scaled_grouped_mm": "the smallest numbers "
+    "here with a point have 16 bits; use matmul with torch.bfloat16",
+    "torch.nn.parallel.scatter torch.nn.parallel.gather torch.nn.parallel.replicate "
+    "torch.nn.parallel.parallel_apply": "one device does the work "
+    "here; call the module itself, or wrap it in nn.DataParallel, which does",
     "torch.cuda.CUDAGraph torch.cuda.graph torch.cuda.make_graphed_callables "
     "torch.cuda.graph_pool_handle": "a whole training step is recorded by tinygrad_lm.capture",
     "torch.ops torch.classes": "there are no ops of a second kind below those with a name; call "
@@ -71,13 +98,32 @@ NAMES = {
     "torch.Tensor.to_mkldnn torch.Tensor.share_memory_ torch.Tensor.is_shared": "tensors stay in "
     "the memory of one process, in the order that NumPy gives them",
 }
+# Of these modules all that is not there, as far as PyTorch has it.
+FAMILIES = {
+    "torch.autograd.profiler torch.profiler": "torch.profiler.profile counts and times the ops; "
+    "what works beside it is not here",
+    "torch.backends.cuda torch.backends.mps torch.cpu torch.nn.attention": "it has nothing to act "
+    "on here; leave it out",
+    "torch.compiler torch.func": "no program is recorded, rewritten or compiled here; leave it out",
+    "torch.cuda torch.accelerator": "the GPU is CuPy's; ask cupy.cuda for what is not here",
+    "torch.distributed": "one process trains here, and has nobody to talk to; leave it out",
+    "torch.special": "scipy.special has it, for tensor.numpy(), without a gradient",
+    "torch.utils.checkpoint": "a part is computed again as a whole: checkpoint(function, *args)",
+    "torch.utils.data": "pipes of data have left PyTorch for torchdata; write a Dataset or an "
+    "IterableDataset",
+}
 # Questions to these modules that have an answer.
 ANSWERS = {
+    "torch.mps.device_count": 0,
+    "torch.xpu.device_count": 0,
+    "torch.xpu.is_available": False,
+    "torch.mtia.is_available": False,
     "torch.jit.is_scripting": False,
     "torch.jit.is_tracing": False,
     "torch.onnx.is_in_onnx_export": False,
 }
 PLACES = {name: sentence for names, sentence in MODULES.items() for name in names.split()}
+SURROUNDINGS = {name: sentence for names, sentence in FAMILIES.items() for name in names.split()}
 PATTERNS = {name: sentence for names, sentence in NAMES.items() for name in names.split()}
 
 
@@ -91,7 +137,10 @@ def module(name: str) -> str | None:
 def why(name: str) -> str | None:
     """The sentence about a dotted name, or None where nothing was decided about it."""
     found = (sentence for pattern, sentence in PATTERNS.items() if fnmatch.fnmatch(name, pattern))
-    return module(name) or next(found, None)
+    if sentence := module(name) or next(found, None):
+        return sentence
+    family = SURROUNDINGS.get(name.rpartition(".")[0])
+    return family if family and not is_nowhere(name) else None
 
 
 class Refused:

@@ -56,16 +56,16 @@ def default_collate(batch: Sequence[Any]) -> Any:
     )
 
 
-def default_convert(item: Any) -> Any:
+def default_convert(data: Any) -> Any:
     """Arrays become tensors, also inside dicts, tuples and lists; the rest stays."""
-    if isinstance(item, (np.ndarray, np.generic)):
-        return as_tensor(np.asarray(item))
-    if isinstance(item, Mapping):
-        return {key: default_convert(value) for key, value in item.items()}
-    if isinstance(item, (list, tuple)):
-        parts = [default_convert(part) for part in item]
-        return type(item)(*parts) if hasattr(item, "_fields") else parts
-    return item
+    if isinstance(data, (np.ndarray, np.generic)):
+        return as_tensor(np.asarray(data))
+    if isinstance(data, Mapping):
+        return {key: default_convert(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        parts = [default_convert(part) for part in data]
+        return type(data)(*parts) if hasattr(data, "_fields") else parts
+    return data
 
 
 class WorkerInfo(NamedTuple):

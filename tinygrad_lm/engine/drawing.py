@@ -18,7 +18,10 @@ LIMIT = 400
 
 
 class Picture(str):
-    """SVG text that a notebook shows as a picture."""
+    """SVG text that a notebook shows as a picture; without one its repr() is short."""
+
+    def __repr__(self) -> str:
+        return f"<a picture: {len(self)} characters of SVG; a notebook of Jupyter shows it>"
 
     def _repr_svg_(self) -> str:
         return str(self)

@@ -6,7 +6,7 @@ walk checks that (`arrays/versions.py`), and writes into leaves are refused here
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, Literal
 
@@ -35,9 +35,10 @@ def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
     """x becomes op(x, ...), in x's own memory, shape and dtype."""
     recorded = _recorded(x, *others)
     name = IN_PLACE_UFUNCS.get(op.__name__)
-    if name and not recorded and not settings and x.array.dtype.kind in "fV":
+    if name and not recorded and not settings:
         other = others[0].array if isinstance(others[0], Tensor) else others[0]
-        if type(other) in (type(x.array), float, int):
+        floating = x.array.dtype.kind in "fV" and type(other) in (type(x.array), float, int)
+        if floating or _stays_whole(x.array, other, name):
             if not (hasattr(x.array.flags, "writeable") or is_writable(x.array)):
                 raise _misfit(op.__name__, x, other)  # CuPy itself would write
             try:
@@ -63,6 +64,15 @@ def in_place(x: Tensor, op: Callable, *others: Any, **settings: Any) -> Tensor:
     x.array[...] = out.array
     _commit(x, out.node, recorded)
     return x
+
+
+def _stays_whole(array: Array, other: Any, name: str) -> bool:
+    """Whether a ufunc with `other` makes integers that this array of integers can keep."""
+    if array.dtype.kind not in "iu" or name == "true_divide":
+        return False
+    if type(other) is int:
+        return 0 <= other < 128  # which every integer type has
+    return type(other) is type(array) and other.dtype == array.dtype
 
 
 def set_item(x: Tensor, key: Any, value: Any, name: str) -> None:
@@ -113,6 +123,16 @@ def look_into(view: Tensor, other: Tensor) -> None:
     if owner_of(view.array) is owner_of(other.array):
         view.base = other if other.base is None else other.base
         view.seen = view.base.version
+
+
+def views(x: Tensor, arrays: Iterable[Array]) -> list[Tensor]:
+    """Parts of x's array as Tensors that look into x; for an x without history."""
+    base, made = x if x.base is None else x.base, []
+    for array in arrays:
+        view = wrap(array)
+        view.base, view.seen = base, base.version
+        made.append(view)
+    return made
 
 
 def _base_of(view: Tensor) -> Tensor | None:
@@ -253,7 +273,7 @@ def _copy(x: Tensor) -> Tensor:
 
 def check_leaf(x: Tensor) -> None:
     """An error if x must not be written, because it is a leaf or looks into one."""
-    if mode.recording:
+    if mode.recording and (x.needs_grad or x.base is not None):
         for tensor, what in ((x, "a leaf"), (_base_of(x), "a view of a leaf")):
             if tensor is not None and tensor.requires_grad and tensor.node is None:
                 raise RuntimeError(

@@ -266,4 +266,4 @@ def _former(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 uniform, normal, constant, eye = map(_former, (uniform_, normal_, constant_, eye_))
 xavier_uniform, xavier_normal = _former(xavier_uniform_), _former(xavier_normal_)
 kaiming_uniform, kaiming_normal = _former(kaiming_uniform_), _former(kaiming_normal_)
-orthogonal, sparse = _former(orthogonal_), _former(sparse_)
+orthogonal, sparse, dirac = map(_former, (orthogonal_, sparse_, dirac_))

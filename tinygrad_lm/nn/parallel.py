@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..engine.core.tensor import Tensor
-from ..engine.pytorch.common import Device
+from ..engine.pytorch.common import Device, Dtype
 from .module import Module
 from .norms import BatchNorm1d
 
@@ -28,6 +28,19 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         return self.module(*inputs, **named)
+
+
+def data_parallel(
+    module: Module,
+    inputs: Any,
+    device_ids: Sequence | None = None,
+    output_device: Device = None,
+    dim: int = 0,
+    module_kwargs: dict | None = None,
+) -> Any:
+    """`module` of the inputs: a tuple of arguments, or one argument."""
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    return module(*given, **(module_kwargs or {}))
 
 
 class DistributedDataParallel(Module):
@@ -60,6 +73,22 @@ class DistributedDataParallel(Module):
 
 class SyncBatchNorm(BatchNorm1d):
     """Batch normalization of (N, C, ...) over all processes, of which there is one."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Device = None,
+        dtype: Dtype = None,
+        *,
+        bias: bool = True,
+    ):
+        how: dict[str, Any] = {"device": device, "dtype": dtype, "bias": bias}
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, **how)
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.reshape(*input.shape[:2], -1)).reshape(input.shape)

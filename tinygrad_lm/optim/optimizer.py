@@ -21,6 +21,14 @@ NOT_NEGATIVE = (
 )
 
 
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()  # the default of a setting that must be given, in classes of others
+
+
 def settings(given: dict[str, Any]) -> dict[str, Any]:
     """The `defaults` of an optimiser whose arguments, `locals()`, are its settings and params."""
     return {k: v for k, v in given.items() if k not in ("self", "params", "__class__")}
@@ -157,6 +165,8 @@ class Optimizer:
             known.add(id(p))
         group["params"] = params
         group = {**group, **{k: group.get(k, default) for k, default in self.defaults.items()}}
+        for name in (name for name, value in group.items() if value is required):
+            raise ValueError(f"[{self._name}] a group must have a value of {name}; pass {name}=")
         self.check(group)
         self.param_groups.append(group)
 

@@ -86,12 +86,7 @@ def _cast(to: autocast, op: str, inputs: tuple) -> tuple:
         return inputs
     before, mode.autocast = mode.autocast, None
     try:
-        return tuple(
-            cast(x, wanted)
-            if isinstance(x, Tensor) and x.is_floating_point() and x.dtype != arrays.float64
-            else x
-            for x in inputs
-        )
+        return tuple(_cast_float(x, wanted) for x in inputs)
     finally:
         mode.autocast = before
 
@@ -102,6 +97,48 @@ def get_autocast_dtype(device_type: str) -> Any:
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:
     return isinstance(mode.autocast, functools.partial)  # not what looks for anomalies, or profiles
+
+
+def is_autocast_available(device_type: str) -> bool:
+    return device_type in WIDE
+
+
+def custom_fwd(fwd: Any = None, *, device_type: str, cast_inputs: Any = None) -> Any:
+    """Decorates the `forward` of an autograd.Function: backward then runs as forward did. Inside
+    autocast, with cast_inputs, its floating-point arguments are cast and autocast is off."""
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+
+    @functools.wraps(fwd)
+    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        inside = is_autocast_enabled(device_type)
+        ctx._dtype, ctx._fwd_used_autocast = get_autocast_dtype(device_type), inside
+        if cast_inputs is None or not inside:
+            return fwd(ctx, *args, **kwargs)
+        ctx._fwd_used_autocast = False
+        with autocast(device_type, enabled=False):
+            return fwd(ctx, *(_cast_float(x, cast_inputs) for x in args), **kwargs)
+
+    return forward
+
+
+def custom_bwd(bwd: Any = None, *, device_type: str) -> Any:
+    """Decorates the `backward` that goes with `custom_fwd`."""
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(bwd)
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        with autocast(device_type, ctx._dtype, ctx._fwd_used_autocast):
+            return bwd(ctx, *gradients)
+
+    return backward
+
+
+def _cast_float(x: Any, dtype: Any) -> Any:
+    if isinstance(x, Tensor) and x.is_floating_point() and x.dtype != arrays.float64:
+        return cast(x, dtype)
+    return x
 
 
 def _warn(message: str) -> None:

@@ -72,7 +72,9 @@ def get_backend(group: Any = None) -> str:
     return _group[0]
 
 
-def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> None:
+def barrier(
+    group: Any = None, async_op: bool = False, device_ids: Any = None, timeout: Any = None
+) -> None:
     """Wait for every process: there is only this one."""
     _check()
 
@@ -82,13 +84,24 @@ def all_reduce(tensor: Any, op: Any = None, group: Any = None, async_op: bool = 
     _check()
 
 
-def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> None:
+def broadcast(
+    tensor: Any,
+    src: int | None = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_src: int | None = None,
+) -> None:
     """Copy from process 0, which is this one: the tensor stays."""
     _check()
 
 
 def reduce(
-    tensor: Any, dst: int = 0, op: Any = None, group: Any = None, async_op: bool = False
+    tensor: Any,
+    dst: int | None = None,
+    op: Any = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
 ) -> None:
     """Reduce over one process: the tensor stays."""
     _check()
@@ -106,10 +119,70 @@ def all_gather_object(object_list: list, obj: Any, group: Any = None) -> None:
     object_list[:] = [obj]
 
 
-def broadcast_object_list(object_list: list, src: int = 0, group: Any = None) -> None:
+def broadcast_object_list(
+    object_list: list,
+    src: int | None = None,
+    group: Any = None,
+    device: Any = None,
+    group_src: int | None = None,
+) -> None:
     """Copy from process 0, which is this one: the list stays."""
     _check()
 
 
+def all_gather_into_tensor(
+    output_tensor: Any, input_tensor: Any, group: Any = None, async_op: bool = False
+) -> None:
+    """Copies the tensor into the place for it."""
+    _check()
+    output_tensor.copy_(input_tensor.reshape(output_tensor.shape))
+
+
+def reduce_scatter_tensor(
+    output: Any, input: Any, op: Any = None, group: Any = None, async_op: bool = False
+) -> None:
+    """Reduce over one process, whose share is the whole."""
+    all_gather_into_tensor(output, input)
+
+
+def gather(
+    tensor: Any,
+    gather_list: list | None = None,
+    dst: int | None = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
+) -> None:
+    """Copies the tensor into the one place for it."""
+    all_gather(gather_list or [], tensor)
+
+
+def scatter(
+    tensor: Any,
+    scatter_list: list | None = None,
+    src: int | None = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_src: int | None = None,
+) -> None:
+    """Copies the one tensor of the list into the tensor."""
+    all_gather([tensor], *(scatter_list or []))
+
+
+def reduce_scatter(
+    output: Any, input_list: list, op: Any = None, group: Any = None, async_op: bool = False
+) -> None:
+    """Reduce over one process, whose share is the one tensor of the list."""
+    all_gather([output], *input_list)
+
+
 def is_nccl_available() -> bool:
+    return False
+
+
+is_gloo_available = is_mpi_available = is_ucc_available = is_xccl_available = is_nccl_available
+is_torchelastic_launched = is_nccl_available
+
+
+def is_backend_available(backend: str) -> bool:
     return False

@@ -13,7 +13,8 @@ __all__ = ["F", "Tensor"]
 
 NAMES = set(
     "atleast_1d atleast_2d atleast_3d block_diag broadcast_shapes broadcast_tensors cartesian_prod "
-    "cdist chain_matmul einsum meshgrid norm split tensordot unique unique_consecutive".split()
+    "cdist chain_matmul einsum lu meshgrid norm split tensordot unique unique_consecutive "
+    "unravel_index".split()
 )
 
 

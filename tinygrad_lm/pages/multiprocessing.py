@@ -29,5 +29,16 @@ def spawn(
     fn(0, *args)
 
 
+start_processes = spawn
+
+
+def get_sharing_strategy() -> str:
+    return "file_descriptor"
+
+
+def get_all_sharing_strategies() -> set[str]:
+    return {"file_descriptor", "file_system"}
+
+
 def set_sharing_strategy(new_strategy: str) -> None:
     """Memory is not shared between processes, so there is nothing to choose."""

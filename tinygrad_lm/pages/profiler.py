@@ -84,13 +84,23 @@ class record_function(ContextDecorator):
 
 
 def schedule(
-    *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0
+    *,
+    wait: int,
+    warmup: int,
+    active: int,
+    repeat: int = 0,
+    skip_first: int = 0,
+    skip_first_wait: int = 0,
 ) -> Callable[[int], ProfilerAction]:
-    """What to do at a step: of each round, skip `wait` and `warmup` steps, record `active` ones."""
+    """What to do at a step: of each round, skip `wait` and `warmup` steps, record `active` ones.
+    Before the first come `skip_first` steps; not 0, `skip_first_wait` spares it its `wait`."""
+    ahead = wait if skip_first_wait else 0
 
     def action(step: int) -> ProfilerAction:
-        rounds, at = divmod(step - skip_first, wait + warmup + active)
-        if rounds < 0 or (repeat and rounds >= repeat) or at < wait:
+        if step < skip_first:
+            return ProfilerAction.NONE
+        rounds, at = divmod(step - skip_first + ahead, wait + warmup + active)
+        if (repeat and rounds >= repeat) or at < wait:
             return ProfilerAction.NONE
         left = wait + warmup + active - at
         return ProfilerAction(1 if left > active else 2 if left > 1 else 3)
@@ -154,6 +164,11 @@ def _timed(function: Callable, name: Callable[[Any], str]) -> Callable:
     return timed
 
 
-def tensorboard_trace_handler(dir_name: str, *more: Any) -> Callable[[profile], None]:
+def tensorboard_trace_handler(
+    dir_name: str,
+    worker_name: str | None = None,
+    use_gzip: bool = False,
+    use_python_export: bool = False,
+) -> Callable[[profile], None]:
     """For `on_trace_ready`: prints the table, for no traces are kept."""
     return lambda p: print(p.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))

@@ -282,7 +282,8 @@ def _refuse_pickle(path: StrPath) -> None:
     if (start[:2] == b"PK" or start[:1] == b"\x80") and start[8:] != b"{":
         raise ValueError(
             f"[load] {str(path)!r} must be a file of this project's save, got one of PyTorch (a "
-            "pickle); write its state_dict with safetensors there, and use load_safetensors"
+            "pickle); write its state_dict with safetensors.torch.save_file(state_dict, FILE) "
+            "there, and read it here with tinygrad_lm.saving.load_safetensors(FILE)[0]"
         )
 
 

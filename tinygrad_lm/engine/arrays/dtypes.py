@@ -132,13 +132,14 @@ def set_default_dtype(kind: dtype) -> None:
     _State.default = as_dtype(kind)
 
 
-def promote_types(a: dtype, b: dtype) -> dtype:
+def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest type that holds both: category first, then width (PyTorch's table)."""
-    if {a, b} == {float16, bfloat16}:
+    both = {type1, type2}
+    if both == {float16, bfloat16}:
         return float32
-    if {a, b} == {uint8, int8}:
+    if both == {uint8, int8}:
         return int16
-    return max(a, b, key=lambda d: d.rank)
+    return max(type1, type2, key=lambda d: d.rank)
 
 
 def result_type(*operands: Any) -> dtype:

@@ -12,7 +12,7 @@ from ..core.tensor import Tensor, wrap
 from ..ops import elementwise, exponentials
 from ..ops import running as ops
 from ..ops.reduce import take_along_axis
-from .common import Dims, Dtype, ReturnType, axis_of, check_some
+from .common import Dims, Dtype, ReturnType, axis_of, check_some, numpy_names
 from .conversions import cast
 from .joining import cat, narrow
 from .names import named, one_op
@@ -21,6 +21,7 @@ from .reductions import amax, amin, mean, norm, sum
 # ---------------------------------------------------------------- so far
 
 
+@numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
     """Running product along dim."""
     axis = axis_of(input, dim, "cumprod")
@@ -39,16 +40,19 @@ def _so_far(name: str, input: Tensor, dim: int, sign: int) -> ReturnType:
     return ReturnType.of(name, values=named(values, f"{name.title()}Backward0"), indices=places)
 
 
+@numpy_names
 def cummax(input: Tensor, dim: int) -> ReturnType:
     """(values, indices) of the largest element so far along dim, the last of those that tie."""
     return _so_far("cummax", input, dim, 1)
 
 
+@numpy_names
 def cummin(input: Tensor, dim: int) -> ReturnType:
     """(values, indices) of the smallest element so far along dim, the last of those that tie."""
     return _so_far("cummin", input, dim, -1)
 
 
+@numpy_names
 @one_op
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """log of the running sum of e^x along dim; nothing overflows."""
@@ -67,6 +71,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 # ---------------------------------------------------------------- neighbours
 
 
+@numpy_names
 def diff(
     input: Tensor,
     n: int = 1,
@@ -102,6 +107,7 @@ def _strips(name: str, y: Tensor, x: Tensor | None, dx: float | None, dim: int) 
     return sums * width / 2.0
 
 
+@numpy_names
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, dim: int = -1) -> Any:
     """The integral along dim by the trapezoidal rule, at places x or dx apart."""
     return sum(_strips("trapezoid", y, x, dx, dim), dim)
@@ -121,6 +127,7 @@ def _without_nan(input: Tensor) -> Tensor:
     return elementwise.masked_fill(input, mask=input.array != input.array, value=0)
 
 
+@numpy_names
 def nansum(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None
 ) -> Tensor:
@@ -129,6 +136,7 @@ def nansum(
     return named(out, "NansumBackward0")
 
 
+@numpy_names
 @one_op
 def nanmean(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None
@@ -145,6 +153,7 @@ def nanmean(
 # ---------------------------------------------------------------- extremes, distances, lengths
 
 
+@numpy_names
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> ReturnType:
     """(min, max) of all, or along dim."""
     check_some(input, "aminmax", None if dim is None else axis_of(input, dim, "aminmax"))
@@ -158,6 +167,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return norm(input - other, p)
 
 
+@numpy_names
 @one_op
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Slices along dim whose p-norm is above maxnorm, scaled down to it."""

@@ -16,7 +16,7 @@ from ..ops import index as ops
 from ..ops import shape as shape_ops
 from ..ops.elementwise import clone
 from . import keys
-from .common import Device, Dtype, Operand, axis_of, to_tensor
+from .common import Device, Dtype, Operand, axis_of, numpy_names, to_tensor
 from .creation import finish, full_like, ones_like
 from .indexing import getitem, indices_of, spread_along
 from .names import named, one_op
@@ -31,6 +31,7 @@ REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
 SUMS = {"add": "sum", "multiply": "prod"}
 
 
+@numpy_names
 def scatter(
     input: Tensor,
     dim: int,

@@ -250,6 +250,20 @@ def tensors_in(nest: Any) -> list[Tensor]:
     return [x for x in leaves(nest) if isinstance(x, Tensor)]
 
 
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The numbers of the GPUs where arguments are, and where their random streams stand."""
+    devices = [x.get_device() for x in tensors_in(args) if x.is_cuda]
+    return devices, [wrap(philox.stream(i).get_state()) for i in devices]
+
+
+def set_device_states(
+    devices: list[int], states: list[Tensor], *, device_type: str | None = None
+) -> None:
+    """Continue the streams from there."""
+    for i, state in zip(devices, states):
+        philox.stream(i).set_state(state.numpy())
+
+
 def random_state() -> dict[int | None, Any]:
     """Where the default streams are: of the CPU (None), and of each GPU that was drawn from."""
     states: dict[int | None, Any] = {None: default_generator.get_state()}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
+from itertools import chain
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy
@@ -30,6 +31,16 @@ def raw(x: Any) -> Any:
     return x.array if isinstance(x, Tensor) else x
 
 
+def check_tensors(name: str, **given: Any) -> None:
+    """A TypeError that names the argument that is no Tensor."""
+    for what, value in given.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"[{name}] {what} must be a Tensor, got {type(value).__name__}; make one with "
+                "torch.tensor(...) or torch.from_numpy(...)"
+            )
+
+
 def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     """A Tensor of a Tensor, an array, a number or nested lists of them."""
     if isinstance(x, Tensor):
@@ -44,6 +55,16 @@ def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:
 def _plain_data(data: Any, kinds: set) -> Any:
     """Nested lists in which tensors of one element have become numbers; their dtypes, and the types
     of all else, are collected in `kinds`."""
+    leaves = [data]
+    for _ in range(64):  # level after level, which is fast; NumPy has no more axes than that
+        found = {*map(type, leaves)}
+        if found <= {list, tuple}:
+            leaves = [*chain.from_iterable(leaves)]
+        elif found <= {float, int, bool}:
+            kinds |= found
+            return data
+        else:
+            break
     if isinstance(data, Tensor):
         if data.numel() != 1:
             raise ValueError(

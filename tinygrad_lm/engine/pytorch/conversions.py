@@ -36,7 +36,10 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         out = copy_to(out, device=device)
     if kwargs.get("copy") and out is input:
         out = ops.astype(input, dtype=input.array.dtype)
-    form = kwargs.get("memory_format", preserve_format)
+    return _formed(out, kwargs.get("memory_format", preserve_format))
+
+
+def _formed(out: Tensor, form: Any) -> Tensor:
     if form is preserve_format or form is None or is_contiguous(out, form):
         return out
     return named(contiguous(out, form), "ToCopyBackward0")
@@ -50,55 +53,60 @@ def cast(input: Tensor, dtype: Dtype) -> Tensor:
     return ops.astype(input, dtype=kind.np)
 
 
-def to_float32(input: Tensor) -> Tensor:
-    return cast(input, arrays.float32)
+def to_float32(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.float32), memory_format)
 
 
-def to_float64(input: Tensor) -> Tensor:
-    return cast(input, arrays.float64)
+def to_float64(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.float64), memory_format)
 
 
-def to_float16(input: Tensor) -> Tensor:
-    return cast(input, arrays.float16)
+def to_float16(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.float16), memory_format)
 
 
-def to_bfloat16(input: Tensor) -> Tensor:
-    return cast(input, "bfloat16")
+def to_bfloat16(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, "bfloat16"), memory_format)
 
 
-def to_int64(input: Tensor) -> Tensor:
-    return cast(input, arrays.int64)
+def to_int64(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.int64), memory_format)
 
 
-def to_int32(input: Tensor) -> Tensor:
-    return cast(input, arrays.int32)
+def to_int32(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.int32), memory_format)
 
 
-def to_int16(input: Tensor) -> Tensor:
-    return cast(input, arrays.int16)
+def to_int16(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.int16), memory_format)
 
 
-def to_int8(input: Tensor) -> Tensor:
-    return cast(input, arrays.int8)
+def to_int8(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.int8), memory_format)
 
 
-def to_uint8(input: Tensor) -> Tensor:
-    return cast(input, arrays.uint8)
+def to_uint8(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.uint8), memory_format)
 
 
-def to_bool(input: Tensor) -> Tensor:
-    return cast(input, arrays.bool_)
+def to_bool(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(cast(input, arrays.bool_), memory_format)
 
 
-def to_cpu(input: Tensor) -> Tensor:
-    return to(input, "cpu")
+def to_cpu(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    return _formed(to(input, "cpu"), memory_format)
 
 
-def to_cuda(input: Tensor, device: Device = None) -> Tensor:
-    return to(input, "cuda" if device is None else device)
+def to_cuda(
+    input: Tensor,
+    device: Device = None,
+    non_blocking: bool = False,
+    memory_format: Any = preserve_format,
+) -> Tensor:
+    return _formed(to(input, "cuda" if device is None else device), memory_format)
 
 
-def to_pinned(input: Tensor) -> Tensor:
+def to_pinned(input: Tensor, device: Device = None) -> Tensor:
     """The tensor itself: no memory is pinned here."""
     return input
 

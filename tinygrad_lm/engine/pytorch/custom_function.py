@@ -69,13 +69,16 @@ def _check_shape(name: str, wanted: tuple, found: tuple) -> None:
         )
 
 
-class Function:
+class Function(FunctionCtx):
     """Subclass it with static methods `forward(ctx, *args)`, which returns a Tensor or a tuple of
     them, and `backward(ctx, *gradients)`, which takes one gradient per output and returns one (or
     None) per argument; call `apply`. With `setup_context(ctx, inputs, output)` beside it, forward
     takes the arguments only."""
 
     setup_context: Any = None
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        pass  # an object keeps nothing; `apply` is called on it as on the class
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:

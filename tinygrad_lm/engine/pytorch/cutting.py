@@ -12,16 +12,18 @@ from .. import arrays
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops.elementwise import clone
-from .common import axis_of
+from .common import axis_of, numpy_names
 from .grad_mode import set_grad_enabled
 from .joining import cat, flip, hstack, narrow, split, tensors_of
 from .names import one_op
-from .shapes import mT, reshape, squeeze, t, transpose, unsqueeze
+from .shapes import mT, reshape, squeeze, swapaxes, t, transpose, unsqueeze
 from .tensor_extras import Size
+from .windows import as_strided
 
 # ---------------------------------------------------------------- in pieces
 
 
+@numpy_names
 def tensor_split(
     input: Tensor,
     indices_or_sections: int | Sequence[int] | Tensor | None = None,
@@ -76,6 +78,13 @@ dsplit = _splitter("dsplit", 2, 3)
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """`split` into the sizes listed."""
     return split(input, list(split_sizes), dim)
+
+
+def split_of(
+    tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0
+) -> tuple[Tensor, ...]:
+    """`torch.split`, whose words are other ones than the method's."""
+    return split(tensor, split_size_or_sections, dim)
 
 
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
@@ -221,4 +230,5 @@ def reshaper(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 unsqueeze_, squeeze_ = reshaper(unsqueeze), reshaper(squeeze)
-transpose_, t_ = reshaper(transpose), reshaper(t)
+as_strided_ = reshaper(as_strided)
+transpose_, swapaxes_, t_ = reshaper(transpose), reshaper(swapaxes), reshaper(t)

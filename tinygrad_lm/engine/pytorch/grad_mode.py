@@ -18,10 +18,10 @@ class _Switch:
     setting: tuple[str, Any]
     before: list  # a stack: a switch may be used again inside itself
 
-    def __new__(cls, function: Any = None) -> Any:
+    def __new__(cls, orig_func: Any = None) -> Any:
         switch = object.__new__(cls)
         switch.before = []
-        return switch(function) if callable(function) else switch
+        return switch(orig_func) if callable(orig_func) else switch
 
     def __enter__(self) -> None:
         name, value = self.setting
@@ -31,13 +31,19 @@ class _Switch:
     def __exit__(self, *exc: Any) -> None:
         setattr(mode, self.setting[0], self.before.pop())
 
+    def _again(self) -> _Switch:
+        """Another of the same setting: several threads may run one decorated function."""
+        switch = type(self)()
+        switch.setting = self.setting
+        return switch
+
     def __call__(self, function: Callable) -> Callable:
         if inspect.isgeneratorfunction(function):
             return self._around_each_step(function)
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
+            with self._again():
                 return function(*args, **kwargs)
 
         return wrapped
@@ -49,7 +55,7 @@ class _Switch:
         def wrapped(*args: Any, **kwargs: Any) -> Iterator:
             steps = function(*args, **kwargs)
             while True:
-                with type(self)():
+                with self._again():
                     try:
                         found = next(steps)
                     except StopIteration as end:
@@ -72,7 +78,13 @@ class enable_grad(_Switch):
 
 
 class inference_mode(no_grad):
-    """The same as `no_grad` here."""
+    """The same as `no_grad` here; `inference_mode(False)` records inside."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        switch = super().__new__(cls, mode)
+        if mode is False:
+            switch.setting = enable_grad.setting
+        return switch
 
 
 class higher_order(_Switch):
@@ -85,15 +97,15 @@ class higher_order(_Switch):
 class set_grad_enabled:
     """Recording on or off by a flag, at once; as a context manager it is undone at the end."""
 
-    def __init__(self, enabled: bool):
-        self.before = mode.recording
-        mode.recording = bool(enabled)
+    def __init__(self, mode: bool):
+        self.before = is_grad_enabled()
+        _record(bool(mode))
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *exc: Any) -> None:
-        mode.recording = self.before
+        _record(self.before)
 
 
 class set_multithreading_enabled:
@@ -107,6 +119,10 @@ class set_multithreading_enabled:
 
     def __exit__(self, *exc: Any) -> None:
         pass
+
+
+def _record(whether: bool) -> None:
+    mode.recording = whether
 
 
 def is_grad_enabled() -> bool:

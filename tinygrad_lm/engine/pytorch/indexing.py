@@ -3,20 +3,22 @@ they do to values and gradients is in `ops/index.py`."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy
 
 from .. import arrays
 from ..arrays import Array, are_ids, check_bounds, library, library_on, noted
+from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
-from ..inplace import set_item
+from ..inplace import set_item, views
 from ..ops import index as ops
 from ..ops.fused import embedding
 from ..ops.reduce import take_along_axis
 from ..ops.shape import broadcast_to
 from . import keys
-from .common import Operand, axis_of, to_tensor
+from .common import Device, Operand, axis_of, numpy_names, to_tensor
 from .names import named, one_op
 from .shapes import broadcast_tensors
 
@@ -29,6 +31,11 @@ def getitem(input: Tensor, key: Any) -> Tensor:
             if input.array.ndim == 2 and input.array.dtype.char == "f":  # rows of a table
                 return named(embedding(input, ids=ids), "IndexBackward0")
             return named(ops.getitem(input, key=(ids,)), "IndexBackward0")
+    if places := _integers(input, key):  # what loops do
+        if not (mode.recording and input.requires_grad):
+            with contextlib.suppress(IndexError):  # the op says what is wrong
+                return views(input, [input.array[(*places, ...)]])[0]
+        return named(ops.getitem(input, key=places), "SelectBackward0")
     parts = keys.parse(input, key)
     apart = keys.split(parts)
     if apart is not None:
@@ -42,6 +49,14 @@ def getitem(input: Tensor, key: Any) -> Tensor:
 
 def setitem(input: Tensor, key: Any, value: Any) -> None:
     """input[key] = value: a number, or anything that broadcasts to input[key]."""
+    places = _integers(input, key)
+    if places and (
+        value.array.ndim <= input.array.ndim - len(places)
+        and type(value.array) is type(input.array)
+        if isinstance(value, Tensor)
+        else type(value) in (int, float)
+    ):
+        return set_item(input, places, value, "CopySlices")
     key = keys.parse(input, key)
     apart = keys.split(key)
     if apart is not None:
@@ -60,6 +75,14 @@ def setitem(input: Tensor, key: Any, value: Any) -> None:
     set_item(input, key, value, keys.name_of_write(input, key))
 
 
+def _integers(input: Tensor, key: Any) -> tuple | None:
+    """A key that is made of integers alone, as a tuple; None for any other, and for too many."""
+    if type(key) is int:
+        key = (key,)
+    few = type(key) is tuple and len(key) <= input.array.ndim
+    return key if few and {int} == {*map(type, key)} else None
+
+
 def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
     made = to_tensor(given, input)
     index = made.array
@@ -75,14 +98,18 @@ def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
     return index
 
 
-def gather(input: Tensor, dim: int, index: Operand) -> Tensor:
+@numpy_names
+def gather(input: Tensor, dim: int, index: Operand, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
+    if sparse_grad:
+        raise NotImplementedError("[gather] sparse_grad must be False: gradients are dense")
     axis, index = axis_of(input, dim, "gather"), indices_of(index, "gather", input)
     if not input.ndim and index.ndim:
         return named(getitem(input.reshape(1), wrap(index)), "GatherBackward0")
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
+@numpy_names
 def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> Tensor:
     """`gather` whose indices broadcast; the flattened tensor without dim."""
     indices = indices_of(indices, "take_along_dim", input)
@@ -105,12 +132,14 @@ def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> T
     return take_along_axis(input, indices=indices, axis=axis)
 
 
+@numpy_names
 def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
     axis, index = axis_of(input, dim, "scatter_add"), indices_of(index, "scatter_add", input)
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 
+@numpy_names
 @one_op
 def index_add(
     input: Tensor, dim: int, index: Operand, source: Tensor, *, alpha: float = 1
@@ -142,6 +171,7 @@ def spread_along(name: str, index: Array, source: Tensor, axis: int) -> Array:
     return library(index).broadcast_to(along, source.array.shape)
 
 
+@numpy_names
 def index_select(input: Tensor, dim: int, index: Operand) -> Tensor:
     """Whole slices of input along dim."""
     axis, index = (
@@ -179,9 +209,10 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     return wrap((ids[..., None] == lib.arange(num_classes)).astype("int64"))
 
 
-def from_dlpack(source: Any) -> Tensor:
-    """A Tensor on the memory of any array that speaks DLPack."""
-    if not hasattr(source, "__dlpack_device__"):
-        raise TypeError(f"[from_dlpack] needs an array with DLPack, got {type(source).__name__}")
-    lib = library_on("cpu" if source.__dlpack_device__()[0] == 1 else "cuda")
-    return to_tensor(lib.from_dlpack(source))
+def from_dlpack(ext_tensor: Any, *, device: Device = None, copy: bool | None = None) -> Tensor:
+    """A Tensor on the memory of any array that speaks DLPack; with `copy` on memory of its own."""
+    if not hasattr(ext_tensor, "__dlpack_device__"):
+        kind = type(ext_tensor).__name__
+        raise TypeError(f"[from_dlpack] needs an array with DLPack, got {kind}")
+    lib = library_on("cpu" if ext_tensor.__dlpack_device__()[0] == 1 else "cuda")
+    return to_tensor(lib.from_dlpack(ext_tensor)).to(device=device, copy=copy)

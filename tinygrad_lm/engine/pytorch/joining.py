@@ -5,18 +5,24 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy
 
 from .. import arrays
+from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
+from ..inplace import views
 from ..ops import shape as ops
 from ..ops.elementwise import clone
+from ..ops.index import getitem
 from .common import Sizes, axes_of, axis_of, numpy_names, sizes
 from .indexing import index_select
 from .names import named, one_op
 from .shapes import flatten
+
+requires_grad = attrgetter("requires_grad")
 
 
 @numpy_names
@@ -37,10 +43,13 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joined along a new axis; all shapes must be equal."""
     tensors = _some(tensors, "stack")
-    shapes = {tuple(x.array.shape) for x in tensors}
+    shapes = {x.array.shape for x in tensors}
     if len(shapes) > 1:
         raise RuntimeError(f"[stack] all shapes must be equal, got {sorted(shapes)}")
-    return ops.stack(*tensors, axis=axis_of(tensors[0], dim, "stack", extra=1))
+    axis = axis_of(tensors[0], dim, "stack", extra=1)
+    if mode.recording and any(map(requires_grad, tensors)):
+        return ops.stack(*tensors, axis=axis)
+    return wrap(ops.stacked([x.array for x in tensors], axis))
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -57,7 +66,7 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
 def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     """Tensors to join, in the dtype in which they meet."""
     tensors = tensors_of(tensors, name)
-    if len({x.array.dtype for x in tensors}) > 1:
+    if len({x.array.dtype.num for x in tensors}) > 1:
         kind = arrays.result_type(*[x.array for x in tensors])
         tensors = [x.to(kind) for x in tensors]
     return tensors
@@ -65,7 +74,8 @@ def _some(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
 
 def tensors_of(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     tensors = tensors if isinstance(tensors, Tensor) else list(tensors)
-    if isinstance(tensors, Tensor) or not all(isinstance(x, Tensor) for x in tensors):
+    kinds = {*map(type, tensors)}
+    if isinstance(tensors, Tensor) or not all(issubclass(kind, Tensor) for kind in kinds):
         raise TypeError(f"[{name}] needs a list or tuple of Tensors, got {tensors!r:.80}")
     if not tensors:
         kind = ValueError if name == "cat" else RuntimeError  # as PyTorch has it
@@ -73,6 +83,7 @@ def tensors_of(tensors: Sequence[Tensor], name: str) -> list[Tensor]:
     return tensors
 
 
+@numpy_names
 @one_op
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` positions of dim from `start` on, as a view."""
@@ -86,6 +97,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return input[(slice(None),) * axis + (slice(start, start + length),)]
 
 
+@numpy_names
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice at one position of dim, without that axis, as a view."""
     axis = axis_of(input, dim, "select")
@@ -113,6 +125,7 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
     )
 
 
+@numpy_names
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces of equal size along dim (the last may be smaller)."""
     if chunks < 1:
@@ -123,12 +136,16 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, max(-(-size // chunks), 1), dim)
 
 
+@numpy_names
 @one_op
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along dim, without that axis."""
     axis = axis_of(input, dim, "unbind")
-    lead = (slice(None),) * axis
-    return tuple(input[(*lead, i)] for i in range(input.array.shape[axis]))
+    array, lead = input.array, (slice(None),) * axis
+    places: list[Any] = [(*lead, i, ...) for i in range(array.shape[axis])]
+    if mode.recording and input.requires_grad:
+        return tuple([getitem(input, key=place) for place in places])
+    return tuple(views(input, [array[place] for place in places]))
 
 
 def repeat(input: Tensor, *given: Any, repeats: Sizes = None) -> Tensor:
@@ -139,6 +156,7 @@ def repeat(input: Tensor, *given: Any, repeats: Sizes = None) -> Tensor:
     return ops.tile(input, counts=counts)
 
 
+@numpy_names
 def repeat_interleave(
     input: Tensor,
     repeats: int | Tensor | None = None,
@@ -190,9 +208,9 @@ def _positions(repeats: Tensor, size: int) -> Tensor:
     return wrap(arrays.to_device(numpy.repeat(numpy.arange(size), counts), repeats.device))
 
 
-def tile(input: Tensor, *repeats: Any) -> Tensor:
+def tile(input: Tensor, *repeats: Any, dims: Sizes = None) -> Tensor:
     """`repeat`, with ones added in front of too few counts."""
-    counts = sizes(repeats)
+    counts = sizes(repeats, dims)
     return repeat(input, *(1,) * (input.ndim - len(counts)), *counts)
 
 

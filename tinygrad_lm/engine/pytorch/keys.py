@@ -29,7 +29,8 @@ def parse(x: Tensor, key: Any) -> tuple:
             check_bounds(k, shape[axis], "index", first=-shape[axis])
         axis += _axes(k)
     if axis > len(shape):
-        raise IndexError(f"[index] too many indices: {axis} for shape {tuple(shape)}")
+        more = "" if shape else "; item() gives the number of a 0-d tensor"
+        raise IndexError(f"[index] too many indices: {axis} for shape {tuple(shape)}{more}")
     if len(made) > 1:
         _check_shapes(made)
     return made

@@ -10,7 +10,7 @@ from typing import Any
 from ..arrays import address, library, mark_written, owner_of, to_numpy
 from ..core.tensor import Tensor
 from .common import sizes
-from .conversions import type_of
+from .conversions import cast, type_of
 from .layouts import strided
 from .shapes import expand
 
@@ -97,6 +97,25 @@ def itemsize(input: Tensor) -> int:
 def layout(input: Tensor) -> Any:
     """`torch.strided`, the one there is."""
     return strided
+
+
+def is_cpu(input: Tensor) -> bool:
+    return not input.is_cuda
+
+
+def is_signed(input: Tensor) -> bool:
+    """Whether its dtype has numbers below 0."""
+    return input.array.dtype.kind not in "bu"
+
+
+def is_pinned(input: Tensor, device: Any = None) -> bool:
+    """No memory is pinned here."""
+    return False
+
+
+def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor itself, or its values in a dtype: every tensor is dense."""
+    return input if dtype is None else cast(input, dtype)
 
 
 def never(input: Tensor) -> bool:

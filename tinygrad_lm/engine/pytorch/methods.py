@@ -191,7 +191,7 @@ class Methods(MethodsBeyond):
     greater_equal = ge
     less_equal = le
     not_equal = ne
-    swapaxes = transpose
+    swapaxes = shapes.swapaxes
     swapdims = transpose
     ravel = flatten
 

@@ -26,6 +26,7 @@ from . import (
     reductions,
     shapes,
     special,
+    tensor_extras,
     windows,
 )
 from .operators import attribute, forward, reflected, sub_, writer, written
@@ -145,8 +146,10 @@ class MethodsBeyond:
     mH = attribute(shapes.mT)
     squeeze_ = cutting.squeeze_
     unsqueeze_ = cutting.unsqueeze_
-    transpose_ = swapaxes_ = swapdims_ = cutting.transpose_
+    transpose_ = swapdims_ = cutting.transpose_
+    swapaxes_ = cutting.swapaxes_
     t_ = cutting.t_
+    as_strided_ = cutting.as_strided_
 
     # linear algebra
     baddbmm = more_products.baddbmm
@@ -205,7 +208,24 @@ class MethodsBeyond:
     is_sparse = attribute(memory.never)
     is_quantized = attribute(memory.never)
     is_meta = attribute(memory.never)
+    is_sparse_csr = attribute(memory.never)
+    is_cpu = attribute(memory.is_cpu)
+    is_mps = attribute(memory.never)
+    is_xla = attribute(memory.never)
+    is_xpu = attribute(memory.never)
+    is_ipu = attribute(memory.never)
     is_complex = memory.never
+    is_conj = memory.never
+    is_neg = memory.never
+    is_pinned = memory.is_pinned
+    is_signed = memory.is_signed
+    ndimension = tensor_extras.dim
+    conj = tensor_extras.itself
+    conj_physical = tensor_extras.itself
+    resolve_conj = tensor_extras.itself
+    resolve_neg = tensor_extras.itself
+    to_dense = memory.to_dense
+    real = attribute(tensor_extras.itself)
     is_inference = memory.never
     is_nonzero = dtype_info.is_nonzero
     tan_ = writer(tan)

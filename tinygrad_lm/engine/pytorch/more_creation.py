@@ -11,11 +11,11 @@ from typing import Any
 import numpy
 
 from .. import arrays
-from ..arrays import library_on
+from ..arrays import LIBRARIES, address, library_on
 from ..core.tensor import Tensor
 from .common import Device, Dtype, raw
 from .conversions import cast
-from .creation import arange, finish, full, kind_of, linspace
+from .creation import arange, as_tensor, finish, full, kind_of, linspace, tensor
 
 
 def logspace(
@@ -40,6 +40,35 @@ def scalar_tensor(
 ) -> Tensor:
     """A tensor of no dims, in the default dtype."""
     return full((), s, dtype=kind_of(dtype), device=device, requires_grad=requires_grad)
+
+
+def asarray(
+    obj: Any,
+    *,
+    dtype: Dtype = None,
+    device: Device = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of anything, on the same memory where that can be; `copy`: never, or always."""
+    made = (tensor if copy else as_tensor)(obj, dtype=dtype, device=device)
+    given = raw(obj)
+    if copy is False and (type(given) not in LIBRARIES or address(given) != address(made.array)):
+        raise ValueError(
+            f"[asarray] copy=False must find memory to share, got {type(obj).__name__}; copy=None?"
+        )
+    return made.requires_grad_() if requires_grad else made
+
+
+def frombuffer(
+    buffer: Any, *, dtype: Dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A vector on the memory of bytes, from byte `offset` on; ValueError where they do not fit."""
+    try:
+        found = numpy.frombuffer(buffer, kind_of(dtype), count, offset)
+    except ValueError as error:
+        raise ValueError(f"[frombuffer] elements must fit: {error}") from error
+    return finish(found, "cpu", requires_grad)
 
 
 def empty_strided(

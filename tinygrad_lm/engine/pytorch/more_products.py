@@ -12,7 +12,7 @@ import numpy
 from .. import arrays
 from ..core.tensor import Tensor, wrap
 from ..ops.elementwise import mul
-from .common import axis_of
+from .common import axis_of, numpy_names
 from .joining import stack
 from .names import one_op
 from .products import added, bmm, dot, matmul, mv, outer
@@ -20,8 +20,14 @@ from .reductions import norm
 from .reductions import sum as sum_of
 from .shapes import meshgrid, permute, reshape, unsqueeze
 
-vdot = dot  # of real numbers
 ger = outer
+
+
+@one_op
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """`dot`, for numbers are real."""
+    return dot(input, other)
+
 
 # ---------------------------------------------------------------- beta input + alpha product
 
@@ -110,6 +116,7 @@ def chain_matmul(*matrices: Any) -> Tensor:
     return out
 
 
+@numpy_names
 @one_op
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product along a dim of size 3 (the first one, if none is given)."""

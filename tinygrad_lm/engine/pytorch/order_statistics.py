@@ -85,6 +85,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ReturnType:
 # ---------------------------------------------------------------- quantiles
 
 
+@numpy_names
 def quantile(
     input: Tensor,
     q: Operand,
@@ -98,6 +99,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation)
 
 
+@numpy_names
 def nanquantile(
     input: Tensor,
     q: Operand,

@@ -14,6 +14,7 @@ from .names import named, one_op
 from .shapes import squeeze
 
 
+@numpy_names
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     axis = axis_of(input, dim, "argsort")
     if not input.ndim:
@@ -28,6 +29,7 @@ def _picked(input: Tensor, indices: Any, axis: int) -> Tensor:
     return ops.take_along_axis(input, indices=indices, axis=axis)
 
 
+@numpy_names
 @one_op
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ReturnType:
     """(values, indices) in order; equal elements keep theirs, NaN is the largest."""
@@ -36,6 +38,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     return ReturnType.of("sort", values=values, indices=indices)
 
 
+@numpy_names
 @one_op
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
@@ -88,13 +91,19 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
-    """The different elements in order; also the place of each element in them, and their counts."""
-    lib = library(input.array)
-    found = lib.unique(input.array, return_inverse=True, return_counts=True)
+    """The different elements in order, or the different slices along dim; also the place of each in
+    them, and their counts."""
+    x, lib = input.array, library(input.array)
+    axis = None if dim is None else axis_of(input, dim, "unique")
+    found = lib.unique(x, return_inverse=True, return_counts=True, axis=axis)
     values, inverse, counts = map(wrap, found)
-    inverse = wrap(inverse.array.reshape(input.array.shape))
+    inverse = wrap(inverse.array.reshape(x.shape if dim is None else -1))
     chosen = [values, *([inverse] * return_inverse), *([counts] * return_counts)]
     return tuple(chosen) if chosen[1:] else values
 

@@ -1,8 +1,10 @@
 """`out=`: a tensor that takes the result. One table names the public functions that PyTorch lets
-write into tensors that are there; each computes as ever, and what it gives is copied."""
+write into tensors that are there; each computes as ever, and what it gives is copied. Another names
+those that take `pin_memory=`, which means nothing here."""
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,29 +18,50 @@ TAKES_OUT = """
 abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr all amax amin aminmax any arange
 arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort asin asinh atan atan2
 atanh baddbmm bernoulli bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
-bitwise_xor bmm bucketize cat ceil chain_matmul clamp clamp_max clamp_min clip column_stack concat
-concatenate copysign cos cosh cross cummax cummin cumprod cumsum deg2rad diag diff div divide dot
-dstack empty eq erf erfc exp exp2 expm1 eye fix float_power floor floor_divide fmax fmin fmod frac
-frexp full gather gcd ge ger greater greater_equal gt hamming_window hann_window heaviside histc
-hstack hypot index_add index_copy index_reduce index_select inner isin isneginf isposinf kron
-kthvalue lcm ldexp le lerp less less_equal linspace log log10 log1p log2 logaddexp logaddexp2
-logcumsumexp logical_and logical_not logical_or logical_xor logit logspace logsumexp lt
-masked_select matmul max maximum mean median min minimum mm mode msort mul multinomial multiply mv
+bitwise_xor bmm bucketize cat ceil chain_matmul cholesky cholesky_inverse cholesky_solve clamp
+clamp_max clamp_min clip column_stack concat concatenate copysign cos cosh cross cummax cummin
+cumprod cumsum deg2rad diag diff digamma div divide dot dstack empty eq erf erfc erfinv exp exp2
+expm1 eye fix float_power floor floor_divide fmax fmin fmod frac frexp full gather gcd ge ger
+greater greater_equal gt hamming_window hann_window heaviside histc histogram hstack hypot index_add
+index_copy index_reduce index_select inner inverse isin isneginf isposinf kron kthvalue lcm ldexp le
+lerp less less_equal lgamma linspace log log10 log1p log2 logaddexp logaddexp2 logcumsumexp
+logical_and logical_not logical_or logical_xor logit logspace logsumexp lt masked_select matmul
+matrix_power max maximum mean median min minimum mm mode msort mul multinomial multiply mv
 nan_to_num nanmean nanmedian nanquantile nansum narrow_copy ne neg negative nextafter nonzero norm
-normal not_equal ones outer pow prod quantile rad2deg rand randint randn randperm range reciprocal
-remainder renorm round row_stack rsqrt scatter scatter_add scatter_reduce searchsorted sgn sigmoid
-sign signbit sin sinc sinh sort sqrt square stack std sub subtract sum take take_along_dim tan tanh
-tensordot topk tril triu true_divide trunc var vdot vstack where xlogy zeros
+normal not_equal ones outer pow prod qr quantile rad2deg rand randint randn randperm range
+reciprocal remainder renorm round row_stack rsqrt scatter scatter_add scatter_reduce searchsorted
+sgn sigmoid sign signbit sin sinc sinh sort sqrt square stack std sub subtract sum svd take
+take_along_dim tan tanh tensordot topk triangular_solve tril triu true_divide trunc var vdot vstack
+where xlogy zeros
 """
 # Without dtype= these make what out is.
 MADE_LIKE_OUT = set("arange empty eye full linspace logspace ones rand randint randn range "
                     "hamming_window hann_window randperm zeros".split())  # fmt: skip
+# New memory: pinned or not is the same here.
+TAKES_PIN_MEMORY = (
+    MADE_LIKE_OUT - {"range"}
+    | set("empty_like empty_strided full_like ones_like rand_like randint_like randn_like "
+          "scalar_tensor tensor tril_indices triu_indices zeros_like".split())
+)  # fmt: skip
 
 
 def accept_out(space: dict[str, Any]) -> None:
-    """Let the functions of the table, in a module's namespace, take `out=`."""
+    """Let the functions of the tables, in a module's namespace, take `out=` and `pin_memory=`."""
     for name in TAKES_OUT.split():
         space[name] = with_out(name, space[name])
+    for name in TAKES_PIN_MEMORY:
+        space[name] = without_pinning(space[name])
+
+
+def without_pinning(function: Callable) -> Callable:
+    """The function, which also takes pin_memory=, and leaves memory as it is."""
+
+    @functools.wraps(function)
+    def public(*args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("pin_memory", None)
+        return function(*args, **kwargs)
+
+    return public
 
 
 def with_out(name: str, function: Callable) -> Callable:

@@ -129,19 +129,33 @@ def randint(
 
 
 def randint_like(
-    input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    generator: Generator | None = None,
+    requires_grad: bool = False,
+    **how: Any,
 ) -> Tensor:
-    """Integers from low (0 where left out) to high - 1, like input in shape and dtype."""
+    """Integers from low (0 where left out) to high - 1, like input in shape and dtype; with dtype,
+    device and memory_format of `empty_like`."""
     low, high = (0, low) if high is None else (low, high)
-    return empty_like(input).random_(low, high, generator=generator)
+    made = empty_like(input, **how).random_(low, high, generator=generator)
+    return made.requires_grad_() if requires_grad else made
 
 
 def randperm(
-    n: int, *, generator: Generator | None = None, dtype: Dtype = None, device: Device = None
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """0 ... n - 1 in random order."""
     array = _generator(generator, device).permutation(int(n))
-    return finish(array if dtype is None else array.astype(as_dtype(dtype).np), device)
+    array = array if dtype is None else array.astype(as_dtype(dtype).np)
+    return finish(array, device, requires_grad)
 
 
 def normal(
@@ -199,9 +213,9 @@ def multinomial(
 ) -> Tensor:
     """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
     (num_samples,) or (N, num_samples)."""
-    probs = arrays.to_numpy(input.array)
-    drawn = _generator(generator, input.device).multinomial(probs, num_samples, replacement)
-    return finish(drawn.copy(order="C"), input.device)
+    probs, device = arrays.to_numpy(input.array), input.device
+    drawn = _generator(generator, device).multinomial(probs, num_samples, replacement)
+    return finish(numpy.ascontiguousarray(drawn), device)
 
 
 # ---------------------------------------------------------------- in place, bound to Tensor

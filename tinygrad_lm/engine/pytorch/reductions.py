@@ -99,9 +99,16 @@ def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
 
 
 @numpy_names
-def norm(input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False) -> Tensor:
+def norm(
+    input: Tensor,
+    p: float | str = 2,
+    dim: Dims = None,
+    keepdim: bool = False,
+    dtype: Dtype = None,
+) -> Tensor:
     """(sum of |x|^p)^(1/p); float("inf") is the largest |x|, 0 counts what is not 0, "fro" is 2."""
     _check_floating(input, "norm")
+    input = input if dtype is None else cast(input, dtype)
     if p != "fro" and not isinstance(p, (int, float)):
         raise RuntimeError(f"[norm] p must be a number or 'fro', got {p!r}")
     ord = 2.0 if p == "fro" else float(p)
@@ -181,6 +188,7 @@ def argmin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     return ops.argmin(input, axis=axes, keepdims=keepdim)
 
 
+@numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
     """Running sum along dim."""
     axis, shape = axis_of(input, dim, "cumsum"), input.array.shape
@@ -208,6 +216,7 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     return sum(elementwise.ne(input, 0), dim)
 
 
+@numpy_names
 def softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tensor:
     """e^x over its sum along dim; a row that is all -inf gives NaN. The gradient is written out in
     `ops/fused.py`."""
@@ -217,6 +226,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tenso
     return fused.softmax(input, axis=axis)
 
 
+@numpy_names
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Dtype = None) -> Tensor:
     """x minus the log of the sum of e^x along dim."""
     input, axis = _input_and_axis(input, dim, dtype, "log_softmax")

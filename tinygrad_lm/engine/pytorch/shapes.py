@@ -3,6 +3,7 @@ do. Sizes are checked here, memory is moved in `ops/shape.py`."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..arrays import library
 from ..core.tensor import Tensor, wrap
 from ..ops import shape as ops
 from ..ops.index import take
-from .common import Dims, Sizes, axes_of, axis_of, sizes
+from .common import Dims, Sizes, axes_of, axis_of, numpy_names, sizes
 from .names import named, one_op
 
 
@@ -36,11 +37,10 @@ def _reshaped(op: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The array library works out a -1; what it refuses is explained here."""
     if not input.array.size or min(shape, default=0) < -1:
         shape = _inferred(input, shape, op.name)
-    try:
+    with contextlib.suppress(RuntimeError):
         return op(input, shape=shape)
-    except RuntimeError:
-        _inferred(input, shape, op.name)
-        raise
+    _inferred(input, shape, op.name)  # after the op's error, so that one alone is shown
+    return op(input, shape=shape)
 
 
 def view(input: Tensor, *shape: Any, size: Sizes = None) -> Tensor:
@@ -98,6 +98,11 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return ops.swapaxes(input, first=first, second=second)
 
 
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """`transpose`, with NumPy's words."""
+    return transpose(input, axis0, axis1)
+
+
 def permute(input: Tensor, *given: Any, dims: Sizes = None) -> Tensor:
     """All axes in a new order."""
     order = sizes(given, dims)
@@ -137,6 +142,7 @@ def movedim(input: Tensor, source: Sizes, destination: Sizes) -> Tensor:
     return permute(input, axes)
 
 
+@numpy_names
 def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     """Without the axes of size 1 (all, or those of dim)."""
     shape = input.array.shape
@@ -147,6 +153,7 @@ def squeeze(input: Tensor, dim: Dims = None) -> Tensor:
     return named(ops.reshape(input, shape=kept), f"SqueezeBackward{form}")
 
 
+@numpy_names
 @one_op
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new axis of size 1 at dim."""

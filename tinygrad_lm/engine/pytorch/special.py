@@ -13,14 +13,16 @@ from ..ops.elementwise import erf, expm1, log1p, sigmoid
 from ..ops.erfinv import erfinv
 from ..ops.exponentials import erfc
 from .arithmetic import clamp, div, exp2, masked_fill, round, where
+from .by_element import sinc
 from .common import Operand, to_tensor
 from .conversions import cast
 from .names import named, one_op
 from .reductions import log_softmax, logsumexp, softmax
 
 __all__ = [
-    "digamma", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p", "log_softmax",
-    "logit", "logsumexp", "psi", "round", "softmax", "xlog1py", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "log1p",
+    "log_softmax", "logit", "logsumexp", "ndtr", "psi", "round", "sinc", "softmax", "xlog1py",
+    "xlogy",
 ]  # fmt: skip
 
 START = 8  # where the asymptotic series are exact to float64; below it they are taken START later
@@ -93,6 +95,17 @@ def xlog1py(input: Operand, other: Operand) -> Tensor:
     """input log(1 + other); 0 where input is 0, unless other is NaN."""
     x, y = to_tensor(input), to_tensor(other)
     return x * log1p(masked_fill(y, (x == 0) & ((y <= -1) | (y == math.inf)), 0))
+
+
+def entr(input: Tensor) -> Tensor:
+    """-x log x: 0 at 0, -inf below."""
+    out = masked_fill(-xlogy(input, input), input < 0, -math.inf)
+    return named(out, "special_entr")
+
+
+def ndtr(input: Tensor) -> Tensor:
+    """The share of a standard normal below x: (1 + erf(x / sqrt(2))) / 2."""
+    return named((1 + erf(input * math.sqrt(0.5))) / 2, "MulBackward1")
 
 
 expit, gammaln, psi = sigmoid, lgamma, digamma

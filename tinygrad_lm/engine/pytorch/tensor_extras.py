@@ -14,7 +14,7 @@ from .. import arrays
 from ..arrays import device_of, dtype_of, owner_of
 from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
-from .common import Device, Operand, sizes, to_array
+from .common import Device, Operand, raw, sizes, to_array
 from .grad_fn import GradFn, shown
 
 
@@ -230,9 +230,9 @@ def retain_grad(self: Tensor) -> None:
     register_hook(self, keep, retains=id(self))
 
 
-def copy_(self: Tensor, source: Operand, non_blocking: bool = False) -> Tensor:
-    """Overwrite with the values of source (broadcast, cast)."""
-    self[...] = source
+def copy_(self: Tensor, other: Operand, non_blocking: bool = False) -> Tensor:
+    """Overwrite with the values of other (broadcast, cast)."""
+    self[...] = other
     return self
 
 
@@ -245,9 +245,9 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-def result_type(*inputs: Operand) -> arrays.dtype:
+def result_type(tensor: Operand, other: Operand) -> arrays.dtype:
     """The dtype in which these would meet."""
-    return arrays.result_type(*(x.array if isinstance(x, Tensor) else x for x in inputs))
+    return arrays.result_type(raw(tensor), raw(other))
 
 
 def _address(array: Any) -> int:  # NumPy's or CuPy's

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..arrays import device as Device
-from ..arrays import with_kernels
+from ..arrays import quietly, with_kernels
 from .recipes import box_muller, check_probs, fill, look_up, swap_forward
 
 FRESH_SEED = 67280421310721  # what a PyTorch generator starts from
 MASK24, MASK53 = np.uint32(2**24 - 1), np.uint64(2**53 - 1)
+HALF_WORD = np.uint64(32)
 STATE = np.dtype([("seed", "<u8"), ("half", "<f8"), ("position", "<u4"), ("key", "<u4", 624)])
 
 Shape = tuple[int, ...]
@@ -230,8 +231,7 @@ class Generator:
         """
         check_probs(probs, num_samples, replacement)
         if num_samples == 1 or not replacement:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                score = probs / self.exponential(probs.shape, dtype=probs.dtype)
+            score = quietly(np.divide, probs, self.exponential(probs.shape, dtype=probs.dtype))
             if num_samples == 1:
                 return score.argmax(-1, keepdims=True)
             return np.argsort(-score, axis=-1, kind="stable")[..., :num_samples]
@@ -246,13 +246,16 @@ class Generator:
     def _words(self, n: int, word: type[np.uint32 | np.uint64]) -> np.ndarray:
         """n raw words of 32 or 64 bits. `randint` over a full range skips and keeps back none, but
         is slow to start."""
-        if word is np.uint32 and n < 1000:
-            return self._bits.random_raw(n).astype(word)
+        if n < 1000:
+            if word is np.uint32:
+                return self._bits.random_raw(n).astype(word)
+            raw = self._bits.random_raw(2 * n)
+            return raw[::2] << HALF_WORD | raw[1::2]
         return self._twister.randint(0, int(np.iinfo(word).max) + 1, size=n, dtype=word)
 
     def _unit(self, n: int, dtype: DTypeLike) -> np.ndarray:
         """n values of [0, 1): float64 for float64, float32 for everything narrower."""
-        if np.dtype(dtype) == np.float64:
+        if dtype is np.float64 or np.dtype(dtype) == np.float64:
             return (self._words(n, np.uint64) & MASK53) * 2.0**-53
         words = self._words(n, np.uint32)
         words &= MASK24

@@ -15,6 +15,9 @@ BLOCK = 1 << 16  # values made at a time: scratch arrays stay in the cache; a mu
 def fill(out: np.ndarray, draw: Callable[[int], np.ndarray]) -> np.ndarray:
     """Write draw(n) after draw(n) into a fresh array, in blocks, so that scratch stays small; on a
     GPU at once."""
+    if 0 < out.size <= BLOCK:
+        out[...] = draw(out.size).reshape(out.shape)
+        return out
     flat = out.reshape(-1)
     step = BLOCK if type(out) is np.ndarray else flat.size or 1
     for start in range(0, flat.size, step):
@@ -62,6 +65,13 @@ def look_up(probs: np.ndarray, u: np.ndarray) -> np.ndarray:
     return np.array(found, np.int64)
 
 
+def _can_be_drawn_from(probs: np.ndarray) -> bool:
+    if not probs.size or not probs.min() >= 0:
+        return False
+    top = probs.max(-1)
+    return 0 < top < np.inf if probs.ndim == 1 else bool(((top > 0) & (top < np.inf)).all())
+
+
 def check_probs(probs: np.ndarray, num_samples: int, replacement: bool) -> None:
     """Refuse what PyTorch's `multinomial` refuses, in its words."""
     if probs.dtype.kind in "iub":
@@ -77,9 +87,11 @@ def check_probs(probs: np.ndarray, num_samples: int, replacement: bool) -> None:
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement, got "
             f"{num_samples} > {probs.shape[-1]}; try replacement=True"
         )
+    elif _can_be_drawn_from(probs):
+        return
     elif not ((probs >= 0) & (probs < np.inf)).all():
         problem = "probability tensor contains either `inf`, `nan` or element < 0; logits? softmax"
-    elif (probs.sum(-1) == 0).any():
+    elif probs.size:
         problem = "invalid multinomial distribution (sum of probabilities <= 0)"
     else:
         return

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 from ...engine.core.tensor import Tensor
 from ...engine.ops import convolution as ops
 from ...engine.ops import shape
+from ...engine.pytorch.common import check_tensors
 from ...engine.pytorch.names import named
 
 Numbers: TypeAlias = "int | Sequence[int]"
@@ -54,6 +55,7 @@ def along(function: Callable[Concatenate[int, P], Result]) -> list[Callable[P, R
 
 
 def check_axes(name: str, input: Tensor, axes: int) -> None:
+    check_tensors(name, input=input)
     if input.ndim not in (axes + 1, axes + 2):
         raise RuntimeError(
             f"[{name}] needs (C, ...) or (B, C, ...) with {axes} more axes, "
@@ -85,11 +87,11 @@ def conv(
     "valid" (none), or "same" (as many windows as elements)."""
     name = f"conv{axes}d"
     how = _checked(name, axes, weight, groups, stride=stride, dilation=dilation)
+    check_axes(name, input, axes)
     if padding == "same":
         if max(how["stride"]) > 1:
             raise RuntimeError(f"[{name}] padding 'same' needs stride 1, got {stride!r}")
         around = [d * (k - 1) for d, k in zip(how["dilation"], weight.shape[2:])]
-        check_axes(name, input, axes)
         input = _padded_behind(input, [n % 2 for n in around])
         padding = [n // 2 for n in around]
     elif isinstance(padding, str):
@@ -97,6 +99,12 @@ def conv(
             raise RuntimeError(f"[{name}] padding must be 'same' or 'valid', got {padding!r}")
         padding = 0
     how["padding"] = numbers(name, "padding", padding, axes, 0)
+    sizes = [n + 2 * p for n, p in zip(input.shape[-axes:], how["padding"])]
+    spans = [d * (k - 1) + 1 for d, k in zip(how["dilation"], weight.shape[2:])]
+    if any(span > n for span, n in zip(spans, sizes)):
+        raise RuntimeError(
+            f"[{name}] the kernel must fit into the padded input, got {spans} over {sizes}"
+        )
     return one_image(name, input, axes, lambda x: ops.convolution(x, weight, bias, **how))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
 from ...engine.pytorch.arithmetic import where
+from ...engine.pytorch.common import check_tensors
 from ...engine.pytorch.creation import arange, full
 from ...engine.pytorch.custom_function import Function
 from ...engine.pytorch.grad_mode import no_grad
@@ -35,6 +36,7 @@ def embedding(
     scale_grad_by_freq: the gradient of a row is over the number of its ids. sparse: the gradient
     has the same values, and is dense here. IndexError names an id outside 0 ... V - 1.
     """
+    check_tensors("embedding", input=input)
     rows = weight.array.shape[0]
     ids = checked_ids("embedding", input, weight, rows)
     if max_norm is not None:

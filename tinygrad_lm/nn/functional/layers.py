@@ -14,6 +14,7 @@ from ...engine.inplace import in_place
 from ...engine.ops import elementwise, fused
 from ...engine.ops import shape as ops
 from ...engine.ops.windows import unfold
+from ...engine.pytorch.common import check_tensors
 from ...engine.pytorch.creation import empty_like
 from ...engine.pytorch.names import named
 from ...engine.pytorch.reductions import norm
@@ -27,6 +28,7 @@ WITHOUT_BIAS = ("SqueezeBackward4", "SqueezeBackward4", "MmBackward0")
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input (..., C) @ weight (D, C).T + bias (D,)."""
+    check_tensors("linear", input=input)
     if input.array.shape[-1:] != weight.array.shape[-1:]:
         raise RuntimeError(
             f"[linear] the last size of the input must be that of the weight, got "

@@ -9,6 +9,7 @@ from ...engine.arrays import library, noted
 from ...engine.core.op import primitive
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
+from ...engine.pytorch.common import check_tensors
 from ...engine.pytorch.names import named, one_op
 from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
@@ -17,6 +18,7 @@ from .reduction import check_shape, chosen, warn_of_broadcasting, weighted, weig
 
 
 def _check_sizes(name: str, input: Tensor, target: Tensor) -> None:
+    check_tensors(name, input=input, target=target)
     if input.array.shape != target.array.shape:
         raise ValueError(
             f"[{name}] sizes of input and target must be the same, got {tuple(input.array.shape)} "
@@ -54,7 +56,8 @@ def cross_entropy(
         raise RuntimeError(
             f"[cross_entropy] label_smoothing must be in 0 ... 1, got {label_smoothing}"
         )
-    if target.array.dtype.kind in "fV":
+    check_tensors("cross_entropy", input=input, target=target)
+    if target.array.dtype.kind in "fV" and target.ndim == input.ndim:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     rest = {"label_smoothing": label_smoothing}
     return _by_ids(fused.cross_entropy, input, target, weight, ignore_index, reduction, rest)
@@ -218,6 +221,8 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     reduction = chosen(name, reduction, size_average, reduce)
     _check_sizes(name, input, target)
+    if not target.is_floating_point():
+        raise RuntimeError(f"[{name}] target must be floating, got {target.dtype}; use float()")
     if weight is None and pos_weight is None:
         return fused.binary_cross_entropy_with_logits(input, target, reduction=reduction)
     # -log s(x) = softplus(-x) and -log(1 - s(x)) = x + softplus(-x)
@@ -249,6 +254,11 @@ def binary_cross_entropy(
     """-(y log x + (1 - y) log(1 - x)) of probabilities x; each logarithm is at least -100."""
     reduction = chosen("binary_cross_entropy", reduction, size_average, reduce)
     _check_sizes("binary_cross_entropy", input, target)
+    if input.dtype != target.dtype:
+        raise RuntimeError(
+            "[binary_cross_entropy] input and target must have the same dtype, got "
+            f"{input.dtype} and {target.dtype}; target.to(input.dtype)?"
+        )
     for name, array in (("input", input.array), ("target", target.array)):
         if array.size and not bool(((array >= 0) & (array <= 1)).all()):
             raise RuntimeError(

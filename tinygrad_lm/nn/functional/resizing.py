@@ -24,7 +24,6 @@ def _nearest(at: Array) -> list[tuple[Array, Any]]:
 
 
 def _linear(at: Array) -> list[tuple[Array, Any]]:
-    at = at.clip(0, None)
     first = numpy.floor(at)
     return [(first, 1 - (at - first)), (first + 1, at - first)]
 

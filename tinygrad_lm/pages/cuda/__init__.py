@@ -2,6 +2,8 @@
 without, questions are answered as PyTorch answers them and requests are the engine's one clear
 error."""
 
+from typing import Any
+
 from ...engine.arrays import OutOfMemoryError
 from ...engine.pytorch.legacy import ON_GPU
 from . import amp, tunable
@@ -14,6 +16,7 @@ from .devices import (
     get_device_properties,
     is_available,
     is_bf16_supported,
+    is_initialized,
     set_device,
     synchronize,
 )
@@ -24,6 +27,7 @@ from .memory import (
     mem_get_info,
     memory_allocated,
     memory_reserved,
+    memory_summary,
     reset_max_memory_allocated,
     reset_peak_memory_stats,
 )
@@ -61,6 +65,7 @@ __all__ = [
     "initial_seed",
     "is_available",
     "is_bf16_supported",
+    "is_initialized",
     "manual_seed",
     "manual_seed_all",
     "max_memory_allocated",
@@ -68,6 +73,7 @@ __all__ = [
     "mem_get_info",
     "memory_allocated",
     "memory_reserved",
+    "memory_summary",
     "reset_max_memory_allocated",
     "reset_peak_memory_stats",
     "seed",
@@ -80,3 +86,9 @@ __all__ = [
     "synchronize",
     "tunable",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_initialized":  # public files read it where they mean `is_initialized()`
+        return is_initialized()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@ is in `tinygrad_lm.amp`."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from .. import amp
@@ -22,6 +23,11 @@ class GradScaler(amp.GradScaler):
         super().__init__(
             "cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled
         )
+
+
+__path__: list[str] = []  # `cuda.amp.grad_scaler` is this page, too
+custom_fwd = functools.partial(amp.custom_fwd, device_type="cuda")
+custom_bwd = functools.partial(amp.custom_bwd, device_type="cuda")
 
 
 class autocast(amp.autocast):

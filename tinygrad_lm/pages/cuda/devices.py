@@ -56,6 +56,11 @@ def is_available() -> bool:
     return arrays.cuda_is_available()
 
 
+def is_initialized() -> bool:
+    """Whether there is a GPU: CuPy itself is loaded when it is asked for."""
+    return is_available()
+
+
 def device_count() -> int:
     return arrays.cupy().cuda.runtime.getDeviceCount() if is_available() else 0
 

@@ -100,6 +100,12 @@ def empty_cache() -> None:
         arrays.cupy().get_default_memory_pool().free_all_blocks()
 
 
+def memory_summary(device: Where = None, abbreviated: bool = False) -> str:
+    """What the functions above say, as lines of text."""
+    asked = (memory_allocated, max_memory_allocated, memory_reserved, max_memory_reserved)
+    return "\n".join(f"{ask.__name__:21}{ask(device):15,} bytes" for ask in asked)
+
+
 def mem_get_info(device: Where = None) -> tuple[int, int]:
     """Free and total bytes of a GPU, whoever uses them."""
     cp = arrays.cupy()

@@ -66,8 +66,9 @@ def integer_interval(lower_bound: int, upper_bound: int) -> Constraint:
     )
 
 
-def independent(base: Constraint, ndims: int) -> Constraint:
-    """`base` everywhere in the last `ndims` axes."""
+def independent(base_constraint: Constraint, reinterpreted_batch_ndims: int) -> Constraint:
+    """The constraint everywhere in so many of the last axes."""
+    base, ndims = base_constraint, reinterpreted_batch_ndims
 
     def check(x: Tensor) -> Tensor:
         held = base.check(x)
