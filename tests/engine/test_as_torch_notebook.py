@@ -153,12 +153,6 @@ def test_what_is_left_of_a_cell(cell, python, left_out):
     assert (source, [line for line, _ in lines]) == (python, left_out)
 
 
-def test_a_file_that_is_no_notebook(tmp_path):
-    (tmp_path / "old.ipynb").write_text('{"worksheets": []}')
-    with pytest.raises(ValueError, match="a notebook of format 4 must have cells, got"):
-        list(notebook.cells(tmp_path / "old.ipynb"))
-
-
 def test_as_an_extension_of_jupyter(capsys):
     """`%load_ext` imports the module and calls this; a shell's display asks `_ipython_display_`."""
     program = """
@@ -174,3 +168,12 @@ torch._ipython_display_()
     assert done.stdout.startswith("torch is tinygrad_lm 0.") and "PyTorch" in done.stdout
     as_torch.unload_ipython_extension(SimpleNamespace())
     assert "restart the kernel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"worksheets": []}', '{"cells": 5}', '{"cells": [{"cell_type": "code"}]}']
+)
+def test_a_notebook_that_is_none_is_said_in_a_sentence(tmp_path, text):
+    (tmp_path / "book.ipynb").write_text(text)
+    with pytest.raises(ValueError, match=r"^\[notebook\] a notebook of format 4 must have cells"):
+        list(notebook.cells(tmp_path / "book.ipynb"))

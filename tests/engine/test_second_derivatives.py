@@ -1,6 +1,7 @@
 """Second derivatives of whole computations: what `higher_order` records, what it leaves alone, what
 it refuses, and where the alias switches it on."""
 
+import gc
 import subprocess
 import sys
 import types
@@ -167,3 +168,16 @@ def test_installed_packages_and_our_own_are_not_read(tmp_path, watching):
     assert mode.create_graph is None
     watching.find_spec("said", [str(tmp_path)])
     assert mode.create_graph is not None
+
+
+def test_what_torch_func_makes_needs_no_garbage_collector():
+    x = tl.ones(2, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            tl.func.vmap(lambda row: row.exp())(x)
+            tl.func.grad(lambda a: (a**3).sum())(x)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

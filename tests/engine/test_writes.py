@@ -327,3 +327,13 @@ def test_a_gradient_of_another_size_than_its_leaf_has_now_is_refused(read, rows)
     with pytest.raises(RuntimeError, match=r"input's shape \(\d+, 4\), got \(10, 4\)"):
         out.sum().backward()
     assert w.grad is None
+
+
+@pytest.mark.parametrize("name", ["squeeze_", "unsqueeze_"])
+def test_a_new_shape_without_recording_keeps_the_way_back(name):
+    leaf = tg.tensor([[1.0, 2.0]], requires_grad=True)
+    moved = leaf * 3
+    with tg.no_grad():
+        getattr(moved, name)(0)
+    (moved * moved).sum().backward()
+    assert moved.requires_grad and leaf.grad.tolist() == [[18.0, 36.0]]

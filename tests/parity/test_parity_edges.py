@@ -24,13 +24,17 @@ torch.zeros(0).chunk(3) | torch.zeros(2, 0).chunk(2, 1) | (x - x.detach()).nanme
 z = b.detach().transpose(1, 2); z.resize_(2, 4, 3) | z = m.detach()[:, ::2]; z.resize_(3, 2)
 torch.nn.functional.pad(b, (-1, 3), mode="circular")
 torch.nn.functional.pad(b, (2, -1, -1, 1), mode="circular")
+torch.logaddexp2(x, y.half()) | k.byte().any() | k.byte().all(1) | s.gather(0, rows * 0)
+torch.nn.functional.huber_loss(x * torch.tensor([inf, 1.0, -inf]), y, reduction="none")
+torch.nn.functional.smooth_l1_loss(torch.tensor([[inf], [0.3]]), y, reduction="none", beta=0.5)
 """
 
 ERRORS = """
 x.index_add(0, rows[:1], y) | x.index_add(1, rows, y[:, :1]) | torch.fmod(n, 0)
 x.detach().index_reduce(0, rows[:1], y, "prod") | torch.div(n, 0, rounding_mode="trunc")
 torch.cartesian_prod(x, y) | torch.meshgrid(x, v, indexing="ij") | s.scatter(0, ids, 1.0)
-x.scatter(0, rows, 1.0)
+x.scatter(0, rows, 1.0) | torch.nn.functional.binary_cross_entropy(p / 3, p)
+torch.nn.functional.avg_pool2d(b.int(), 2)
 """
 
 

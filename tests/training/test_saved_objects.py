@@ -82,6 +82,20 @@ def test_dataclasses_enumerations_and_names():
         found["p"][0].x = 2
 
 
+class OwnNames:
+    """Answers a name that it does not know with a KeyError, as a dict does."""
+
+    def __init__(self):
+        self.held = {"width": 3}
+
+    def __getattr__(self, name):
+        return self.__dict__["held"][name]
+
+
+def test_an_object_that_answers_for_its_names():
+    assert round_trip(OwnNames()).width == 3
+
+
 def test_plain_kinds_need_no_trust():
     made = [Path("a/b"), range(1, 9, 2), collections.Counter("abca"), tl.int16, tl.complex64]
     found = round_trip(made, weights_only=True)

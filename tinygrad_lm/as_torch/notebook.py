@@ -34,12 +34,17 @@ LEFT_OUT = re.compile(r"(\s*)(?:[%!?]|[\w.]+\s*=\s*[%!]|[\w.]+\?+\s*$)")
 def cells(path: str | Path) -> Iterator[tuple[int, str, list[tuple[int, str]]]]:
     """Of each code cell: its number among them, its Python, and (line, text) of what is left out,
     in whose place there is `pass`."""
-    book = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    if not isinstance(book, dict) or "cells" not in book:
-        raise ValueError(f"[notebook] a notebook of format 4 must have cells, got {path}")
-    code = (cell for cell in book["cells"] if cell["cell_type"] == "code")
-    for number, cell in enumerate(code, 1):
-        yield (number, *python_of("".join(cell["source"])))
+    try:
+        book = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        code = [c["source"] for c in book["cells"] if c["cell_type"] == "code"]
+        sources = ["".join(source) for source in code]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"[notebook] a notebook of format 4 must have cells with their source, got {path}: "
+            f"{error!r}; save it again?"
+        ) from None
+    for number, source in enumerate(sources, 1):
+        yield (number, *python_of(source))
 
 
 def python_of(source: str) -> tuple[str, list[tuple[int, str]]]:

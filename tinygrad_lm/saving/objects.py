@@ -34,9 +34,12 @@ def safe_globals(safe_globals: list[Any]) -> Iterator[None]:
 
 def name_of(thing: Any) -> list[str] | None:
     """[module, name] under which a class or a function is found again; None if it is not."""
-    plain = getattr(thing, "__wrapped__", thing)  # of an op, the function
-    module = getattr(thing, "__module__", None)
-    name = getattr(thing, "__qualname__", None) or getattr(plain, "__qualname__", None)
+    try:
+        plain = getattr(thing, "__wrapped__", thing)  # of an op, the function
+        module = getattr(thing, "__module__", None)
+        name = getattr(thing, "__qualname__", None) or getattr(plain, "__qualname__", None)
+    except Exception:  # an object whose __getattr__ knows its own names only
+        return None
     if not isinstance(name, str) or not isinstance(module, str):
         return None
     place: Any = sys.modules.get(module)

@@ -172,7 +172,8 @@ def sinc(input: Tensor) -> Tensor:
 @one_op
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^input + 2^other)."""
-    scale = math.log(2)
+    scale, kind = math.log(2), arrays.result_type(input.array, other.array)
+    input, other = cast(input, kind), cast(other, kind)
     return ops.div(exponentials.logaddexp(ops.mul(input, scale), ops.mul(other, scale)), scale)
 
 

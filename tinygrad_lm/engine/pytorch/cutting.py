@@ -13,6 +13,7 @@ from ..core.recording import mode
 from ..core.tensor import Tensor, wrap
 from ..ops.elementwise import clone
 from .common import axis_of, numpy_names
+from .grad_mode import set_grad_enabled
 from .joining import cat, flip, hstack, narrow, split, tensors_of
 from .names import one_op
 from .shapes import mT, reshape, squeeze, swapaxes, t, transpose, unsqueeze
@@ -220,7 +221,8 @@ def reshaper(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 "[in-place] a leaf Variable that requires grad must not change its shape while "
                 "recording; use the form without _"
             )
-        out = op(self, *args, **kwargs)
+        with set_grad_enabled(mode.recording or self.node is not None):  # or no gradient came back
+            out = op(self, *args, **kwargs)
         self.array, self.node = out.array, out.node
         return self
 

@@ -104,6 +104,8 @@ def gather(input: Tensor, dim: int, index: Operand, *, sparse_grad: bool = False
     if sparse_grad:
         raise NotImplementedError("[gather] sparse_grad must be False: gradients are dense")
     axis, index = axis_of(input, dim, "gather"), indices_of(index, "gather", input)
+    if not input.ndim and index.ndim:
+        return named(getitem(input.reshape(1), wrap(index)), "GatherBackward0")
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 

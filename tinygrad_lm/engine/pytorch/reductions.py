@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..arrays import uint8
 from ..core.tensor import Tensor
 from ..ops import elementwise, fused
 from ..ops import reduce as ops
@@ -199,12 +200,14 @@ def cumsum(input: Tensor, dim: int, *, dtype: Dtype = None) -> Tensor:
 
 @numpy_names
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    return ops.any(input, axis=axes_of(input, dim, "any"), keepdims=keepdim)
+    out = ops.any(input, axis=axes_of(input, dim, "any"), keepdims=keepdim)
+    return cast(out, uint8) if input.dtype is uint8 else out  # as masks were before bool
 
 
 @numpy_names
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    return ops.all(input, axis=axes_of(input, dim, "all"), keepdims=keepdim)
+    out = ops.all(input, axis=axes_of(input, dim, "all"), keepdims=keepdim)
+    return cast(out, uint8) if input.dtype is uint8 else out
 
 
 @numpy_names

@@ -202,8 +202,9 @@ def huber_loss(
 
 
 def _huber(difference: Tensor, delta: float) -> Tensor:
-    near = elementwise.clamp(difference, min=-delta, max=delta)  # which is the slope, too
-    return near * (difference - near / 2)
+    near = elementwise.clamp(difference, min=-delta, max=delta)
+    beyond = elementwise.abs(difference) - elementwise.abs(near)  # near is no factor of it
+    return near * near / 2 + delta * beyond
 
 
 def binary_cross_entropy_with_logits(
@@ -258,10 +259,10 @@ def binary_cross_entropy(
             "[binary_cross_entropy] input and target must have the same dtype, got "
             f"{input.dtype} and {target.dtype}; target.to(input.dtype)?"
         )
-    array = input.array
-    if array.size and not bool(((array >= 0) & (array <= 1)).all()):
-        raise RuntimeError(
-            "[binary_cross_entropy] the input must be in 0 ... 1, it is not everywhere; "
-            "binary_cross_entropy_with_logits takes logits"
-        )
+    for name, array in (("input", input.array), ("target", target.array)):
+        if array.size and not bool(((array >= 0) & (array <= 1)).all()):
+            raise RuntimeError(
+                f"[binary_cross_entropy] the {name} must be in 0 ... 1, it is not everywhere; "
+                "binary_cross_entropy_with_logits takes logits"
+            )
     return weighted(bernoulli_nll(input, target), weight, reduction)

@@ -104,6 +104,10 @@ def avg_pool(
     """The mean of each window. Padding counts as zeros, or not at all without count_include_pad;
     divisor_override: the sum over that number."""
     name, lead = f"avg_pool{axes}d", input.ndim - axes
+    if not input.is_floating_point():
+        raise NotImplementedError(
+            f"[{name}] needs a floating-point tensor, got {input.dtype}; use float()"
+        )
     if divisor_override == 0:
         raise RuntimeError(f"[{name}] divisor_override must not be 0")
     how = _windows(name, axes, input, kernel_size, stride, ceil_mode, padding=padding)
@@ -136,7 +140,7 @@ def _bins(name: str, axes: int, input: Tensor, output_size: Any) -> list[list[tu
     sizes = input.shape[-axes:]
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
     wanted = tuple(n if m is None else m for n, m in zip(sizes, given))
-    wanted = numbers(name, "output_size", wanted if len(given) == axes else given, axes, 0)
+    wanted = numbers(name, "output_size", wanted if len(given) == axes else given, axes)
     if 0 in sizes:
         raise RuntimeError(f"[{name}] needs elements to choose from, got {tuple(input.shape)}")
     return [[(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(sizes, wanted)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -60,30 +60,25 @@ def _dims_of(in_dims: Any, args: tuple) -> list[int | None]:
     """A dim, or None, for each leaf of the arguments."""
     if not isinstance(in_dims, (int, tuple)):
         raise ValueError(f"[vmap] in_dims must be an int or a tuple of them, got {in_dims!r}")
-    found: list[int | None] = []
+    return list(_dims_along(in_dims, args))
 
-    def along(dims: Any, tree: Tree) -> None:
-        if isinstance(dims, int) or dims is None:
-            for x in leaves(tree):
-                axes = x.ndim if isinstance(x, Tensor) else 0
-                if dims is not None and not -axes <= dims < axes:
-                    raise ValueError(
-                        f"[vmap] in_dims must be dims of Tensors, got {dims} for "
-                        f"{tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__}; None "
-                        "for what is the same for all"
-                    )
-                found.append(dims)
-        elif type(dims) is type(tree) and len(dims) == len(tree):
-            pairs = (
-                [(dims[k], tree[k]) for k in tree] if isinstance(dims, dict) else zip(dims, tree)
-            )
-            for each, part in pairs:
-                along(each, part)
-        else:
-            raise ValueError(f"[vmap] in_dims must be like the arguments, got {in_dims!r}")
 
-    along(in_dims, args)
-    return found
+def _dims_along(dims: Any, tree: Tree) -> Iterator[int | None]:
+    if isinstance(dims, int) or dims is None:
+        for x in leaves(tree):
+            axes = x.ndim if isinstance(x, Tensor) else 0
+            if dims is not None and not -axes <= dims < axes:
+                raise ValueError(
+                    f"[vmap] in_dims must be dims of Tensors, got {dims} for "
+                    f"{tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__}; None for "
+                    "what is the same for all"
+                )
+            yield dims
+    elif type(dims) is type(tree) and len(dims) == len(tree):
+        for key in tree if isinstance(dims, dict) else range(len(tree)):
+            yield from _dims_along(dims[key], tree[key])
+    else:
+        raise ValueError(f"[vmap] in_dims must be like the arguments, got {dims!r}")
 
 
 def _stacked(results: list, out_dims: Any) -> Tree:
