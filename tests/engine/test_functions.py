@@ -81,6 +81,7 @@ x.index_add(0, tg.tensor([-1]), x[:1]) | tg.tensor(2) // 0 | tg.tensor([2, 1]) %
 5 % tg.tensor(0) | 2 ** tg.tensor(-1) | x.long().histogram() | x.norm("nuc") | tg.arange(math.nan)
 tg.arange(0, math.inf) | x.to(devise="cpu") | tg.tensor([300], dtype=tg.uint8) | x.fill_("a")
 tg.tensor([2**40], dtype=tg.int32) | tg.randint(0, 5, 2) | x.fill_(x) | tg.from_dlpack([1])
+tg.exp() | x[0, 0].sum(1) | x[0, 0].mean(-2) | x[0, 0].softmax(1)
 (x > 0) ** (x > 0) | x.histogram(4, weight=x[0])
 x[0].expand(2, 3).add_(1) | x[0].expand(2, 3).exp_()
 x[0].expand(2, 3).fill_(x[0, 0]) | x[0].expand(2, 3).__setitem__(0, 1.0)
