@@ -135,7 +135,8 @@ def replace_functions() -> None:
     modules = [m for name, m in sys.modules.items() if f"{name}.".startswith(ours + ".")]
     for module in modules:
         for name, value in [*vars(module).items()]:
-            if type(value) is FunctionType and f"{value.__module__}.".startswith(names):
+            home = getattr(value, "__module__", None)  # of those that take out=, the package
+            if type(value) is FunctionType and (home == ours or f"{home}.".startswith(names)):
                 if id(value) not in replaced:
                     replaced[id(value)] = on_its_gpu(value)
                 setattr(module, name, replaced[id(value)])
