@@ -60,8 +60,10 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Tests of CUDA skip with a sentence where its emulation lacks something; on another device
-    those do that are written for the CPU."""
+    """The longest come first. Tests of CUDA skip with a sentence where its emulation lacks
+    something; on another device those do that are written for the CPU."""
+    # The examples train for a while: first, so that no worker is left with one at the end.
+    items.sort(key=lambda item: not item.path.name.startswith(("test_examples", "test_bench")))
     if NO_EMULATION:
         for item in items:
             if item.get_closest_marker("cuda"):
