@@ -117,6 +117,7 @@ before = set(sys.modules)
 torch = t.install()
 print(*sorted(n for n in set(sys.modules) - before if n.startswith("tinygrad_lm")))
 print("tinygrad_lm.pages.compiler" in sys.modules, torch.torch_version.TorchVersion.__name__)
+print("cupy" in sys.modules, torch.version.cuda is None or torch.cuda.is_available())
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
@@ -124,6 +125,7 @@ print("tinygrad_lm.pages.compiler" in sys.modules, torch.torch_version.TorchVers
     assert done.stdout.splitlines() == [
         "tinygrad_lm.pages.second_derivatives tinygrad_lm.pages.version",
         "True TorchVersion",
+        "False True",
     ]
 
 

@@ -83,9 +83,12 @@ def test_methods_that_may_be_tensors(tmp_path):
         class Mine:
             def record_stream(self): pass
         x.record_stream(); x.resize_as_sparse_(3); x.sum(); x.no_such(); "a".index("b")
-        other.to_mkldnn(); torch.ones(3).to_sparse(); x.map_; np.zeros(3).to_dense_(1)
+        other.to_mkldnn(); torch.ones(3).to_sparse(); x.map_; np.zeros(3).to_sparse_csr(1)
     """
-    assert names_in(tmp_path, source).perhaps == ["torch.Tensor.to_sparse"]
+    assert names_in(tmp_path, source).perhaps == [
+        "torch.Tensor.to_sparse",
+        "torch.Tensor.to_sparse_csr",
+    ]
     assert names_in(tmp_path, "x.to_sparse()").perhaps == []  # a file without torch
 
 

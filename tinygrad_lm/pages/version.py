@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import cuda as _cuda
+from ..engine import arrays
 
 
 class TorchVersion(str):
@@ -45,15 +45,15 @@ def _parts(version: str) -> tuple[list[int], bool, str] | None:
     return numbers, not re.match(r"[.-]?(?:a|b|c|rc|dev)", public[found.end() :]), local
 
 
-def _of_cuda() -> str | None:
-    if not _cuda.is_available():
+def __getattr__(name: str) -> Any:
+    """`cuda`: "13.0", or None where there is no GPU. CuPy is loaded when somebody asks."""
+    if name != "cuda":
+        raise AttributeError(f"module 'torch.version' has no attribute {name!r}")
+    if not arrays.cuda_is_available():
         return None
-    import cupy
-
-    number = cupy.cuda.runtime.runtimeGetVersion()
+    number = arrays.cupy().cuda.runtime.runtimeGetVersion()
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
 __version__ = TorchVersion("2.13.0+tinygrad_lm")
-cuda = _of_cuda()  # "13.0", or None where there is no GPU
 git_version, hip, xpu, debug = "", None, None, False

@@ -68,7 +68,7 @@ from .libraries import (
     to_numpy,
     widened,
 )
-from .nests import changed, leaves
+from .nests import changed, filled, leaves
 from .precision import allow_tf32, set_allow_tf32, set_tuned_products, tuned_products
 from .replay import actions_noted, before_each_replay, is_recording_step, recording_step
 from .sums import running_sums, sum_runs, summed

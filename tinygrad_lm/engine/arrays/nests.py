@@ -3,7 +3,8 @@ nest with other things in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -22,8 +23,15 @@ def leaves(tree: Any) -> Iterator[Any]:
 def changed(tree: Any, change: Callable) -> Any:
     """The same nest with each leaf changed."""
     if isinstance(tree, dict):
-        return {name: changed(x, change) for name, x in tree.items()}
+        items = {name: changed(x, change) for name, x in tree.items()}
+        return OrderedDict(items) if isinstance(tree, OrderedDict) else items
     if isinstance(tree, (tuple, list)):
         found = [changed(x, change) for x in tree]
         return type(tree)(*found) if hasattr(tree, "_fields") else type(tree)(found)
     return change(tree)
+
+
+def filled(tree: Any, values: Iterable) -> Any:
+    """The same nest with these leaves."""
+    rest = iter(values)
+    return changed(tree, lambda _: next(rest))

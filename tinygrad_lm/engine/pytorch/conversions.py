@@ -4,6 +4,7 @@ are `astype` and `copy_to`."""
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from .. import arrays
@@ -53,44 +54,16 @@ def cast(input: Tensor, dtype: Dtype) -> Tensor:
     return ops.astype(input, dtype=kind.np)
 
 
-def to_float32(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.float32), memory_format)
+def _to(kind: Dtype) -> Callable[..., Tensor]:
+    def converted(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
+        return _formed(cast(input, kind), memory_format)
+
+    return converted
 
 
-def to_float64(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.float64), memory_format)
-
-
-def to_float16(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.float16), memory_format)
-
-
-def to_bfloat16(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, "bfloat16"), memory_format)
-
-
-def to_int64(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.int64), memory_format)
-
-
-def to_int32(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.int32), memory_format)
-
-
-def to_int16(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.int16), memory_format)
-
-
-def to_int8(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.int8), memory_format)
-
-
-def to_uint8(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.uint8), memory_format)
-
-
-def to_bool(input: Tensor, memory_format: Any = preserve_format) -> Tensor:
-    return _formed(cast(input, arrays.bool_), memory_format)
+to_float32, to_float64, to_float16 = _to("float32"), _to("float64"), _to("float16")
+to_bfloat16, to_bool, to_uint8 = _to("bfloat16"), _to("bool"), _to("uint8")
+to_int64, to_int32, to_int16, to_int8 = _to("int64"), _to("int32"), _to("int16"), _to("int8")
 
 
 def to_cpu(input: Tensor, memory_format: Any = preserve_format) -> Tensor:

@@ -19,8 +19,8 @@ from .transforms import ExpTransform, TransformedDistribution
 PLACE = {"loc": constraints.real, "scale": constraints.positive}
 
 
-class Normal(OfNumbers):
-    """Gaussian with mean loc and standard deviation scale."""
+class Symmetric(OfNumbers):
+    """Around loc, as wide as scale says."""
 
     arg_constraints = PLACE
     support = constraints.real
@@ -40,6 +40,10 @@ class Normal(OfNumbers):
     @property
     def mode(self) -> Tensor:
         return self.loc
+
+
+class Normal(Symmetric):
+    """Gaussian with mean loc and standard deviation scale."""
 
     @property
     def stddev(self) -> Tensor:
@@ -109,27 +113,8 @@ class LogNormal(TransformedDistribution):
         return self.base_dist.entropy() + self.loc
 
 
-class Laplace(OfNumbers):
+class Laplace(Symmetric):
     """e^(-|x - loc| / scale) / (2 scale)."""
-
-    arg_constraints = PLACE
-    support = constraints.real
-    has_rsample = True
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(
-        self, loc: Tensor | float, scale: Tensor | float, validate_args: bool | None = None
-    ):
-        super().__init__(validate_args, loc=loc, scale=scale)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from ...engine.arrays import changed, filled, leaves
 from ...engine.core.graph import Node
 from ...engine.core.tensor import Tensor
 from ...engine.pytorch.grad_mode import enable_grad, higher_order
 from ..autograd import functional
 from .batched import vmap
 from .modules import functional_call, stack_module_state
-from .trees import Tree, filled, leaves, mapped
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
@@ -27,11 +27,11 @@ Argnums = int | tuple[int, ...]
 class _Level:
     """One derivative among others that are nested: its arguments and its way out."""
 
-    def __init__(self, name: str, args: Tree):
+    def __init__(self, name: str, args: Any):
         self.name = name
         self.own: set[int] = set()  # ids of the leaves that this derivative alone knows
-        self.args = mapped(self._enter, args)
-        self.leaves = leaves(self.args)
+        self.args = changed(args, self._enter)
+        self.leaves = list(leaves(self.args))
 
     def _enter(self, x: Any) -> Tensor:
         if not isinstance(x, Tensor):
@@ -45,7 +45,7 @@ class _Level:
         self.own.add(id(fresh))
         return fresh
 
-    def left(self, tree: Tree) -> Tree:
+    def left(self, tree: Any) -> Any:
         """What is returned, out of the graph unless a leaf from outside is in it."""
 
         def out(x: Any) -> Any:
@@ -53,7 +53,7 @@ class _Level:
                 return x
             return x if self._comes_from_outside(x) else x.detach()
 
-        return mapped(out, tree)
+        return changed(tree, out)
 
     def _comes_from_outside(self, x: Tensor) -> bool:
         pending: list[Any] = [x.node or x]
@@ -69,7 +69,7 @@ class _Level:
         return False
 
 
-def _chosen(name: str, args: tuple, argnums: Argnums) -> tuple[Tree, Callable]:
+def _chosen(name: str, args: tuple, argnums: Argnums) -> tuple[Any, Callable]:
     """(the arguments to differentiate by, the call with others in their place)."""
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for n in numbers:
@@ -78,7 +78,7 @@ def _chosen(name: str, args: tuple, argnums: Argnums) -> tuple[Tree, Callable]:
                 f"[{name}] argnums must be among the {len(args)} positional arguments, got {n}"
             )
 
-    def with_others(others: Tree) -> list:
+    def with_others(others: Any) -> list:
         placed = list(args)
         for n, x in zip(numbers, (others,) if isinstance(argnums, int) else others):
             placed[n] = x
@@ -135,8 +135,8 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
         level = _Level("vjp", primals)
         out, aux = _apart(func(*level.args), has_aux)
 
-    def back(cotangents: Tree, retain_graph: bool = True, create_graph: bool = True) -> Tree:
-        shapes = [mapped(lambda x: getattr(x, "shape", None), t) for t in (cotangents, out)]
+    def back(cotangents: Any, retain_graph: bool = True, create_graph: bool = True) -> Any:
+        shapes = [changed(t, lambda x: getattr(x, "shape", None)) for t in (cotangents, out)]
         if shapes[0] != shapes[1]:
             raise RuntimeError(
                 f"[vjp] cotangents must be like what the function returned, {shapes[1]}, "

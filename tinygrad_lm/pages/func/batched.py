@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
+from ...engine.arrays import filled, leaves
 from ...engine.core.tensor import Tensor
 from ...engine.pytorch.joining import stack
 from ...engine.random.generator import default_generator
-from .trees import Tree, filled, leaves
 
 
 def vmap(
@@ -63,7 +63,7 @@ def _dims_of(in_dims: Any, args: tuple) -> list[int | None]:
     return list(_dims_along(in_dims, args))
 
 
-def _dims_along(dims: Any, tree: Tree) -> Iterator[int | None]:
+def _dims_along(dims: Any, tree: Any) -> Iterator[int | None]:
     if isinstance(dims, int) or dims is None:
         for x in leaves(tree):
             axes = x.ndim if isinstance(x, Tensor) else 0
@@ -81,13 +81,13 @@ def _dims_along(dims: Any, tree: Tree) -> Iterator[int | None]:
         raise ValueError(f"[vmap] in_dims must be like the arguments, got {dims!r}")
 
 
-def _stacked(results: list, out_dims: Any) -> Tree:
+def _stacked(results: list, out_dims: Any) -> Any:
     """One tree of stacked Tensors out of several."""
     first, columns = results[0], list(zip(*map(leaves, results)))
     for x in leaves(first):
         if not isinstance(x, Tensor):
             raise ValueError(f"[vmap] the function must return Tensors, got {type(x).__name__}")
-    dims = [out_dims] * len(columns) if isinstance(out_dims, int) else leaves(out_dims)
+    dims = [out_dims] * len(columns) if isinstance(out_dims, int) else list(leaves(out_dims))
     if len(dims) != len(columns) or not all(isinstance(d, int) for d in dims):
         raise ValueError(
             f"[vmap] out_dims must be an int or one per result ({len(columns)}), got {out_dims!r}"

@@ -6,33 +6,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..func.trees import Tree, filled, leaves, mapped
+from ...engine.arrays import changed, filled, leaves
 
 
 class TreeSpec:
     """A tree without its leaves."""
 
-    def __init__(self, tree: Tree):
-        self.tree, self.num_leaves = mapped(lambda _: None, tree), len(leaves(tree))
+    def __init__(self, tree: Any):
+        self.tree, self.num_leaves = changed(tree, lambda _: None), len(list(leaves(tree)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TreeSpec) and self.tree == other.tree
 
     __hash__ = object.__hash__
 
-    def unflatten(self, leaves: Iterable) -> Tree:
+    def unflatten(self, leaves: Iterable) -> Any:
         return tree_unflatten(leaves, self)
 
     def __repr__(self) -> str:
         return f"TreeSpec({self.tree!r})".replace("None", "*")
 
 
-def tree_flatten(tree: Tree) -> tuple[list, TreeSpec]:
+def tree_flatten(tree: Any) -> tuple[list, TreeSpec]:
     """(leaves, the tree without them)."""
-    return leaves(tree), TreeSpec(tree)
+    return list(leaves(tree)), TreeSpec(tree)
 
 
-def tree_unflatten(leaves: Iterable, treespec: TreeSpec) -> Tree:
+def tree_unflatten(leaves: Iterable, treespec: TreeSpec) -> Any:
     """What `tree_flatten` was given, with these leaves."""
     given = list(leaves)
     if len(given) != treespec.num_leaves:
@@ -42,11 +42,11 @@ def tree_unflatten(leaves: Iterable, treespec: TreeSpec) -> Tree:
     return filled(treespec.tree, given)
 
 
-def tree_leaves(tree: Tree) -> list:
-    return leaves(tree)
+def tree_leaves(tree: Any) -> list:
+    return list(leaves(tree))
 
 
-def tree_map(func: Callable, tree: Tree, *rests: Tree) -> Tree:
+def tree_map(func: Callable, tree: Any, *rests: Any) -> Any:
     """The same tree with func(leaf, those of the other trees in its place)."""
     others = [tree_flatten(rest) for rest in rests]
     if any(spec != TreeSpec(tree) for _, spec in others):
@@ -54,6 +54,6 @@ def tree_map(func: Callable, tree: Tree, *rests: Tree) -> Tree:
     return filled(tree, map(func, leaves(tree), *(found for found, _ in others)))
 
 
-def tree_map_only(kinds: Any, func: Callable, tree: Tree) -> Tree:
+def tree_map_only(kinds: Any, func: Callable, tree: Any) -> Any:
     """`tree_map` for leaves of a type, or one of several types; the others stay."""
-    return mapped(lambda leaf: func(leaf) if isinstance(leaf, kinds) else leaf, tree)
+    return changed(tree, lambda leaf: func(leaf) if isinstance(leaf, kinds) else leaf)
