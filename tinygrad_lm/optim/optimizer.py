@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 
 from ..engine.arrays import Array, mark_written, to_device
+from ..engine.arrays.replay import ONE_CALL
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.grad_mode import enable_grad, no_grad
 from ..nn.hooks import RemovableHandle
@@ -88,6 +89,8 @@ class Optimizer:
     def __init_subclass__(cls) -> None:
         if "step" in cls.__dict__:
             cls.step = with_hooks(cls.step)  # type: ignore[method-assign]
+        if "run" in cls.__dict__:
+            ONE_CALL.append((cls, "run", True))
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -302,3 +305,6 @@ def regularised(lib: Any, p: Array, g: Array, decay: Any, maximize: bool, scratc
     if decay is not None:
         g = lib.add(g, lib.multiply(p, decay, t), s)
     return g
+
+
+ONE_CALL.append((Optimizer, "run", True))

@@ -60,6 +60,7 @@ from .libraries import (
     cuda_is_available,
     cupy,
     in_float32,
+    is_numpy,
     is_writable,
     library,
     owner_of,

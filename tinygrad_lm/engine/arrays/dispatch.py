@@ -11,6 +11,9 @@ from typing import Any
 from .libraries import Array
 
 
+WITH_KERNELS: list[Any] = []  # all that has kernels
+
+
 class Switches:
     """Process-wide: one thread that switches kernels off does so for all."""
 
@@ -46,6 +49,8 @@ def kernel(target: Any, array_type: type) -> Callable:
     """
 
     def register(f: Callable) -> Callable:
+        if not target.kernels:
+            WITH_KERNELS.append(target)
         target.kernels.setdefault(array_type, []).insert(0, f)
         target.ours = target.ours and is_ours(f)
         return f

@@ -39,6 +39,11 @@ def library(x: Any) -> Any:
     return found
 
 
+def is_numpy(array: Any) -> bool:
+    """Whether this is NumPy's array, also while a step on the CPU is recorded."""
+    return DEVICE_TYPES.get(type(array)) == "cpu"
+
+
 def as_array(value: Any) -> Array:
     """NumPy turns 0-d results into scalars; this turns them back into arrays."""
     return value if type(value) in LIBRARIES else numpy.asarray(value)
@@ -136,7 +141,7 @@ def is_half(dtype: Any) -> bool:
 
 def widened(x: Array) -> Array:
     """16-bit floats on the CPU as float32: NumPy multiplies them slowly and sums them badly."""
-    return x.astype(numpy.float32) if type(x) is numpy.ndarray and is_half(x.dtype) else x
+    return x.astype(numpy.float32) if is_numpy(x) and is_half(x.dtype) else x
 
 
 def in_float32(x: Array) -> Array:

@@ -7,6 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
+# (class or module, names of functions, whether they are methods): what a step that is recorded on the
+# CPU takes as one call, because it looks at values. See `capture/tape.py`.
+ONE_CALL: list[tuple[object, str, bool]] = []
+
+
 class _State:
     """Process-wide: what the step that is being recorded needs from the host; None otherwise."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from .dispatch import with_kernels
-from .libraries import Array, widened
+from .libraries import Array, is_numpy, widened
 
 RUN = 32  # as many are added one after another
 BLOCK = 1 << 17  # elements that are read from memory while a part of the result stays in cache
@@ -19,7 +19,7 @@ BLOCK = 1 << 17  # elements that are read from memory while a part of the result
 
 def summed(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """x.sum(axis, keepdims); 16-bit floats come out as float32 on the CPU."""
-    if type(x) is not numpy.ndarray:  # a GPU adds in a tree
+    if not is_numpy(x):  # a GPU adds in a tree
         return x.sum(axis=axis, keepdims=keepdims)
     x = widened(x)
     if type(axis) is tuple and len(axis) == 1:
@@ -77,6 +77,6 @@ def sum_runs(x: Array) -> Array:
 
 def running_sums(x: Any, axis: int) -> Any:
     """x.cumsum(axis): on the CPU in float64, as PyTorch does it; a GPU adds in a tree."""
-    if type(x) is not numpy.ndarray:
+    if not is_numpy(x):
         return x.cumsum(axis)
     return x.cumsum(axis=axis, dtype=numpy.float64).astype(x.dtype)

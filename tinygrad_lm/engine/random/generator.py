@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike
 
 from ..arrays import device as Device
 from ..arrays import quietly, with_kernels
+from ..arrays.replay import ONE_CALL
 from .recipes import box_muller, check_probs, fill, look_up, swap_forward
 
 FRESH_SEED = 67280421310721  # what a PyTorch generator starts from
@@ -278,6 +279,9 @@ class Generator:
             self._half = float(values[n]) if len(values) > n else math.nan
         return values[:n]
 
+
+DRAWS = "uniform normal integers permutation exponential bernoulli bernoulli_each multinomial"
+ONE_CALL.append((Generator, DRAWS, False))
 
 default_generator = Generator()
 # Called with each seed of the default generator: the streams of other devices.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +20,7 @@ from ...engine.arrays import (
     quietly,
     with_kernels,
 )
+from ...engine.arrays.replay import ONE_CALL
 from ...engine.core.tensor import Tensor, wrap
 from ...engine.kernels.c import fast
 from ...engine.pytorch.creation import tensor
@@ -168,3 +170,6 @@ def _on_cuda() -> None:
 
 
 ON_CUDA.append(_on_cuda)
+
+
+ONE_CALL.append((sys.modules[__name__], "total_norm clip", False))

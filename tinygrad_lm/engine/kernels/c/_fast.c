@@ -203,38 +203,50 @@ static int ids_fit(const int64_t *ids, long rows, long least, long n, int64_t ig
     return good;
 }
 
-/* cross_entropy(rows, n, threads, x, targets, ignored, shift): the sum of the losses and how many
-   count, or None for a target that is no class */
+/* cross_entropy(rows, n, threads, x, targets, ignored, mean, shift, value, count): value (1,) = the
+   sum of the losses, or their mean; count (1,), in float64: what it was divided by */
 static PyObject *cross_entropy(ARGUMENTS) {
-    EXPECT(7);
+    EXPECT(10);
     long rows = INT, n = INT, threads = INT, counted = 0;
     CrossEntropy w = {.n = n};
     w.x = IN(rows * n), w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
-    w.ignored = INT, w.shift = OUT(2 * rows);
-    int good = READY && ids_fit(w.targets, rows, 0, n, w.ignored);
-    double total = 0;
-    if (good) run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
-    for (long r = 0; good && r < rows; r++)
-        if (w.targets[r] != w.ignored) {
-            total += w.shift[2 * r + 1] + (w.shift[2 * r] - w.x[r * n + w.targets[r]]);
-            counted++;
-        }
-    PyObject *done = end(&a);
-    return done && good ? (Py_DECREF(done), Py_BuildValue("dl", total, counted)) : done;
+    w.ignored = INT;
+    int mean = INT;
+    w.shift = OUT(2 * rows);
+    float *value = OUT(1);
+    double *count_of = memory(&a, args[next++], 1, 8, PyBUF_WRITABLE), total = 0;
+    if (READY && !ids_fit(w.targets, rows, 0, n, w.ignored))
+        PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target must be a class");
+    if (READY) {
+        run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+        for (long r = 0; r < rows; r++)
+            if (w.targets[r] != w.ignored) {
+                total += w.shift[2 * r + 1] + (w.shift[2 * r] - w.x[r * n + w.targets[r]]);
+                counted++;
+            }
+        *count_of = mean ? counted : 1;
+        *value = total / *count_of;
+    }
+    return end(&a);
 }
 
-/* cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, factor, dx) */
+/* cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, g, count, dx) */
 static PyObject *cross_entropy_slopes(ARGUMENTS) {
-    EXPECT(9);
+    EXPECT(10);
     long rows = INT, n = INT, threads = INT;
     CrossEntropy w = {.n = n};
     w.x = IN(rows * n);
     w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
-    w.ignored = INT, w.shift = (float *)IN(2 * rows), w.factor = FLOAT, w.dx = OUT(rows * n);
+    w.ignored = INT, w.shift = (float *)IN(2 * rows);
+    const float *g = IN(1);
+    const double *count_of = memory(&a, args[next++], 1, 8, PyBUF_SIMPLE);
+    w.dx = OUT(rows * n);
     if (READY && !ids_fit(w.targets, rows, 0, n, w.ignored))
         PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target was overwritten since forward");
-    if (READY)
+    if (READY) {
+        w.factor = *count_of ? *g / *count_of : NAN;
         run(cross_entropy_backward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    }
     return end(&a);
 }
 

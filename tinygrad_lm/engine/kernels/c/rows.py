@@ -180,20 +180,18 @@ def cross_entropy(
         return NotImplemented
     (x,), threads, (rows, n) = arrays, get_num_threads(), logits.shape
     ignored = int(ignore_index)
-    shift = numpy.empty((rows, 2), x.dtype)
-    found = fast.cross_entropy(rows, n, threads, x, targets, ignored, shift)
-    if found is None:
+    shift, value = numpy.empty((rows, 2), x.dtype), numpy.empty((), x.dtype)
+    count = numpy.empty((), numpy.float64)
+    try:
+        mean = reduction == "mean"
+        fast.cross_entropy(rows, n, threads, x, targets, ignored, mean, shift, value, count)
+    except IndexError:
         return NotImplemented  # the composition says which target is no class
-    total, count = found
-    if reduction == "sum":
-        count = 1
-    value = numpy.asarray(total / count if count else math.nan, x.dtype)
 
     def pullback(g):
         # dlogits = g (softmax(logits) - one-hot) / count
         dx = numpy.empty(x.shape, x.dtype)
-        factor = float(g) / count if count else math.nan
-        fast.cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, factor, dx)
+        fast.cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, g, count, dx)
         return dx
 
     return value, (pullback, None)

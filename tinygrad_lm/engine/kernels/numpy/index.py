@@ -4,7 +4,7 @@ import math
 
 import numpy
 
-from ...arrays import kernel
+from ...arrays import is_numpy, kernel
 from ...ops import index
 
 
@@ -12,7 +12,7 @@ from ...ops import index
 def getitem(x, *, key):
     """`take` is several times faster than x[ids], for one array of ids."""
     ids = key[0] if len(key) == 1 else None
-    if type(ids) is not numpy.ndarray or ids.dtype.kind != "i" or not x.flags.c_contiguous:
+    if not is_numpy(ids) or ids.dtype.kind != "i" or not x.flags.c_contiguous:
         return NotImplemented
     shape = x.shape
     return x.take(ids, axis=0), (lambda g: index.placed(g, shape, key),)

@@ -1,0 +1,54 @@
+"""A step recorded once and replayed: on a GPU as a CUDA graph (`graph.py`), on the CPU as the list of
+calls that it made (`tape.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..arrays import cuda_is_available
+
+
+def capture(step: Callable, warmup: int = 2) -> Callable:
+    """The same step, recorded and replayed from then on.
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        fast = capture(step)
+        for x, y in batches:
+            loss = fast(x, y)
+
+    The first `warmup` calls run it as it is; the next one records it, and all later ones replay
+    the recording: a CUDA graph, or on the CPU the calls of NumPy and of our kernels without the
+    Python around them. Each call is one step, with the same results bit for bit.
+
+    - Arguments may be Tensors, also on the CPU, in tuples, lists and dicts: they are copied to
+      where the recording reads. Shapes, dtypes and all that is no Tensor must stay the same.
+    - The step returns Tensors or nothing. Every replay writes the same memory anew: clone what is
+      to be kept. They are outside the graph of gradients.
+    - What the step does in Python is done when it is recorded, not again: what it prints, counts or
+      appends, and which branch it takes. So a learning rate's schedule belongs outside (the
+      optimizer looks at the rate in each replay), and so does `train()` or `eval()`.
+    - Gradients must start anew in each step, by `zero_grad()`. The tensors that it uses must live
+      as long as the recording: write into them, but do not replace what they hold (`.data = ...`).
+    - It cannot read results (`item()`, `if loss > 3:`). On a GPU it cannot upload, nor use random
+      numbers from the CPU; on the CPU `randint`, dropout and others draw anew in each replay.
+    - On the CPU all memory of the step stays taken between calls."""
+    if not callable(step):
+        raise TypeError(f"[capture] step must be a function, got {type(step).__name__}")
+    if warmup < 1:
+        raise ValueError(
+            f"[capture] warmup must be at least 1, got {warmup}: the first call of a step compiles "
+            "its kernels and makes the optimizer's memory"
+        )
+    if cuda_is_available():
+        from .graph import Captured
+
+        return Captured(step, warmup)
+    from .tape import Taped
+
+    return Taped(step, warmup)

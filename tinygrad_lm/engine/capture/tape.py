@@ -1,0 +1,339 @@
+"""A training step on the CPU, recorded once and replayed: `torch.compile` to be read.
+
+A small step is bound by Python: by the ops, the graph and the walk back, which decide the same each
+time. So it is run once on arrays that note on a tape which function of NumPy or of our kernels was
+called on which memory (`traced.py`). All of that memory stays: a replay calls the functions again,
+one after another, and computes the same numbers."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+from typing import Any
+
+import numpy
+
+from ..arrays import LIBRARIES, changed, dispatch, leaves, noted, quietly, register_library
+from ..arrays.replay import ONE_CALL
+from ..core.tensor import Tensor
+from .slots import Slots, check_outputs, detached, rolled
+from .traced import Traced, refuse
+
+# Where the recorder is found under NumPy's name while a step is recorded: what computes with arrays.
+HERE = __name__.partition(".engine.")[0]
+COMPUTING = tuple(
+    f"{HERE}.{name}"
+    for name in ("engine.ops", "engine.kernels.numpy", "engine.kernels.c", "engine.pytorch", "nn",
+                 "engine.arrays.sums", "engine.inplace", "engine.sparse")
+)  # fmt: skip
+# What makes arrays out of nothing. What is made may be written to later, so it is made anew.
+MAKING = {
+    getattr(numpy, name)
+    for name in "empty zeros ones full arange eye tri linspace array asarray ascontiguousarray "
+    "asfortranarray frombuffer fromiter copy empty_like zeros_like ones_like full_like".split()
+}
+# What asks for shapes and dtypes alone, and the functions whose `out` may be what they made before.
+ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.can_cast}
+ASKING |= {numpy.may_share_memory, numpy.shares_memory, numpy.iscomplexobj, numpy.broadcast_shapes}
+WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.cumsum, numpy.ndarray.clip, numpy.dot}
+
+
+class Tape:
+    """The calls of a step, and the memory that they work on."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Callable, tuple, dict]] = []
+        self.blocks: dict[int, list] = {}  # free memory by its size
+        self.used: set[int] = set()  # ids of what was read or written, of tensors that there were
+        self.thread, self.paused = threading.get_ident(), False
+
+    # ---------------------------------------------------------------- memory
+
+    def new(self, like: numpy.ndarray) -> Traced:
+        """Memory for an array of this shape, dtype and order of axes."""
+        free = self.blocks.get(like.nbytes)
+        block = free.pop() if free else numpy.empty(like.nbytes, numpy.uint8)
+        steps = numpy.empty_like(like).strides if like.size else None
+        return Traced(self, numpy.ndarray(like.shape, like.dtype, block, 0, steps), None, block)
+
+    def free(self, block: numpy.ndarray) -> None:
+        self.blocks.setdefault(block.nbytes, []).append(block)
+
+    # ---------------------------------------------------------------- what is called
+
+    def run(self, function: Any, args: tuple, settings: dict, making: bool = False) -> Any:
+        """function(*args, **settings), noted. What it makes is Traced; `making`: also where it was
+        given nothing that is."""
+        given = [x for x in leaves((args, settings)) if type(x) is Traced]
+        bare, named = changed((args, settings), plain)
+        if self.paused or threading.get_ident() != self.thread:
+            return function(*bare, **named)
+        self.used.update(map(id, given))
+        with self.aside():
+            found = function(*bare, **named)
+        if function in ASKING or not (given or making or function in MAKING):
+            return found
+        out = settings.get("out") or args[getattr(function, "nin", len(args)) :]
+        if found is None or out:
+            return self.wrote(out if isinstance(out, tuple) else (out,), function, bare, named)
+        if isinstance(found, (tuple, list)):
+            made = [self.taken(x, given) for x in found]
+            self.calls.append((store_all, ([x.plain for x in made], function, bare, named), {}))
+            return tuple(made)
+        made = self.taken(found, given)
+        if made.root is None and made.plain is not found:
+            self.note(made.plain, function, bare, named)
+        return made
+
+    def wrote(self, outs: tuple, function: Any, args: tuple, settings: dict) -> Any:
+        """A call that writes into what it was given."""
+        if not all(isinstance(x, Traced) for x in outs):
+            refuse("write into an array that it did not make", "make it with this library")
+        self.calls.append((function, args, settings))
+        return outs[0] if len(outs) == 1 else outs or None
+
+    def taken(self, found: Any, given: list[Traced]) -> Traced:
+        """What a function returned: one of its inputs, a view of one, or something new."""
+        if not isinstance(found, (numpy.ndarray, numpy.generic)):
+            refuse(f"use {type(found).__name__}s made of results")
+        if isinstance(found, numpy.ndarray):
+            for x in given:
+                if found is x.plain:
+                    return x
+                if numpy.may_share_memory(found, x.plain):
+                    return Traced(self, found, x.top)
+        made = self.new(numpy.asarray(found))
+        made.plain[...] = found
+        return made
+
+    def note(self, out: numpy.ndarray, function: Any, args: tuple, settings: dict) -> None:
+        """At each replay: out = function(*args, **settings)."""
+        if isinstance(function, numpy.ufunc):
+            call = function, (*args, out), settings
+        elif getattr(function, "__name__", "") == "reduce" or function in WRITING:
+            call = function, args, {**settings, "out": out}
+        elif function in (numpy.zeros, numpy.zeros_like):
+            call = out.fill, (0,), {}
+        elif function in (numpy.empty, numpy.empty_like):
+            return
+        elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
+            call = numpy.copyto, (out, args[0]), {}
+        else:
+            call = store, (out, function, args, settings), {}
+        self.calls.append(call)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Inside, nothing is noted, and arrays are NumPy's."""
+        before, self.paused = self.paused, True
+        library, LIBRARIES[numpy.ndarray] = LIBRARIES[numpy.ndarray], numpy
+        try:
+            yield
+        finally:
+            self.paused, LIBRARIES[numpy.ndarray] = before, library
+
+    def check_ids(self, ids: Traced, name: str, what: str, first: int, size: int, ignore=None):
+        """In place of `noted`: at each replay it is looked whether positions exist."""
+        self.run(check_ids, (ids, name, what, first, size, ignore), {})
+        return True
+
+    def one_call(self, function: Callable, method: bool) -> Callable:
+        """In place of a function that may look at values: all that it does is one call, in which
+        tensors hold NumPy's arrays. A method gets tensors by itself, and returns nothing."""
+
+        def stand_in(*args: Any, **settings: Any) -> Any:
+            if not method:
+                return self.run(function, args, settings, True)
+            if self.paused:
+                return function(*args, **settings)
+            with self.aside(), bare_tensors():
+                function(*args, **settings)
+            self.calls.append((function, args, settings))
+            return None
+
+        return stand_in
+
+
+def plain(x: Any) -> Any:
+    return x.plain if type(x) is Traced else x
+
+
+def store(out: numpy.ndarray, function: Callable, args: tuple, settings: dict) -> None:
+    store_all([out], lambda *a, **k: (function(*a, **k),), args, settings)
+
+
+def store_all(outs: list, function: Callable, args: tuple, settings: dict) -> None:
+    for out, found in zip(outs, function(*args, **settings)):
+        if out.shape != numpy.shape(found):
+            refuse(f"make arrays whose shape depends on values, {out.shape} then {found.shape}")
+        out[...] = found
+
+
+def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, ignore: Any) -> None:
+    wrong = (ids < first) | (ids >= size)
+    if ignore is not None:
+        wrong &= ids != ignore
+    if wrong.any():
+        got = int(ids[wrong].reshape(-1)[0])
+        raise IndexError(f"[{name}] {what} must be in {first} ... {size - 1}, got {got}")
+
+
+# ---------------------------------------------------------------- recording
+
+
+class Names:
+    """A module under its name, whose functions are noted where they would not tell Traced arrays
+    themselves: those that make arrays, and those of our own kernels."""
+
+    def __init__(self, tape: Tape, module: ModuleType):
+        self._tape, self._module = tape, module
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._module, name)
+        if isinstance(found, ModuleType):
+            found = Names(self._tape, found)
+        elif callable(found) and (self._module is not numpy or is_making(found)):
+            function = found
+
+            def found(*args: Any, **settings: Any) -> Any:
+                return self._tape.run(function, args, settings)
+
+        self.__dict__[name] = found
+        return found
+
+
+def is_making(function: Any) -> bool:
+    return not isinstance(function, type) and function in MAKING
+
+
+def replaced(tape: Tape) -> Iterator[tuple[Any, str, Any]]:
+    """(object, name, what stands there while a step is recorded)."""
+    names = Names(tape, numpy)
+    for title, module in list(sys.modules.items()):
+        if title.startswith(COMPUTING):
+            for name, value in list(vars(module).items()):
+                if value is numpy:
+                    yield module, name, names
+                elif name == "fast" and isinstance(value, ModuleType):
+                    yield module, name, Names(tape, value)
+    for owner, titles, method in ONE_CALL:
+        for name in titles.split():
+            yield owner, name, tape.one_call(vars(owner)[name], method)
+
+
+@contextmanager
+def standing_in(tape: Tape) -> Iterator[None]:
+    """Inside, those names mean the recorder's, and what is made on the CPU is Traced."""
+    with ExitStack() as stack:
+        for owner, name, value in list(replaced(tape)):
+            stack.callback(setattr, owner, name, vars(owner)[name])
+            setattr(owner, name, value)
+        register_library(Traced, Names(tape, numpy), "cpu")
+        stack.callback(LIBRARIES.__setitem__, numpy.ndarray, numpy)
+        LIBRARIES[numpy.ndarray] = LIBRARIES[Traced]
+        for target in dispatch.WITH_KERNELS:
+            target.kernels[Traced] = target.kernels.setdefault(numpy.ndarray, [])
+        noted.kernels[Traced] = [tape.check_ids]
+        yield
+
+
+def live_tensors() -> list[Tensor]:
+    return [x for x in gc.get_objects() if issubclass(type(x), Tensor) and hasattr(x, "array")]
+
+
+@contextmanager
+def bare_tensors() -> Iterator[None]:
+    """Inside, all tensors hold NumPy's arrays."""
+    traced = [(t, t.array) for t in live_tensors() if type(t.array) is Traced]
+    for t, array in traced:
+        t.array = array.plain
+    try:
+        yield
+    finally:
+        for t, array in traced:
+            t.array = array
+
+
+@contextmanager
+def traced_tensors(tape: Tape) -> Iterator[None]:
+    """Inside, every tensor on the CPU that there is holds a Traced of its memory."""
+    known: dict[int, Traced] = {}
+
+    def traced(array: numpy.ndarray) -> Traced:
+        if id(array) not in known:
+            root = traced(array.base) if type(array.base) is numpy.ndarray else None
+            known[id(array)] = Traced(tape, array, None if root is None else root.top)
+        return known[id(array)]
+
+    for t in live_tensors():
+        if type(t.array) is numpy.ndarray:
+            t.array = traced(t.array)
+    try:
+        yield
+    finally:
+        tape.paused = True
+        for t in live_tensors():
+            if type(t.array) is Traced:
+                t.array = t.array.plain
+
+
+class Taped:
+    """A step on the CPU: as it is while it warms up, then recorded, then replayed."""
+
+    def __init__(self, step: Callable, left: int):
+        self.step, self.left = step, left
+        self.slots: Slots | None = None
+        self.calls: list | None = None
+        self.outputs: Any = None
+        self.held: list[tuple[Tensor, numpy.ndarray]] = []
+        self.grads: list[tuple[Tensor, Tensor | None]] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.left > 0:
+            self.left -= 1
+            return changed(self.step(*args, **kwargs), detached)
+        if self.slots is None:
+            self.slots = Slots((args, kwargs), numpy)
+        self.slots.fill((args, kwargs))
+        if self.calls is None:
+            return self._record()
+        for t, array in self.held:
+            if t.array is not array:
+                raise RuntimeError(
+                    "[capture] a captured step must find the tensors as it was recorded with, got "
+                    f"another array in one of {tuple(t.shape)} (a new .data?); capture it again"
+                )
+        for leaf, grad in self.grads:
+            leaf._grad = grad
+        quietly(replay, self.calls)
+        return self.outputs
+
+    def _record(self) -> Any:
+        tape, dice = Tape(), rolled()
+        args, kwargs = self.slots.tree  # type: ignore[union-attr]
+        before = [(t, t.array, t._grad) for t in live_tensors()]
+        with standing_in(tape), traced_tensors(tape):
+            traced = [(t, t.array) for t, _, _ in before]
+            found = self.step(*args, **kwargs)
+            for t, array in traced:
+                if t.array is not array:
+                    refuse("replace what a tensor holds", "write into it: x.data += y, x.copy_(y)")
+            used = [id(array) in tape.used for _, array in traced]
+            del traced
+        check_outputs(found, "cpu")
+        if rolled() != dice:
+            refuse("draw from Python's or NumPy's own random numbers", "use this library's")
+        self.outputs = changed(found, detached)
+        self.held = [(t, array) for (t, array, _), u in zip(before, used) if u]
+        self.grads = [(t, t._grad) for t, _, g in before if t._grad is not g]
+        self.calls = tape.calls
+        return self.outputs
+
+
+def replay(calls: list) -> None:
+    for function, args, settings in calls:
+        function(*args, **settings)

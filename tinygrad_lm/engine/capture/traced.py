@@ -1,0 +1,104 @@
+"""The arrays of a step that is being recorded on the CPU: NumPy's, except that what is done with
+them is noted on a tape. Their values cannot be read, so nothing that depends on them is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+# What is known of an array without its values.
+FACTS = frozenset("shape dtype ndim size strides flags itemsize nbytes".split())
+# Methods that are a ufunc's `reduce`, which starts sooner and writes where it is told to.
+REDUCTIONS = {
+    "sum": numpy.add.reduce,
+    "prod": numpy.multiply.reduce,
+    "max": numpy.maximum.reduce,
+    "min": numpy.minimum.reduce,
+    "any": numpy.logical_or.reduce,
+    "all": numpy.logical_and.reduce,
+}
+
+
+def refuse(what: str, instead: str = "return what is to be read, and read it outside") -> NoReturn:
+    raise RuntimeError(f"[capture] a captured step must not {what}; {instead}")
+
+
+class Traced(NDArrayOperatorsMixin):
+    """An array whose memory stays where it is from one replay to the next.
+
+    `plain` is NumPy's array of that memory, `root` the Traced that it is a view of (None: it is
+    none). Its last reference gone, a root's memory is free for what the step makes later."""
+
+    __slots__ = ("__weakref__", "block", "plain", "root", "tape")
+
+    def __init__(self, tape: Any, plain: numpy.ndarray, root: Traced | None = None, block=None):
+        self.tape, self.plain, self.root, self.block = tape, plain, root, block
+
+    def __del__(self) -> None:
+        if self.block is not None:
+            self.tape.free(self.block)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        return self.tape.run(function, inputs, settings)
+
+    def __array_function__(self, function: Any, types: Any, args: tuple, settings: dict) -> Any:
+        return self.tape.run(function, args, settings)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in FACTS:
+            return getattr(self.plain, name)
+        if name.startswith("__"):  # a door of NumPy's to the memory
+            raise AttributeError(name)
+        method = REDUCTIONS.get(name) or getattr(numpy.ndarray, name)
+        if not callable(method):  # T, real, imag: views
+            return self.tape.run(getattr, (self, name), {})
+        return lambda *args, **settings: self.tape.run(method, (self, *args), settings)
+
+    def __getitem__(self, key: Any) -> Any:
+        for k in key if isinstance(key, tuple) else (key,):
+            if getattr(k, "dtype", None) == bool:
+                refuse("select by a mask, whose number of elements may change", "use where(...)")
+        return self.tape.run(numpy.ndarray.__getitem__, (self, key), {})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tape.run(numpy.ndarray.__setitem__, (self, key, value), {})
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def __iter__(self) -> Iterator:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Traced({self.plain.shape}, {self.plain.dtype})"
+
+    __hash__ = object.__hash__
+
+    @property
+    def top(self) -> Traced:
+        """What owns the memory."""
+        return self if self.root is None else self.root
+
+    @property
+    def base(self) -> Traced | None:
+        return self.root
+
+    @property
+    def data(self) -> Any:
+        """As CuPy has it: `data.ptr` is the address."""
+        return Place(self.plain.__array_interface__["data"][0])
+
+    def _read(self, *args: Any, **settings: Any) -> NoReturn:
+        refuse("read a result (item(), float(), `if loss > 3:`)")
+
+    __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = __contains__ = _read
+    item = tolist = tobytes = get = dump = tofile = nonzero = _read
+
+
+class Place:
+    def __init__(self, ptr: int):
+        self.ptr = ptr
