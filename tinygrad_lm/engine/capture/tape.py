@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy
 from ..arrays import LIBRARIES, changed, dispatch, leaves, noted, quietly, register_library
 from ..arrays.replay import ONE_CALL
 from ..core.tensor import Tensor
+from ..kernels.c import fast
 from .slots import Slots, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
@@ -39,14 +41,15 @@ MAKING = {
 # What asks for shapes and dtypes alone, and the functions whose `out` may be what they made before.
 ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.can_cast}
 ASKING |= {numpy.may_share_memory, numpy.shares_memory, numpy.iscomplexobj, numpy.broadcast_shapes}
-WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.cumsum, numpy.ndarray.clip, numpy.dot}
+WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.take, numpy.ndarray.cumsum, numpy.dot}
+FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like, numpy.full, numpy.full_like}
 
 
 class Tape:
     """The calls of a step, and the memory that they work on."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Callable, tuple, dict]] = []
+        self.calls: list[tuple[Callable, tuple]] = []
         self.blocks: dict[int, list] = {}  # free memory by its size
         self.used: set[int] = set()  # ids of what was read or written, of tensors that there were
         self.thread, self.paused = threading.get_ident(), False
@@ -82,7 +85,7 @@ class Tape:
             return self.wrote(out if isinstance(out, tuple) else (out,), function, bare, named)
         if isinstance(found, (tuple, list)):
             made = [self.taken(x, given) for x in found]
-            self.calls.append((store_all, ([x.plain for x in made], function, bare, named), {}))
+            self.call(store_all, ([x.plain for x in made], function, bare, named))
             return tuple(made)
         made = self.taken(found, given)
         if made.root is None and made.plain is not found:
@@ -93,7 +96,7 @@ class Tape:
         """A call that writes into what it was given."""
         if not all(isinstance(x, Traced) for x in outs):
             refuse("write into an array that it did not make", "make it with this library")
-        self.calls.append((function, args, settings))
+        self.call(function, args, settings)
         return outs[0] if len(outs) == 1 else outs or None
 
     def taken(self, found: Any, given: list[Traced]) -> Traced:
@@ -111,20 +114,22 @@ class Tape:
         return made
 
     def note(self, out: numpy.ndarray, function: Any, args: tuple, settings: dict) -> None:
-        """At each replay: out = function(*args, **settings)."""
-        if isinstance(function, numpy.ufunc):
-            call = function, (*args, out), settings
-        elif getattr(function, "__name__", "") == "reduce" or function in WRITING:
-            call = function, args, {**settings, "out": out}
-        elif function in (numpy.zeros, numpy.zeros_like):
-            call = out.fill, (0,), {}
+        """At each replay: out = function(*args, **settings), written where it can be at once."""
+        if function in FILLING:
+            self.call(out.fill, (out.flat[0],) if out.size else (0,))
         elif function in (numpy.empty, numpy.empty_like):
             return
         elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
-            call = numpy.copyto, (out, args[0]), {}
+            self.call(numpy.copyto, (out, args[0]))
+        elif function in (numpy.maximum, numpy.minimum) or is_writing(function):
+            self.call(function, args, {**settings, "out": out})
+        elif isinstance(function, numpy.ufunc):
+            self.call(function, (*[as_input(x, out) for x in args], out), settings)
         else:
-            call = store, (out, function, args, settings), {}
-        self.calls.append(call)
+            self.call(store, (out, function, args, settings))
+
+    def call(self, function: Callable, args: tuple, settings: Any = None) -> None:
+        self.calls.append((partial(function, **settings) if settings else function, args))
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -136,44 +141,10 @@ class Tape:
         finally:
             self.paused, LIBRARIES[numpy.ndarray] = before, library
 
-    def check_ids(self, ids: Traced, name: str, what: str, first: int, size: int, ignore=None):
-        """In place of `noted`: at each replay it is looked whether positions exist."""
-        self.run(check_ids, (ids, name, what, first, size, ignore), {})
-        return True
-
-    def one_call(self, function: Callable, method: bool) -> Callable:
-        """In place of a function that may look at values: all that it does is one call, in which
-        tensors hold NumPy's arrays. A method gets tensors by itself, and returns nothing."""
-
-        def stand_in(*args: Any, **settings: Any) -> Any:
-            if not method:
-                return self.run(function, args, settings, True)
-            if self.paused:
-                return function(*args, **settings)
-            with self.aside(), bare_tensors():
-                function(*args, **settings)
-            self.calls.append((function, args, settings))
-            return None
-
-        return stand_in
-
-
-def plain(x: Any) -> Any:
-    return x.plain if type(x) is Traced else x
-
-
-def store(out: numpy.ndarray, function: Callable, args: tuple, settings: dict) -> None:
-    store_all([out], lambda *a, **k: (function(*a, **k),), args, settings)
-
-
-def store_all(outs: list, function: Callable, args: tuple, settings: dict) -> None:
-    for out, found in zip(outs, function(*args, **settings)):
-        if out.shape != numpy.shape(found):
-            refuse(f"make arrays whose shape depends on values, {out.shape} then {found.shape}")
-        out[...] = found
-
-
-def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, ignore: Any) -> None:
+    def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, ignore: Any) -> None:
+    if fast is not None and ids.dtype == numpy.int64 and ids.flags.c_contiguous:
+        if fast.ids_fit(ids.size, ids, first, size, first if ignore is None else ignore):
+            return
     wrong = (ids < first) | (ids >= size)
     if ignore is not None:
         wrong &= ids != ignore
@@ -335,5 +306,5 @@ class Taped:
 
 
 def replay(calls: list) -> None:
-    for function, args, settings in calls:
-        function(*args, **settings)
+    for function, args in calls:
+        function(*args)

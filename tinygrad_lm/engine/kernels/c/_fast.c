@@ -203,6 +203,16 @@ static int ids_fit(const int64_t *ids, long rows, long least, long n, int64_t ig
     return good;
 }
 
+/* ids_fit(n, ids, least, size, ignored): whether all are in least ... size - 1, or the ignored one */
+static PyObject *ids_fit_(ARGUMENTS) {
+    EXPECT(5);
+    long n = INT;
+    const int64_t *ids = memory(&a, args[next++], n, 8, PyBUF_SIMPLE);
+    long least = INT, size = INT, ignored = INT, good = READY && ids_fit(ids, n, least, size, ignored);
+    PyObject *done = end(&a);
+    return done ? (Py_DECREF(done), PyBool_FromLong(good)) : NULL;
+}
+
 /* cross_entropy(rows, n, threads, x, targets, ignored, mean, shift, value, count): value (1,) = the
    sum of the losses, or their mean; count (1,), in float64: what it was divided by */
 static PyObject *cross_entropy(ARGUMENTS) {
@@ -405,6 +415,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("softmax", softmax),
     KERNEL("tanh_slopes", tanh_slopes),
     KERNEL("sum_rows", sum_rows),
+    KERNEL("ids_fit", ids_fit_),
     KERNEL("cross_entropy", cross_entropy),
     KERNEL("cross_entropy_slopes", cross_entropy_slopes),
     KERNEL("dropout", drop_elements),
