@@ -141,7 +141,55 @@ class Tape:
         finally:
             self.paused, LIBRARIES[numpy.ndarray] = before, library
 
-    def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, ignore: Any) -> None:
+    def check_ids(self, ids: Traced, name: str, what: str, first: int, size: int, ignore=None):
+        """In place of `noted`: at each replay it is looked whether positions exist."""
+        self.run(check_ids, (ids, name, what, first, size, ignore), {})
+        return True
+
+    def one_call(self, function: Callable, method: bool) -> Callable:
+        """In place of a function that may look at values: all that it does is one call, in which
+        tensors hold NumPy's arrays. A method gets tensors by itself, and returns nothing."""
+
+        def stand_in(*args: Any, **settings: Any) -> Any:
+            if not method:
+                return self.run(function, args, settings, True)
+            if self.paused:
+                return function(*args, **settings)
+            with self.aside(), bare_tensors():
+                function(*args, **settings)
+            self.call(function, args, settings)
+            return None
+
+        return stand_in
+
+
+def is_writing(function: Any) -> bool:
+    """Whether it takes `out`."""
+    return getattr(function, "__name__", "") == "reduce" or function in WRITING
+
+
+def as_input(x: Any, out: numpy.ndarray) -> Any:
+    """A number as an array of no axes, with which a ufunc starts sooner."""
+    return numpy.array(x, out.dtype) if type(x) is float and out.dtype.char in "fd" else x
+
+
+def plain(x: Any) -> Any:
+    return x.plain if type(x) is Traced else x
+
+
+def store(out: numpy.ndarray, function: Callable, args: tuple, settings: dict) -> None:
+    found = function(*args, **settings)
+    if out.shape != numpy.shape(found):
+        refuse(f"make arrays whose shape depends on values, {out.shape} then {found.shape}", "pad")
+    out[...] = found
+
+
+def store_all(outs: list, function: Callable, args: tuple, settings: dict) -> None:
+    for out, found in zip(outs, function(*args, **settings)):
+        store(out, lambda found=found: found, (), {})
+
+
+def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, ignore: Any) -> None:
     if fast is not None and ids.dtype == numpy.int64 and ids.flags.c_contiguous:
         if fast.ids_fit(ids.size, ids, first, size, first if ignore is None else ignore):
             return
