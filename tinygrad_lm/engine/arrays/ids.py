@@ -15,6 +15,12 @@ def noted(ids: Array, name: str, what: str, first: int, size: int, ignore: int |
     return False
 
 
+@with_kernels
+def exist(ids: Array, size: int) -> bool:
+    """Whether all of these, of which there must be some, are in 0 ... size - 1."""
+    return bool(ids.min() >= 0 and ids.max() < size)
+
+
 def are_ids(array: Array) -> bool:
     """Whether these may be positions by their dtype: int32 or int64, as in PyTorch."""
     return array.dtype.kind == "i" and array.dtype.itemsize > 2

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy
 
-from ..arrays import LIBRARIES, changed, dispatch, leaves, noted, quietly, register_library
+from ..arrays import LIBRARIES, changed, dispatch, exist, leaves, noted, quietly, register_library
 from ..arrays.replay import ONE_CALL
 from ..core.tensor import Tensor
 from ..kernels.c import fast
@@ -35,7 +35,7 @@ COMPUTING = tuple(
 # What makes arrays out of nothing. What is made may be written to later, so it is made anew.
 MAKING = {
     getattr(numpy, name)
-    for name in "empty zeros ones full arange eye tri linspace array asarray ascontiguousarray "
+    for name in "empty zeros ones full eye tri linspace array asarray ascontiguousarray "
     "asfortranarray frombuffer fromiter copy empty_like zeros_like ones_like full_like".split()
 }
 # What asks for shapes and dtypes alone, and the functions whose `out` may be what they made before.
@@ -151,10 +151,10 @@ class Tape:
         tensors hold NumPy's arrays. A method gets tensors by itself, and returns nothing."""
 
         def stand_in(*args: Any, **settings: Any) -> Any:
+            if self.paused or any(isinstance(x, Tensor) for x in args):
+                return function(*args, **settings)
             if not method:
                 return self.run(function, args, settings, True)
-            if self.paused:
-                return function(*args, **settings)
             with self.aside(), bare_tensors():
                 function(*args, **settings)
             self.call(function, args, settings)
@@ -257,6 +257,7 @@ def standing_in(tape: Tape) -> Iterator[None]:
         for target in dispatch.WITH_KERNELS:
             target.kernels[Traced] = target.kernels.setdefault(numpy.ndarray, [])
         noted.kernels[Traced] = [tape.check_ids]
+        exist.kernels[Traced] = [lambda ids, size: tape.check_ids(ids, "capture", "ids", 0, size)]
         yield
 
 

@@ -6,7 +6,10 @@ what cuSOLVER gives is neither CuPy's for batches nor captured, and such matrice
 
 from __future__ import annotations
 
+import sys
+
 from ..arrays import device_of, library, to_device, to_numpy
+from ..arrays.replay import ONE_CALL
 from ..core.op import OPS, primitive
 from ..core.tensor import Tensor
 
@@ -16,6 +19,9 @@ class LinAlgError(RuntimeError):
 
 
 MUST_BE = {"inv": "invertible", "solve": "invertible", "cholesky": "positive-definite"}
+
+
+ONE_CALL.append((sys.modules[__name__], "_lapack", False))
 
 
 def _lapack(name, *xs):

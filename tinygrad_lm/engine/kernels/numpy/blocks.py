@@ -61,7 +61,8 @@ def in_blocks(function: Callable, *arrays: Array, cost: int | None = None) -> li
         low, high = edges[i], edges[i + 1]
         results[i] = function(*[x[low:high] for x in arrays])
 
-    helpers = min(get_num_threads(), count) - 1
+    # what is recorded (`capture/tape.py`) is in one thread
+    helpers = min(get_num_threads(), count) - 1 if type(arrays[0]) is numpy.ndarray else 0
     if helpers < 1 or not _busy.acquire(blocking=False):  # another thread shares its work already
         for i in range(count):
             work(i)

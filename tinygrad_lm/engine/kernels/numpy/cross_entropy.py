@@ -3,7 +3,7 @@ gradient is made in the forward pass, where the exponentials are at hand."""
 
 import numpy
 
-from ...arrays import kernel
+from ...arrays import exist, kernel
 from ...core.recording import mode
 from ...ops import fused
 from .blocks import floating, in_blocks
@@ -21,7 +21,7 @@ def cross_entropy(
         return NotImplemented
     counted = targets != ignore_index
     ids = targets * counted
-    if not floating(logits) or ids.min() < 0 or ids.max() >= logits.shape[1]:
+    if not floating(logits) or not exist(ids, logits.shape[1]):
         return NotImplemented
     losses = numpy.empty(len(ids), logits.dtype)
     slope = numpy.empty_like(logits, order="C") if mode.recording else logits
@@ -40,14 +40,13 @@ def cross_entropy(
 
     slope_wanted = mode.recording
     in_blocks(forward, logits, ids, counted, losses, slope)
-    share = 1 / numpy.count_nonzero(counted) if reduction == "mean" and counted.any() else 1.0
-    total = losses.sum()
-    value = total * logits.dtype.type(share)
-    if reduction == "mean" and not counted.any():
-        value = total / logits.dtype.type(0)
+    share = logits.dtype.type(1)
+    if reduction == "mean":  # of no rows: 0 / 0
+        share = (1 / counted.sum()).astype(logits.dtype)
+    value = losses.sum() * share
 
     def pullback(g):
         # dlogits = g (softmax - one-hot) / N with N rows that count
-        return slope * (g * logits.dtype.type(share))
+        return slope * (g * numpy.minimum(share, 1))  # where no row counts, it is 0
 
     return value, (pullback, None)

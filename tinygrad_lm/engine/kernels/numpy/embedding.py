@@ -3,7 +3,7 @@ matrix where the table is small, row after row where it is not."""
 
 import numpy
 
-from ...arrays import kernel
+from ...arrays import exist, kernel
 from ...ops import fused
 from ...ops.index import sum_by_id
 from .blocks import floating
@@ -17,7 +17,7 @@ def embedding(weight, *, ids):
     rows = len(weight)
     if weight.ndim != 2 or not floating(weight) or not ids.size:
         return NotImplemented
-    if ids.min() < 0 or ids.max() >= rows:
+    if not exist(ids, rows):
         return NotImplemented  # the composition counts from the end, or says which id is wrong
     flat = ids.reshape(-1)
 
