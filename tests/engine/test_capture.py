@@ -1,18 +1,211 @@
-"""`capture` where there is no GPU: the step itself. How it records is in tests/fast."""
+"""`capture` on the CPU: a step recorded as the calls it made, and replayed. That every op is
+replayed bit for bit is in tests/laws/test_captured.py; CUDA graphs are in tests/fast."""
 
+import random
+import threading
+
+import numpy as np
 import pytest
 
 import tinygrad_lm as tg
-from tinygrad_lm.engine import arrays, capture
+from tinygrad_lm import nn
+from tinygrad_lm.engine import arrays
+from tinygrad_lm.engine.capture import tape
+from tinygrad_lm.engine.capture.tape import Taped
+from tinygrad_lm.nn import functional as F
 
 
-def test_without_a_gpu_the_step_is_called_as_it_is(monkeypatch):
-    monkeypatch.setattr(capture, "cuda_is_available", lambda: False)
+def training(kind, seed=1):
+    """(model, optimizer, step) of a small network with norms, dropout and clipping."""
+    tg.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Embedding(7, 8), nn.Flatten(), nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Tanh(),
+        nn.Dropout(0.25), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 7),
+    )  # fmt: skip
+    settings = {"momentum": 0.9} if kind == "SGD" else {}
+    optimizer = getattr(tg.optim, kind)(model.parameters(), lr=0.05, **settings)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        return {"loss": loss, "norm": norm}
+
+    return model, optimizer, step
+
+
+def batch(i):
+    g = tg.Generator().manual_seed(i)
+    return tg.randint(0, 7, (6, 3), generator=g), tg.randint(0, 7, (6,), generator=g)
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "SGD", "RMSprop", "Adagrad"])
+def test_training_goes_on_bit_for_bit(kind):
+    """With a schedule of the rate, gradients that are forgotten outside, and a state loaded."""
+    found = []
+    for captured in (False, True):
+        model, optimizer, step = training(kind)
+        run = tg.capture(step) if captured else step
+        first = {name: x.clone() for name, x in model.state_dict().items()}
+        tg.manual_seed(5)
+        for i in range(12):
+            optimizer.param_groups[0]["lr"] = 0.05 / (1 + i)
+            out = run(*batch(i))
+            found.append([out["loss"].item(), out["norm"].item()])
+            if i == 7:
+                optimizer.zero_grad()
+            if i == 9:
+                model.load_state_dict(first)
+        found.append([x.array.tobytes() for x in model.state_dict().values()])
+        found.append([p.grad.array.tobytes() for p in model.parameters()])
+    half = len(found) // 2
+    assert found[:half] == found[half:]
+
+
+def test_what_is_drawn_is_the_stream_that_the_step_would_draw():
+    def draw():
+        g = tg.Generator().manual_seed(3)
+
+        def step():
+            ids = tg.randint(0, 9, (5,), generator=g)
+            kept = tg.rand(4, generator=g) < 0.5
+            return ids, kept, tg.randn(3, generator=g), tg.randperm(4, generator=g)
+
+        return step
+
+    step, fast = draw(), tg.capture(draw(), 1)
+    for _ in range(5):
+        assert [x.tolist() for x in step()] == [x.tolist() for x in fast()]
+
+
+def test_a_replay_does_not_call_the_step():
+    seen = []
 
     def step(x):
-        return x.sum().item()
+        seen.append(1)
+        return x + 1
 
-    assert tg.capture(step) is step
+    fast = tg.capture(step, 1)
+    assert [fast(tg.tensor(float(i))).item() for i in range(5)] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert len(seen) == 2
+
+
+def test_memory_serves_again_what_comes_later():
+    x = tg.ones(1000)
+
+    def step():
+        y = x
+        for _ in range(50):
+            y = y + 1
+        return y.sum()
+
+    fast = Taped(step, 1)
+    fast(), fast()
+    memory = {args[-1].__array_interface__["data"][0] for f, args in fast.calls if f is np.add}
+    assert len(memory) <= 3 and fast().item() == 51000.0
+
+
+def test_a_write_into_a_tensor_is_done_again():
+    total, row = tg.zeros(3), tg.zeros(2, 3)
+
+    def step(x):
+        total.add_(x)
+        row[0] = total
+        row[1] += x
+        return row.sum()
+
+    fast = tg.capture(step, 1)
+    for i in range(1, 5):
+        fast(tg.full((3,), float(i)))
+    assert total.tolist() == [10.0] * 3 and row.tolist() == [[10.0] * 3] * 2
+
+
+X, W = tg.randn(4, 3), tg.randn(3, requires_grad=True)
+
+
+def replacing(x):
+    W.data = W.data - x.sum()
+    return x
+
+
+def python_dice(x):
+    return x * random.random()
+
+
+REFUSED = {
+    "item": (lambda x: tg.tensor(x.sum().item()), "must not read a result"),
+    "branch": (lambda x: x if x.sum() > 0 else -x, "must not read a result"),
+    "numpy": (lambda x: tg.tensor(x.numpy() + 1), "must not read a result"),
+    "print": (lambda x: print(x), "must not read a result"),
+    "mask": (lambda x: x[x > 0], "must not select by a mask|must not read"),
+    "replaced": (replacing, "must not replace what a tensor holds"),
+    "dice": (python_dice, "must not draw from Python's"),
+    "number": (lambda x: 3, "must return Tensors on the CPU or None"),
+    "inside": (lambda x: (tg.capture(lambda: X + 1, 1), Taped(lambda: X + 1, 0)())[1], "inside an"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_replayed_is_refused_in_a_sentence(name):
+    step, says = REFUSED[name]
+    fast = Taped(step, 0)
+    before = W.array
+    with pytest.raises(RuntimeError, match=rf"^\[capture\].*({says})"):
+        fast(X)
+    assert type(X.array) is type(W.array) is np.ndarray  # as before
+    W.array = before
+    assert (X + 1).sum().item() == pytest.approx(float(X.array.sum()) + 12, rel=1e-5)
+
+
+def test_a_position_that_does_not_exist_is_an_error_in_a_replay_as_well():
+    fast = tg.capture(lambda ids: X[ids], 1)
+    for _ in range(3):
+        fast(tg.tensor([0, 3]))
+    with pytest.raises(IndexError, match=r"must be in .* 3, got 4"):
+        fast(tg.tensor([0, 4]))
+    assert fast(tg.tensor([1, -1])).tolist() == [X[1].tolist(), X[3].tolist()]
+
+
+def test_a_tensor_whose_array_was_replaced_must_be_captured_again():
+    weight = tg.ones(2)
+    fast = tg.capture(lambda x: x * weight, 1)
+    fast(tg.ones(2)), fast(tg.ones(2))
+    weight.data = tg.zeros(2)
+    with pytest.raises(RuntimeError, match="capture it again"):
+        fast(tg.ones(2))
+
+
+def test_arguments_must_stay_as_they_were_recorded():
+    fast = tg.capture(lambda x, by=None: x * 2, 1)
+    fast(tg.ones(2)), fast(tg.ones(2))
+    for wrong in [(tg.ones(3),), (tg.ones(2, dtype=tg.float64),), (tg.ones(2), 3), (), (1.5,)]:
+        with pytest.raises(RuntimeError, match=r"^\[capture\]"):
+            fast(*wrong)
+    assert fast(tg.full((2,), 4.0)).tolist() == [8.0, 8.0]
+
+
+def test_another_thread_computes_as_always_while_a_step_is_recorded():
+    found = []
+
+    def step(x):
+        thread = threading.Thread(target=lambda: found.append((tg.zeros(2) + 1).sum().item()))
+        thread.start()
+        thread.join()
+        return x + 1
+
+    fast = Taped(step, 0)
+    fast(X)
+    assert found == [2.0] and len(fast.calls) == 1
+
+
+def test_after_a_recording_everything_has_its_name_again():
+    names = [(owner, name) for owner, name, _ in tape.replaced(tape.Tape())]
+    before = [vars(owner)[name] for owner, name in names]
+    Taped(lambda x: x * 2 + tg.rand(4, 3), 0)(X)
+    assert [vars(owner)[name] for owner, name in names] == before
+    assert arrays.LIBRARIES[np.ndarray] is np
 
 
 def test_what_is_no_function_or_has_no_warmup_is_refused():

@@ -10,7 +10,6 @@ from typing import Any
 
 from .libraries import Array
 
-
 WITH_KERNELS: list[Any] = []  # all that has kernels
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-
-# (class or module, names of functions, whether they are methods): what a step that is recorded on the
-# CPU takes as one call, because it looks at values. See `capture/tape.py`.
+# (class or module, names of functions, whether they are methods): what a step that is recorded on
+# the CPU takes as one call, because it looks at values. See `capture/tape.py`.
 ONE_CALL: list[tuple[object, str, bool]] = []
 
 
@@ -16,6 +15,24 @@ class _State:
     """Process-wide: what the step that is being recorded needs from the host; None otherwise."""
 
     actions: list[Callable[[], object]] | None = None
+    taping = False
+
+
+def is_taping() -> bool:
+    """Whether a step on the CPU is being recorded."""
+    return _State.taping
+
+
+class taping_step:
+    """Inside, one is."""
+
+    def __enter__(self) -> None:
+        if _State.taping:
+            raise RuntimeError("[capture] a step must not be captured inside another one")
+        _State.taping = True
+
+    def __exit__(self, *exc: object) -> None:
+        _State.taping = False
 
 
 def is_recording_step() -> bool:

@@ -1,5 +1,5 @@
-"""A step recorded once and replayed: on a GPU as a CUDA graph (`graph.py`), on the CPU as the list of
-calls that it made (`tape.py`)."""
+"""A step recorded once and replayed: on a GPU as a CUDA graph (`graph.py`), on the CPU as the list
+of calls that it made (`tape.py`)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A step on a GPU as a CUDA graph: Python starts every kernel of a step, which for small models takes
-longer than the kernels do; a recorded step is started by one call."""
+"""A step on a GPU as a CUDA graph: Python starts every kernel of a step, which for small models
+takes longer than the kernels do; a recorded step is started by one call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..core.tensor import Tensor
 from ..random.generator import default_generator
 from .slots import Slots, check_outputs, detached, rolled
 from .tape import Taped
-
 
 FROZEN_DICE = (
     "[capture] a step must not draw random numbers on the CPU, which would be the same in each "

@@ -12,6 +12,7 @@ import numpy
 from ..arrays import LIBRARIES, changed, cupy, dtype_of, leaves
 from ..core.tensor import Tensor, wrap
 
+
 def rolled() -> bytes:
     """The states of Python's and NumPy's own random numbers."""
     return pickle.dumps((random.getstate(), numpy.random.get_state(legacy=False)))

@@ -19,13 +19,13 @@ from typing import Any
 import numpy
 
 from ..arrays import LIBRARIES, changed, dispatch, exist, leaves, noted, quietly, register_library
-from ..arrays.replay import ONE_CALL
+from ..arrays.replay import ONE_CALL, taping_step
 from ..core.tensor import Tensor
 from ..kernels.c import fast
 from .slots import Slots, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
-# Where the recorder is found under NumPy's name while a step is recorded: what computes with arrays.
+# Modules that compute with arrays: there NumPy's name means the recorder while a step is recorded.
 HERE = __name__.partition(".engine.")[0]
 COMPUTING = tuple(
     f"{HERE}.{name}"
@@ -35,7 +35,7 @@ COMPUTING = tuple(
 # What makes arrays out of nothing. What is made may be written to later, so it is made anew.
 MAKING = {
     getattr(numpy, name)
-    for name in "empty zeros ones full eye tri linspace array asarray ascontiguousarray "
+    for name in "empty zeros ones full arange eye tri linspace array asarray ascontiguousarray "
     "asfortranarray frombuffer fromiter copy empty_like zeros_like ones_like full_like".split()
 }
 # What asks for shapes and dtypes alone, and the functions whose `out` may be what they made before.
@@ -84,9 +84,9 @@ class Tape:
         if found is None or out:
             return self.wrote(out if isinstance(out, tuple) else (out,), function, bare, named)
         if isinstance(found, (tuple, list)):
-            made = [self.taken(x, given) for x in found]
-            self.call(store_all, ([x.plain for x in made], function, bare, named))
-            return tuple(made)
+            several = tuple(self.taken(x, given) for x in found)
+            self.call(store_all, ([x.plain for x in several], function, bare, named))
+            return several
         made = self.taken(found, given)
         if made.root is None and made.plain is not found:
             self.note(made.plain, function, bare, named)
@@ -247,7 +247,7 @@ def replaced(tape: Tape) -> Iterator[tuple[Any, str, Any]]:
 @contextmanager
 def standing_in(tape: Tape) -> Iterator[None]:
     """Inside, those names mean the recorder's, and what is made on the CPU is Traced."""
-    with ExitStack() as stack:
+    with taping_step(), ExitStack() as stack:
         for owner, name, value in list(replaced(tape)):
             stack.callback(setattr, owner, name, vars(owner)[name])
             setattr(owner, name, value)
@@ -255,7 +255,8 @@ def standing_in(tape: Tape) -> Iterator[None]:
         stack.callback(LIBRARIES.__setitem__, numpy.ndarray, numpy)
         LIBRARIES[numpy.ndarray] = LIBRARIES[Traced]
         for target in dispatch.WITH_KERNELS:
-            target.kernels[Traced] = target.kernels.setdefault(numpy.ndarray, [])
+            target.kernels[Traced] = target.kernels.get(numpy.ndarray, [])
+            stack.callback(target.kernels.pop, Traced, None)
         noted.kernels[Traced] = [tape.check_ids]
         exist.kernels[Traced] = [lambda ids, size: tape.check_ids(ids, "capture", "ids", 0, size)]
         yield
@@ -268,7 +269,7 @@ def live_tensors() -> list[Tensor]:
 @contextmanager
 def bare_tensors() -> Iterator[None]:
     """Inside, all tensors hold NumPy's arrays."""
-    traced = [(t, t.array) for t in live_tensors() if type(t.array) is Traced]
+    traced: list[Any] = [(t, t.array) for t in live_tensors() if type(t.array) is Traced]
     for t, array in traced:
         t.array = array.plain
     try:
@@ -281,9 +282,9 @@ def bare_tensors() -> Iterator[None]:
 @contextmanager
 def traced_tensors(tape: Tape) -> Iterator[None]:
     """Inside, every tensor on the CPU that there is holds a Traced of its memory."""
-    known: dict[int, Traced] = {}
+    known: dict[int, Any] = {}
 
-    def traced(array: numpy.ndarray) -> Traced:
+    def traced(array: numpy.ndarray) -> Any:
         if id(array) not in known:
             root = traced(array.base) if type(array.base) is numpy.ndarray else None
             known[id(array)] = Traced(tape, array, None if root is None else root.top)

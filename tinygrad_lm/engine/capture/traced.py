@@ -60,7 +60,7 @@ class Traced(NDArrayOperatorsMixin):
 
     def __getitem__(self, key: Any) -> Any:
         for k in key if isinstance(key, tuple) else (key,):
-            if getattr(k, "dtype", None) == bool:
+            if type(k) is Traced and k.dtype == bool:
                 refuse("select by a mask, whose number of elements may change", "use where(...)")
         return self.tape.run(numpy.ndarray.__getitem__, (self, key), {})
 

@@ -5,8 +5,10 @@ wrap indices around silently."""
 from __future__ import annotations
 
 import math
+import sys
 
 from ..arrays import LIBRARIES, check_bounds, library, rounded, widened, with_kernels
+from ..arrays.replay import ONE_CALL
 from ..core.op import primitive
 from ..sparse import SparseGrad
 from .shape import padded
@@ -45,6 +47,9 @@ def add_rows(total, ids, g):
     for r in range(max(counts, default=0)):
         here = rank == r
         total[ids[here]] += g[order[here]]
+
+
+ONE_CALL.append((sys.modules[__name__], "add_rows", False))
 
 
 def add_at(total, key, g):

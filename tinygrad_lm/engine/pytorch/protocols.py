@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
-from ..arrays import to_numpy
+from ..arrays import is_numpy, to_numpy
 from ..core.op import Op
 from ..core.tensor import Tensor, wrap
 from . import printing
@@ -36,7 +36,7 @@ def numpy_array(self: Tensor, force: bool = False) -> np.ndarray:
         raise RuntimeError(
             "[numpy] the tensor must not require a gradient; use tensor.detach().numpy()"
         )
-    if not force and type(self.array) is not np.ndarray:
+    if not (force or is_numpy(self.array)):
         raise TypeError(f"[numpy] the tensor must be on the cpu, it is on {self.device}; .cpu()")
     return to_numpy(self.array)
 

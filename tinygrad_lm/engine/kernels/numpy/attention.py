@@ -37,7 +37,7 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     out = numpy.empty((B, T, H, E), q.dtype).swapaxes(1, 2)
     shift = numpy.empty((B, H, T), q.dtype)  # what a score loses so that the weights sum to 1
     kept: dict | None = {} if mode.recording and B * H * T * S <= KEPT else None
-    batch = numpy.arange(B)
+    batch = range(B)
 
     def scores(q, k, hidden, now, end):
         found = numpy.empty((end, len(q), H, now.stop - now.start), q.dtype)

@@ -17,6 +17,7 @@ import numpy
 from threadpoolctl import ThreadpoolController
 
 from ...arrays import Array, get_num_threads
+from ...arrays.replay import is_taping
 
 BLOCK = 1 << 17  # elements of a block: half a megabyte of float32, so a few fit in a core's cache
 SHARED = 1 << 17  # fewer elements than this are done before a second thread has woken up
@@ -61,8 +62,8 @@ def in_blocks(function: Callable, *arrays: Array, cost: int | None = None) -> li
         low, high = edges[i], edges[i + 1]
         results[i] = function(*[x[low:high] for x in arrays])
 
-    # what is recorded (`capture/tape.py`) is in one thread
-    helpers = min(get_num_threads(), count) - 1 if type(arrays[0]) is numpy.ndarray else 0
+    # a step is recorded (`capture/tape.py`) in one thread
+    helpers = 0 if is_taping() else min(get_num_threads(), count) - 1
     if helpers < 1 or not _busy.acquire(blocking=False):  # another thread shares its work already
         for i in range(count):
             work(i)
