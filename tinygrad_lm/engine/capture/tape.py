@@ -27,22 +27,18 @@ from .traced import Traced, refuse
 
 # Modules that compute with arrays: there NumPy's name means the recorder while a step is recorded.
 HERE = __name__.partition(".engine.")[0]
-COMPUTING = tuple(
-    f"{HERE}.{name}"
-    for name in ("engine.ops", "engine.kernels.numpy", "engine.kernels.c", "engine.pytorch", "nn",
-                 "engine.arrays.sums", "engine.inplace", "engine.sparse")
-)  # fmt: skip
+COMPUTING = "ops kernels.numpy kernels.c pytorch arrays.sums inplace sparse".split()
+PLACES = (f"{HERE}.nn", *(f"{HERE}.engine.{name}" for name in COMPUTING))
 # What makes arrays out of nothing. What is made may be written to later, so it is made anew.
 MAKING = {
     getattr(numpy, name)
     for name in "empty zeros ones full arange eye tri linspace array asarray ascontiguousarray "
     "asfortranarray frombuffer fromiter copy empty_like zeros_like ones_like full_like".split()
 }
-# What asks for shapes and dtypes alone, and the functions whose `out` may be what they made before.
-ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.can_cast}
-ASKING |= {numpy.may_share_memory, numpy.shares_memory, numpy.iscomplexobj, numpy.broadcast_shapes}
+ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.may_share_memory}
+# Functions that take `out`, beside ufuncs and their `reduce`; and those that fill with a constant.
 WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.take, numpy.ndarray.cumsum, numpy.dot}
-FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like, numpy.full, numpy.full_like}
+FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like}
 
 
 class Tape:
@@ -54,8 +50,6 @@ class Tape:
         self.used: set[int] = set()  # ids of what was read or written, of tensors that there were
         self.thread, self.paused = threading.get_ident(), False
 
-    # ---------------------------------------------------------------- memory
-
     def new(self, like: numpy.ndarray) -> Traced:
         """Memory for an array of this shape, dtype and order of axes."""
         free = self.blocks.get(like.nbytes)
@@ -65,8 +59,6 @@ class Tape:
 
     def free(self, block: numpy.ndarray) -> None:
         self.blocks.setdefault(block.nbytes, []).append(block)
-
-    # ---------------------------------------------------------------- what is called
 
     def run(self, function: Any, args: tuple, settings: dict, making: bool = False) -> Any:
         """function(*args, **settings), noted. What it makes is Traced; `making`: also where it was
@@ -82,22 +74,19 @@ class Tape:
             return found
         out = settings.get("out") or args[getattr(function, "nin", len(args)) :]
         if found is None or out:
-            return self.wrote(out if isinstance(out, tuple) else (out,), function, bare, named)
+            outs = out if isinstance(out, tuple) else (out,)
+            if not all(isinstance(x, Traced) for x in outs):
+                refuse("write into an array that it did not make", "make it with this library")
+            self.call(function, bare, named)
+            return outs[0] if len(outs) == 1 else outs or None
         if isinstance(found, (tuple, list)):
             several = tuple(self.taken(x, given) for x in found)
-            self.call(store_all, ([x.plain for x in several], function, bare, named))
+            self.call(store, ([x.plain for x in several], function, bare, named))
             return several
         made = self.taken(found, given)
         if made.root is None and made.plain is not found:
             self.note(made.plain, function, bare, named)
         return made
-
-    def wrote(self, outs: tuple, function: Any, args: tuple, settings: dict) -> Any:
-        """A call that writes into what it was given."""
-        if not all(isinstance(x, Traced) for x in outs):
-            refuse("write into an array that it did not make", "make it with this library")
-        self.call(function, args, settings)
-        return outs[0] if len(outs) == 1 else outs or None
 
     def taken(self, found: Any, given: list[Traced]) -> Traced:
         """What a function returned: one of its inputs, a view of one, or something new."""
@@ -116,17 +105,19 @@ class Tape:
     def note(self, out: numpy.ndarray, function: Any, args: tuple, settings: dict) -> None:
         """At each replay: out = function(*args, **settings), written where it can be at once."""
         if function in FILLING:
-            self.call(out.fill, (out.flat[0],) if out.size else (0,))
+            self.call(out.fill, (function in (numpy.ones, numpy.ones_like),))
         elif function in (numpy.empty, numpy.empty_like):
             return
         elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
             self.call(numpy.copyto, (out, args[0]))
-        elif function in (numpy.maximum, numpy.minimum) or is_writing(function):
-            self.call(function, args, {**settings, "out": out})
-        elif isinstance(function, numpy.ufunc):
+        elif isinstance(function, numpy.ufunc) and function not in (numpy.maximum, numpy.minimum):
             self.call(function, (*[as_input(x, out) for x in args], out), settings)
+        elif function in WRITING or isinstance(
+            getattr(function, "__self__", function), numpy.ufunc
+        ):
+            self.call(function, args, {**settings, "out": out})
         else:
-            self.call(store, (out, function, args, settings))
+            self.call(store, ([out], function, args, settings))
 
     def call(self, function: Callable, args: tuple, settings: Any = None) -> None:
         self.calls.append((partial(function, **settings) if settings else function, args))
@@ -134,12 +125,12 @@ class Tape:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Inside, nothing is noted, and arrays are NumPy's."""
-        before, self.paused = self.paused, True
-        library, LIBRARIES[numpy.ndarray] = LIBRARIES[numpy.ndarray], numpy
+        before = self.paused, LIBRARIES[numpy.ndarray]
+        self.paused, LIBRARIES[numpy.ndarray] = True, numpy
         try:
             yield
         finally:
-            self.paused, LIBRARIES[numpy.ndarray] = before, library
+            self.paused, LIBRARIES[numpy.ndarray] = before
 
     def check_ids(self, ids: Traced, name: str, what: str, first: int, size: int, ignore=None):
         """In place of `noted`: at each replay it is looked whether positions exist."""
@@ -163,11 +154,6 @@ class Tape:
         return stand_in
 
 
-def is_writing(function: Any) -> bool:
-    """Whether it takes `out`."""
-    return getattr(function, "__name__", "") == "reduce" or function in WRITING
-
-
 def as_input(x: Any, out: numpy.ndarray) -> Any:
     """A number as an array of no axes, with which a ufunc starts sooner."""
     return numpy.array(x, out.dtype) if type(x) is float and out.dtype.char in "fd" else x
@@ -177,31 +163,23 @@ def plain(x: Any) -> Any:
     return x.plain if type(x) is Traced else x
 
 
-def store(out: numpy.ndarray, function: Callable, args: tuple, settings: dict) -> None:
+def store(outs: list, function: Callable, args: tuple, settings: dict) -> None:
     found = function(*args, **settings)
-    if out.shape != numpy.shape(found):
-        refuse(f"make arrays whose shape depends on values, {out.shape} then {found.shape}", "pad")
-    out[...] = found
-
-
-def store_all(outs: list, function: Callable, args: tuple, settings: dict) -> None:
-    for out, found in zip(outs, function(*args, **settings)):
-        store(out, lambda found=found: found, (), {})
+    for out, x in zip(outs, found if isinstance(found, (tuple, list)) else (found,)):
+        if out.shape != numpy.shape(x):
+            refuse(f"make arrays whose shape depends on values, {out.shape} then {x.shape}", "pad")
+        out[...] = x
 
 
 def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, ignore: Any) -> None:
-    if fast is not None and ids.dtype == numpy.int64 and ids.flags.c_contiguous:
-        if fast.ids_fit(ids.size, ids, first, size, first if ignore is None else ignore):
-            return
+    plain_ids = fast is not None and ids.dtype == numpy.int64 and ids.flags.c_contiguous
+    if plain_ids and fast.ids_fit(ids.size, ids, first, size, first if ignore is None else ignore):
+        return
     wrong = (ids < first) | (ids >= size)
-    if ignore is not None:
-        wrong &= ids != ignore
+    wrong &= True if ignore is None else ids != ignore
     if wrong.any():
         got = int(ids[wrong].reshape(-1)[0])
         raise IndexError(f"[{name}] {what} must be in {first} ... {size - 1}, got {got}")
-
-
-# ---------------------------------------------------------------- recording
 
 
 class Names:
@@ -212,28 +190,21 @@ class Names:
         self._tape, self._module = tape, module
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._module, name)
+        found: Any = getattr(self._module, name)
         if isinstance(found, ModuleType):
             found = Names(self._tape, found)
-        elif callable(found) and (self._module is not numpy or is_making(found)):
+        elif callable(found) and (self._module is not numpy or found in MAKING):
             function = found
-
-            def found(*args: Any, **settings: Any) -> Any:
-                return self._tape.run(function, args, settings)
-
+            found = lambda *args, **settings: self._tape.run(function, args, settings)  # noqa: E731
         self.__dict__[name] = found
         return found
-
-
-def is_making(function: Any) -> bool:
-    return not isinstance(function, type) and function in MAKING
 
 
 def replaced(tape: Tape) -> Iterator[tuple[Any, str, Any]]:
     """(object, name, what stands there while a step is recorded)."""
     names = Names(tape, numpy)
     for title, module in list(sys.modules.items()):
-        if title.startswith(COMPUTING):
+        if title.startswith(PLACES):
             for name, value in list(vars(module).items()):
                 if value is numpy:
                     yield module, name, names
@@ -330,8 +301,12 @@ class Taped:
                 )
         for leaf, grad in self.grads:
             leaf._grad = grad
-        quietly(replay, self.calls)
+        quietly(self._replay)
         return self.outputs
+
+    def _replay(self) -> None:
+        for function, args in self.calls:  # type: ignore[union-attr]
+            function(*args)
 
     def _record(self) -> Any:
         tape, dice = Tape(), rolled()
@@ -353,8 +328,3 @@ class Taped:
         self.grads = [(t, t._grad) for t, _, g in before if t._grad is not g]
         self.calls = tape.calls
         return self.outputs
-
-
-def replay(calls: list) -> None:
-    for function, args in calls:
-        function(*args)

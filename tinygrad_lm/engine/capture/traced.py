@@ -4,6 +4,7 @@ them is noted on a tape. Their values cannot be read, so nothing that depends on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy
@@ -12,14 +13,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 # What is known of an array without its values.
 FACTS = frozenset("shape dtype ndim size strides flags itemsize nbytes".split())
 # Methods that are a ufunc's `reduce`, which starts sooner and writes where it is told to.
-REDUCTIONS = {
-    "sum": numpy.add.reduce,
-    "prod": numpy.multiply.reduce,
-    "max": numpy.maximum.reduce,
-    "min": numpy.minimum.reduce,
-    "any": numpy.logical_or.reduce,
-    "all": numpy.logical_and.reduce,
-}
+REDUCTIONS: dict[str, Any] = {"sum": numpy.add, "prod": numpy.multiply, "max": numpy.maximum}
+REDUCTIONS |= {"min": numpy.minimum, "any": numpy.logical_or, "all": numpy.logical_and}
 
 
 def refuse(what: str, instead: str = "return what is to be read, and read it outside") -> NoReturn:
@@ -53,7 +48,8 @@ class Traced(NDArrayOperatorsMixin):
             return getattr(self.plain, name)
         if name.startswith("__"):  # a door of NumPy's to the memory
             raise AttributeError(name)
-        method = REDUCTIONS.get(name) or getattr(numpy.ndarray, name)
+        reduction = REDUCTIONS.get(name)
+        method = reduction.reduce if reduction else getattr(numpy.ndarray, name)
         if not callable(method):  # T, real, imag: views
             return self.tape.run(getattr, (self, name), {})
         return lambda *args, **settings: self.tape.run(method, (self, *args), settings)
@@ -73,9 +69,6 @@ class Traced(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator:
         return (self[i] for i in range(len(self)))
 
-    def __repr__(self) -> str:
-        return f"Traced({self.plain.shape}, {self.plain.dtype})"
-
     __hash__ = object.__hash__
 
     @property
@@ -90,15 +83,10 @@ class Traced(NDArrayOperatorsMixin):
     @property
     def data(self) -> Any:
         """As CuPy has it: `data.ptr` is the address."""
-        return Place(self.plain.__array_interface__["data"][0])
+        return SimpleNamespace(ptr=self.plain.__array_interface__["data"][0])
 
     def _read(self, *args: Any, **settings: Any) -> NoReturn:
         refuse("read a result (item(), float(), `if loss > 3:`)")
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = __complex__ = __contains__ = _read
     item = tolist = tobytes = get = dump = tofile = nonzero = _read
-
-
-class Place:
-    def __init__(self, ptr: int):
-        self.ptr = ptr

@@ -203,12 +203,13 @@ static int ids_fit(const int64_t *ids, long rows, long least, long n, int64_t ig
     return good;
 }
 
-/* ids_fit(n, ids, least, size, ignored): whether all are in least ... size - 1, or the ignored one */
+/* ids_fit(n, ids, least, size, ignored): whether all are in least ... size - 1, or ignored */
 static PyObject *ids_fit_(ARGUMENTS) {
     EXPECT(5);
     long n = INT;
     const int64_t *ids = memory(&a, args[next++], n, 8, PyBUF_SIMPLE);
-    long least = INT, size = INT, ignored = INT, good = READY && ids_fit(ids, n, least, size, ignored);
+    long least = INT, size = INT, ignored = INT;
+    int good = READY && ids_fit(ids, n, least, size, ignored);
     PyObject *done = end(&a);
     return done ? (Py_DECREF(done), PyBool_FromLong(good)) : NULL;
 }
