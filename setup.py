@@ -26,7 +26,7 @@ def module(name: str, source: str, **options: Any) -> Extension:
     return Extension(
         f"tinygrad_lm.engine.kernels.c.{name}",
         [str(folder / source)],
-        depends=[str(path) for path in sources],
+        depends=["setup.py", *map(str, sources)],
         define_macros=[("VERSION", f'"{version}"'), *options.pop("define_macros", ())],
         optional=True,  # without a C compiler NumPy kernels and plain Python do the same work
         **options,
