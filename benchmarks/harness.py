@@ -4,6 +4,7 @@ pair by pair, hardware, versions and settings recorded."""
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -31,7 +32,8 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "67108864",
 }
-COMPILED = "tinygrad_lm.engine.kernels.c._fast"  # present if it was compiled
+KERNELS = "tinygrad_lm.engine.kernels.c"
+COMPILED = KERNELS + "._isa"  # present if it was compiled
 CODE = (".py", ".c", ".h", ".cu", ".cuh")
 REPORTED_STEPS = (1, 10, 100, 1000)  # their losses are kept, beside the last one
 
@@ -204,6 +206,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "versions": versions,
         "compiled_kernels": has(COMPILED),
+        "isa": getattr(importlib.import_module(KERNELS).fast, "ISA", None),
         "malloc_settings": os.environ.get("TINYGRAD_LM_MALLOC") != "0",
         "commit": git("rev-parse", "--short", "HEAD"),
         "changed_since": bool(git("status", "--porcelain", "--", "tinygrad_lm")),

@@ -5,10 +5,13 @@ them too. Sizes that do not fit, NaN, threads, a fork, and the same bits where N
 import contextlib
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -395,7 +398,7 @@ def test_many_python_threads_at_once(name, places):
     assert not wrong and not any(thread.is_alive() for thread in threads)
 
 
-def run_python(code, **environment):
+def run_python(code, error="", **environment):
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **environment},
@@ -403,7 +406,7 @@ def run_python(code, **environment):
         text=True,
         timeout=100,
     )
-    assert done.returncode == 0, done.stderr
+    assert (error and error in done.stderr) or done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -441,3 +444,84 @@ print(*[f"{v:.5f}" for v in (y.item(), x.grad.abs().sum().item())])
     with_, without = run_python(code), run_python(code, TINYGRAD_LM_COMPILED="0")
     assert with_.startswith("True") and without.startswith("False")
     assert with_.split()[1:] == without.split()[1:]
+
+
+RUNS = c.load("_isa").FORMS.split() if fast else []  # the forms that this processor runs
+
+
+@pytest.mark.parametrize("form", ["", *RUNS])
+def test_each_form_that_the_processor_runs_can_be_asked_for(form):
+    code = """
+import tinygrad_lm as tg
+from tinygrad_lm.engine.kernels.c import fast
+tg.manual_seed(1)
+x = tg.randn(9, 40, requires_grad=True)
+y = tg.nn.functional.layer_norm(x @ x.T, (9,)).softmax(-1).square().sum()
+y.backward()
+print(fast.ISA, *[f"{v:.4f}" for v in (y.item(), x.grad.abs().sum().item())])
+"""
+    best = os.environ.get("TINYGRAD_LM_ISA") or RUNS[0]
+    plain = code.replace("fast.ISA", "fast")
+    want = run_python(plain, TINYGRAD_LM_COMPILED="0", TINYGRAD_LM_ISA="v9").split()[1:]
+    chosen = {"TINYGRAD_LM_ISA": form} if form else {}
+    assert run_python(code, **chosen).split() == [form or best, *want]
+
+
+@pytest.mark.parametrize(
+    "runs, built, wanted, got",
+    [
+        ("v4 v3 v2", "v4 v3 v2", "", "v4"),
+        ("v4 v3 v2", "v3 v2", "", "v3"),  # the compiler did not know v4
+        ("v2", "v4 v3 v2", "", "v2"),  # a wheel from another machine
+        ("", "v4 v3 v2", "", None),
+        ("base", "base", "", "base"),
+        (None, "", "", None),  # no compiler
+        ("v4 v3 v2", "v4 v3 v2", "v2", "v2"),
+        ("v3 v2", "v4 v3 v2", "v4", "(v3, v2), got 'v4'"),
+        ("v4 v3 v2", "v4 v2", "v3", "(v4, v2), got 'v3'"),
+        (None, "", "v2", "(none), got 'v2'"),
+    ],
+)
+def test_the_best_form_is_loaded_and_no_form_that_the_processor_lacks(
+    runs, built, wanted, got, monkeypatch
+):
+    """On processors and builds that are not at hand; what they lack must not even be opened."""
+
+    def load(name):
+        if name == "_isa":
+            return None if runs is None else SimpleNamespace(FORMS=runs)
+        form = name.removeprefix("_fast_")
+        assert runs and form in runs.split()
+        return SimpleNamespace(ISA=form) if form in built.split() else None
+
+    monkeypatch.setattr(c, "load", load)
+    monkeypatch.setenv("TINYGRAD_LM_ISA", wanted)
+    if got and "got" in got:
+        with pytest.raises(ImportError, match=re.escape(got)):
+            c.load_best()
+    else:
+        assert getattr(c.load_best(), "ISA", None) == got
+
+
+def test_a_form_that_is_not_there_is_refused_in_a_sentence():
+    said = "TINYGRAD_LM_ISA must name a form of the C kernels"
+    assert run_python("import tinygrad_lm", said, TINYGRAD_LM_ISA="v9") == ""
+
+
+VEX = r"\tv(?!err|erw)\w+"  # how the names of AVX's instructions begin
+WIDE = r"%zmm|%k[1-7]|%[xy]mm(1[6-9]|2\d|3[01])"  # registers of AVX-512
+ABSENT = {"_isa": VEX, "_recorder": VEX, "_fast_v2": VEX, "_fast_v3": WIDE}
+PRESENT = {"_fast_v3": r"%ymm", "_fast_v4": r"%zmm"}
+
+
+@pytest.mark.skipif(RUNS in ([], ["base"]), reason="forms are made for x86-64")
+@pytest.mark.skipif(not shutil.which("objdump"), reason="reads machine code with objdump")
+@pytest.mark.parametrize("name", ["_isa", "_recorder", "_fast_v2", "_fast_v3", "_fast_v4"])
+def test_a_form_has_no_instructions_of_the_next(name):
+    found = next(Path(c.__file__).parent.glob(f"{name}.*.so"), None)
+    if found is None:
+        pytest.skip("not in this build")
+    code = subprocess.run(["objdump", "-d", found], capture_output=True, text=True).stdout
+    assert code.count("\n") > 20
+    assert not re.search(ABSENT.get(name, "$^"), code)
+    assert re.search(PRESENT.get(name, ""), code)

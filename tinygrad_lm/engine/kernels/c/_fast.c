@@ -430,50 +430,20 @@ static PyMethodDef KERNELS[] = {
     KERNEL("keep_below", keep_below_),
     {0},
 };
-static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_fast", NULL, -1, KERNELS};
 
-/* Compiled for the processor at hand (see setup.py): on a lesser one it must not even start. */
-static const char *missing(void) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-#define NEEDED(name) \
-    if (!__builtin_cpu_supports(name)) return name;
-#if defined(__AVX512F__)
-    NEEDED("avx512f")
-#endif
-#if defined(__AVX512VL__)
-    NEEDED("avx512vl")
-#endif
-#if defined(__AVX512BW__)
-    NEEDED("avx512bw")
-#endif
-#if defined(__AVX512DQ__)
-    NEEDED("avx512dq")
-#endif
-#if defined(__AVX2__)
-    NEEDED("avx2")
-#endif
-#if defined(__FMA__)
-    NEEDED("fma")
-#endif
-#if defined(__BMI2__)
-    NEEDED("bmi2")
-#endif
-#if defined(__AVX__)
-    NEEDED("avx")
-#endif
-#endif
-    return NULL;
-}
+/* Compiled once for each set of instructions (see setup.py), under a name of its own. */
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+#define START_(form) PyInit__fast_##form
+#define START(form) START_(form)
+static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_fast_" TEXT(FORM), NULL, -1, KERNELS};
 
-PyMODINIT_FUNC PyInit__fast(void) {
-    const char *what = missing();
-    if (what)
-        return PyErr_Format(PyExc_ImportError, "compiled for a processor with %s; reinstall", what);
+PyMODINIT_FUNC START(FORM)(void) {
     pthread_atfork(NULL, NULL, forget_workers);
     if (pthread_key_create(&scratch_key, free)) return PyErr_NoMemory();
     PyObject *module = PyModule_Create(&MODULE);
     if (module) PyModule_AddStringConstant(module, "VERSION", VERSION);
+    if (module) PyModule_AddStringConstant(module, "ISA", TEXT(FORM));
     if (module) PyModule_AddIntConstant(module, "LANES", LANES);
 #if defined(Py_GIL_DISABLED)
     if (module) PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
