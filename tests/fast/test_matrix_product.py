@@ -1,8 +1,6 @@
 """The compiled product of matrices: exact on whole numbers for every size and order in memory, the
 same bits whatever the threads, and the layer that is made of it."""
 
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -12,9 +10,16 @@ import tinygrad_lm as tg
 from tinygrad_lm.engine.kernels.c import fast
 from tinygrad_lm.nn import functional as F
 
-# Not imported here: that would register it where narrow vectors leave the product to NumPy.
-linear = sys.modules.get(fast.__package__ + ".linear") if fast is not None else None
+if fast is not None:
+    from tinygrad_lm.engine.kernels.c import linear
 pytestmark = pytest.mark.skipif(fast is None, reason="installed without a C compiler")
+
+
+@pytest.fixture
+def all_sizes(monkeypatch):
+    """Those of a layer, too, that are left to NumPy's BLAS where vectors are narrow."""
+    monkeypatch.setattr(linear, "MOST", 1 << 62)
+
 
 ORDERS = {
     "rows": lambda x: np.ascontiguousarray(x),
@@ -107,11 +112,12 @@ def test_matrices_that_do_not_fit_are_refused(where):
 def large_layer():
     tg.manual_seed(1)
     x, w, b = tg.randn(700, 70), tg.randn(90, 70), tg.randn(90)
-    assert linear is None or x.numel() * len(w) >= linear.LARGE
+    assert x.numel() * len(w) >= linear.LARGE
     return x, w, b, tg.randn(700, 90)
 
 
 @pytest.mark.parametrize("wanted", [(0, 1, 1), (1, 0, 1), (0, 0, 1), (1, 1, 0), (1, 1, 1)])
+@pytest.mark.usefixtures("all_sizes")
 def test_a_layer_gives_each_gradient_that_is_wanted(wanted):
     """The bias's is found on the way to the weight's: with it, without it, and a second time."""
     x, w, b, g = large_layer()
@@ -129,8 +135,8 @@ def test_a_layer_gives_each_gradient_that_is_wanted(wanted):
                 np.testing.assert_allclose(leaf.grad.array, slope, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(linear is None, reason="the product is left to NumPy's BLAS")
 @pytest.mark.parametrize("wanted", [(0, 1, 1), (1, 0, 1), (0, 0, 1), (1, 1, 0), (1, 0, 0)])
+@pytest.mark.usefixtures("all_sizes")
 def test_a_layer_multiplies_for_what_is_wanted_only(wanted, monkeypatch):
     leaves = [t.requires_grad_(bool(want)) for t, want in zip(large_layer(), wanted)]
     out, shapes = F.linear(*leaves), []
@@ -142,6 +148,7 @@ def test_a_layer_multiplies_for_what_is_wanted_only(wanted, monkeypatch):
     assert shapes == [s for s, want in zip([(700, 70), (90, 70)], wanted) if want]
 
 
+@pytest.mark.usefixtures("all_sizes")
 def test_a_layer_takes_rows_that_lie_unaligned():
     """As in a field of a packed record: 282 bytes from row to row, 280 of them numbers."""
     _, w, b, _ = large_layer()

@@ -23,9 +23,8 @@ INLINED = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 # (forward, backward, update) of the step below; 9 ops are recorded and 4 parameters moved. The form
 # in Python is written to be read, an op in named steps; the fast one is in C.
 IN_PYTHON, IN_C = (157, 116, 88), (34, 41, 8)
-# Where vectors have 8 numbers, products are NumPy's: two calls less forward, and four back.
-TILED = fast is not None and fast.LANES == 16
-MOST = IN_PYTHON if recorder is None else IN_C if TILED else (32, 37, 8)
+# Without the kernels products are NumPy's: two calls less forward, and four back.
+MOST = IN_PYTHON if recorder is None else IN_C if fast is not None else (32, 37, 8)
 
 
 def calls(function):

@@ -55,7 +55,4 @@ def load_best() -> Any:
 
 fast = load_best()
 if fast is not None:
-    from . import attention, random, rows
-
-    if fast.LANES == 16:  # narrower vectors: too few registers for a tile, NumPy's BLAS is faster
-        from . import linear
+    from . import attention, linear, random, rows

@@ -2,8 +2,8 @@
    each of its numbers is read once, as it lies there, in float32 or in bfloat16. Each sum goes in
    the same steps whatever the threads. */
 
-#define GROUP 8          /* most rows of x that meet rows of w at a time */
-#define SIDE (LANES / 4) /* most rows of w side by side: the sums of a tile stay in registers */
+#define GROUP 8 /* most rows of x that meet rows of w at a time */
+#define SIDE 4  /* most rows of w side by side; fewer where the sums would not fit in registers */
 
 typedef struct {
     const float *x, *bias; /* (rows, k) without gaps; (n,) or NULL */
@@ -57,9 +57,9 @@ INLINE void few_range(const FewRows *f, const int half, long from, long to) {
         long o = from, rest = f->rows - row;
         high = rest >= 8 ? 8 : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
         if (high == 8)
-            for (; o + SIDE / 2 <= to; o += SIDE / 2) few_tile(f, SIDE / 2, 8, half, row, o);
+            for (; o + LANES / 8 <= to; o += LANES / 8) few_tile(f, LANES / 8, 8, half, row, o);
         else if (high == 4)
-            for (; o + SIDE <= to; o += SIDE) few_tile(f, SIDE, 4, half, row, o);
+            for (; o + LANES / 4 <= to; o += LANES / 4) few_tile(f, LANES / 4, 4, half, row, o);
         else if (high == 2)
             for (; o + SIDE <= to; o += SIDE) few_tile(f, SIDE, 2, half, row, o);
         else

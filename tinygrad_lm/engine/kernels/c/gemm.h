@@ -3,16 +3,27 @@
    registers, reads them; small ones go without. The sum over k goes in the same steps whatever the
    threads. */
 
-#define TALL 8                /* rows of a tile of c */
-#define PANEL (2 * LANES)     /* its columns */
-#define DEPTH 256             /* steps of k for which a panel of b stays in the first cache */
+#if LANES == 16               /* 32 registers hold 8 x 2 vectors of sums, or of small ones 8 x 1 */
+#define TILE_ROWS 8           /* rows of a tile of c */
+#define TILE_WIDE 2           /* vectors in each */
+#define SMALL_WIDE 1          /* and of small products */
 #define BLOCK 64              /* most rows of a, or columns of b, that one piece of work packs */
-#define STRIPE (4 * PANEL)    /* and of the operand packed for all */
+#else                         /* 16 registers hold 4 x 3, as do 32 that are half as long */
+#define TILE_ROWS 4
+#define TILE_WIDE 3
+#define SMALL_WIDE 3
+#define BLOCK 72
+#endif
+#define TALL 8                /* rows of a that are packed side by side: a tile's, or two tiles' */
+#define PANEL (TILE_WIDE * LANES) /* and columns of b */
+#define DEPTH 256             /* steps of k for which a panel of b stays in the first cache */
+#define STRIPE (4 * PANEL)    /* rows or columns in a piece of packing for all */
 #define DEEP 4096             /* most steps of k packed for all at a time */
 #define MOST_PACKED (1 << 22) /* and most numbers, for the third cache */
 #define SMALL (1 << 22)       /* fewer multiplications go without packing, */
 #define NARROW 32             /* as do so few rows and columns */
 #define HIGH 256              /* most rows of a piece of these */
+#define PART (SMALL_WIDE * LANES) /* and columns */
 
 INLINE long least(long n, long m) { return n < m ? n : m; }
 INLINE long pieces_of(long n, long size) { return (n + size - 1) / size; }
@@ -50,27 +61,27 @@ INLINE void arrange(float *to, const long width, const float *x, long across, lo
 /* A tile of c, m x n: start (n,) + a b, or where there is no start, c + a b. */
 INLINE void add_tile(const int wide, long depth, const float *a, const float *b,
                      const float *start, float *c, long ldc, long m, long n) {
-    vec total[TALL][2];
-    for (int i = 0; i < TALL; i++)
+    vec total[TILE_ROWS][TILE_WIDE];
+    for (int i = 0; i < TILE_ROWS; i++)
         for (int j = 0; j < wide; j++) total[i][j] = all(0);
     for (long p = 0; p < depth; p++, a += TALL, b += PANEL) {
-        vec row[2];
-        for (int j = 0; j < wide; j++) row[j] = load(b + j * LANES);
-        for (int i = 0; i < TALL; i++) {
+        vec row[TILE_WIDE];
+        for (int j = 0; j < wide; j++) row[j] = kept(load(b + j * LANES));
+        for (int i = 0; i < TILE_ROWS; i++) {
             vec x = all(a[i]);
             for (int j = 0; j < wide; j++) total[i][j] += x * row[j];
         }
     }
-    if (m == TALL && n == wide * LANES) {
-        for (int i = 0; i < TALL; i++, c += ldc)
+    if (m >= TILE_ROWS && n == wide * LANES) {
+        for (int i = 0; i < TILE_ROWS; i++, c += ldc)
             for (int j = 0; j < wide; j++)
                 store(c + j * LANES, total[i][j] + load((start ? start : c) + j * LANES));
         return;
     }
-    float sums[TALL][PANEL];
-    for (int i = 0; i < TALL; i++)
+    float sums[TILE_ROWS][PANEL];
+    for (int i = 0; i < TILE_ROWS; i++)
         for (int j = 0; j < wide; j++) store(&sums[i][j * LANES], total[i][j]);
-    for (long i = 0; i < m; i++, c += ldc)
+    for (long i = 0; i < TILE_ROWS && i < m; i++, c += ldc)
         for (long j = 0; j < n; j++) c[j] = sums[i][j] + (start ? start[j] : c[j]);
 }
 
@@ -112,7 +123,7 @@ static void pack_b(const Product *w, float *to, long from, long n, long p, long 
 /* The part of c where a block, `own` long from `from`, meets a chunk, `size` long from `at`. */
 static void multiply_block(Product *w, const float *packed, long from, long at, long size,
                            long first, long deep) {
-    float block[BLOCK * DEPTH];
+    float block[BLOCK * DEPTH] __attribute__((aligned(64)));
     long own = least(w->block, (w->shared_a ? w->n : w->m) - from);
     long top = w->shared_a ? at : from, rows = w->shared_a ? size : own;
     long left = w->shared_a ? from : at, columns = w->shared_a ? own : size;
@@ -125,13 +136,12 @@ static void multiply_block(Product *w, const float *packed, long from, long at, 
             long n = least(PANEL, columns - j);
             const float *start = p ? NULL : w->bias ? w->bias + left + j : NOTHING;
             float *c = w->c.at + top * w->c.row + left + j;
-            for (long i = 0; i < rows; i += TALL, c += TALL * w->c.row) {
-                long m = least(TALL, rows - i);
-                const float *tile = a + i * depth, *panel = b + j * depth;
+            for (long i = 0; i < rows; i += TILE_ROWS, c += TILE_ROWS * w->c.row) {
+                const float *tile = a + i / TALL * TALL * depth + i % TALL, *panel = b + j * depth;
                 if (n > LANES)
-                    add_tile(2, depth, tile, panel, start, c, w->c.row, m, n);
+                    add_tile(TILE_WIDE, depth, tile, panel, start, c, w->c.row, rows - i, n);
                 else
-                    add_tile(1, depth, tile, panel, start, c, w->c.row, m, n);
+                    add_tile(1, depth, tile, panel, start, c, w->c.row, rows - i, n);
             }
         }
         if (w->shared_a)
@@ -203,40 +213,60 @@ static int multiply_matrices(Product *w, int threads) {
 
 /* ---------------------------------------------------------------- small products */
 
-/* TALL rows of c, or what is left of them, by up to LANES columns, straight from where a lies, for
-   `depth` steps of k from p; the rows of b are `next` apart. Beyond the last row it comes again. */
-static void small_tile(const Product *w, const float *b, long next, long top, long left, long p,
-                       long depth) {
-    long m = least(TALL, w->m - top), n = least(LANES, w->n - left), along = w->a.column;
-    const float *a[TALL], *bias = w->bias ? w->bias + left : NOTHING;
-    vec total[TALL] = {{0}};
-    for (int i = 0; i < TALL; i++)
+/* TILE_ROWS rows of c, or what is left of them, by n columns in `wide` vectors, straight from where
+   a lies, for `depth` steps of k from p; the rows of b are `next` apart. Beyond the last row it
+   comes again. */
+INLINE void small_tile(const Product *w, const int wide, const int whole, const float *b, long next,
+                       long n, long top, long left, long p, long depth) {
+    long m = least(TILE_ROWS, w->m - top), along = w->a.column, last = n - (wide - 1) * LANES;
+    const float *a[TILE_ROWS], *bias = w->bias ? w->bias + left : NOTHING;
+    vec total[TILE_ROWS][SMALL_WIDE] = {{{0}}}, row[SMALL_WIDE];
+    for (int i = 0; i < TILE_ROWS; i++)
         a[i] = w->a.at + (top + least(i, m - 1)) * w->a.row + p * along;
     for (long q = 0; q < depth; q++, b += next) {
-        vec row = load_part(b, n, 0);
-        for (int i = 0; i < TALL; i++) total[i] += all(a[i][q * along]) * row;
+        for (int j = 0; j < wide; j++)
+            row[j] = kept(whole || j < wide - 1 ? load(b + j * LANES)
+                                                : load_part(b + j * LANES, last, 0));
+        for (int i = 0; i < TILE_ROWS; i++)
+            for (int j = 0; j < wide; j++) total[i][j] += all(a[i][q * along]) * row[j];
     }
     float *c = w->c.at + top * w->c.row + left;
-    for (int i = 0; i < TALL && i < m; i++, c += w->c.row)
-        store_part(c, total[i] + load_part(p ? c : bias, n, 0), n);
+    for (int i = 0; i < TILE_ROWS && i < m; i++, c += w->c.row)
+        for (int j = 0; j < wide; j++) {
+            long size = j < wide - 1 ? LANES : last;
+            const float *start = (p ? c : bias) + j * LANES;
+            if (whole)
+                store(c + j * LANES, total[i][j] + load(start));
+            else
+                store_part(c + j * LANES, total[i][j] + load_part(start, size, 0), size);
+        }
 }
 
-/* Pieces of c, LANES columns by up to HIGH rows. Where b has no dense rows, a copy has. */
+/* Pieces of c, PART columns by up to HIGH rows. Where b has no dense rows, a copy has. */
 static void small_pieces(void *job, long from, long to) {
     Product *w = job;
     for (long high = pieces_of(w->m, HIGH); from < to; from++)
-        for (long p = 0, left = from / high * LANES; p < w->k; p += DEPTH) {
-            float turned[DEPTH * LANES], *b = w->b.at + left * w->b.column + p * w->b.row;
-            long n = least(LANES, w->n - left), depth = least(DEPTH, w->k - p), next = w->b.row;
+        for (long p = 0, left = from / high * PART; p < w->k; p += DEPTH) {
+            float turned[DEPTH * PART] __attribute__((aligned(64)));
+            float *b = w->b.at + left * w->b.column + p * w->b.row;
+            long n = least(PART, w->n - left), depth = least(DEPTH, w->k - p), next = w->b.row;
             if (w->b.column != 1 && n > 1) {
-                arrange(turned, LANES, b, w->b.column, next, n, depth);
-                b = turned, next = LANES;
+                arrange(turned, PART, b, w->b.column, next, n, depth);
+                b = turned, next = PART;
             }
             long top = from % high * HIGH, end = least(w->m, top + HIGH);
-            for (; top < end; top += TALL) small_tile(w, b, next, top, left, p, depth);
+            for (; top < end; top += TILE_ROWS)
+                if (n == PART)
+                    small_tile(w, SMALL_WIDE, 1, b, next, n, top, left, p, depth);
+                else if (n <= LANES)
+                    small_tile(w, 1, 0, b, next, n, top, left, p, depth);
+                else if (n <= 2 * LANES)
+                    small_tile(w, least(SMALL_WIDE, 2), 0, b, next, n, top, left, p, depth);
+                else
+                    small_tile(w, SMALL_WIDE, 0, b, next, n, top, left, p, depth);
         }
 }
 
 static void multiply_small(Product *w, int threads) {
-    parallel(small_pieces, w, pieces_of(w->n, LANES) * pieces_of(w->m, HIGH), 1, threads);
+    parallel(small_pieces, w, pieces_of(w->n, PART) * pieces_of(w->m, HIGH), 1, threads);
 }

@@ -4,8 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
+#endif
+#if defined(__AVX512F__)
 #define LANES 16
 #define WIDE 4 /* vectors side by side in a tile of a product: 6 x 4 sums fill the registers */
 #else
@@ -23,6 +25,14 @@ INLINE vec load(const float *p) { return *(const vec_anywhere *)p; }
 INLINE void store(float *p, vec x) { *(vec_anywhere *)p = x; }
 INLINE vec all(float x) { return x - (vec){0}; }
 
+/* x in a register: a compiler may else read it from memory again for each use. */
+INLINE vec kept(vec x) {
+#if defined(__AVX__)
+    __asm__("" : "+x"(x));
+#endif
+    return x;
+}
+
 /* The first n <= LANES numbers at p; the other lanes hold `rest`. */
 #if defined(__AVX512F__)
 INLINE vec load_part(const float *p, long n, float rest) {
@@ -31,6 +41,14 @@ INLINE vec load_part(const float *p, long n, float rest) {
 INLINE void store_part(float *p, vec x, long n) {
     _mm512_mask_storeu_ps(p, (1 << n) - 1, (__m512)x);
 }
+#elif defined(__AVX__)
+static const int32_t FIRST[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+INLINE __m256i first(long n) { return _mm256_loadu_si256((const __m256i *)(FIRST + 8 - n)); }
+INLINE vec load_part(const float *p, long n, float rest) {
+    __m256 x = _mm256_maskload_ps(p, first(n));
+    return rest ? (vec)_mm256_blendv_ps((__m256)all(rest), x, (__m256)first(n)) : (vec)x;
+}
+INLINE void store_part(float *p, vec x, long n) { _mm256_maskstore_ps(p, first(n), (__m256)x); }
 #else
 INLINE vec load_part(const float *p, long n, float rest) {
     vec x = all(rest);
