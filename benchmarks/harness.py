@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 sys.path.insert(0, str(ROOT))  # the package of this checkout, installed or not
 OURS, ALONE = "tinygrad_lm", "tinygrad_lm, NumPy alone"
+CAPTURED = "tinygrad_lm, captured"
 # What `import tinygrad_lm` asks glibc for by itself, as settings for any other process.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "2147483647",
@@ -183,16 +185,29 @@ def git(*arguments: str) -> str:
 VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}  # a flag of Linux -> its name
 
 
-def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+def processor() -> str:
+    """Its name, and how wide its vectors are: one name covers several processors."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
-        flags = next((x.split() for x in lines if x.startswith("flags")), [])
-        vectors = [name for flag, name in VECTORS.items() if flag in flags][:1]
-        processor += "".join(f" ({name})" for name in vectors)  # one name, several processors
+        name = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
-        processor = platform.processor()
+        return platform.processor() or platform.machine()
+    flags = next((x.split() for x in lines if x.startswith("flags")), [])
+    return name + "".join([f" ({v})" for flag, v in VECTORS.items() if flag in flags][:1])
+
+
+# What a processor's name says beside which one it is.
+NOISE = re.compile(r"\((R|TM)\)|\b(AMD|Intel|Apple|CPU|Processor|\d+-Core)\b|@.*?GHz", re.I)
+
+
+def short(name: str) -> str:
+    """The processor's name as a part of a file's: AMD EPYC (AVX-512) is avx512-epyc."""
+    plain, _, vectors = NOISE.sub(" ", name).partition(" (")
+    return "-".join(re.findall(r"\w+", f"{vectors.replace('-', '')} {plain}".lower()))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
     versions = {"python": platform.python_version()}
     for name in ("numpy", "torch"):
         if has(name):
@@ -201,7 +216,7 @@ def machine() -> dict[str, Any]:
     if blas:
         versions[blas[0]["internal_api"]] = f"{blas[0]['version']} ({blas[0]['architecture']})"
     return {
-        "processor": processor,
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.system(),
         "versions": versions,
@@ -215,12 +230,25 @@ def machine() -> dict[str, Any]:
     }
 
 
+def path_of(name: str, processor: str) -> Path:
+    return RESULTS / f"{name}.{short(processor)}.json"
+
+
 def save(name: str, record: dict[str, Any]) -> None:
+    """A record belongs to the processor that it was measured on; those of others stay."""
+    path = path_of(name, record["machine"]["processor"])
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    print(f"written to {RESULTS.name}/{name}.json")
+    path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    print(f"written to {RESULTS.name}/{path.name}")
 
 
-def load(name: str) -> dict[str, Any] | None:
-    path = RESULTS / f"{name}.json"
+def load(name: str, processor: str) -> dict[str, Any] | None:
+    path = path_of(name, processor)
     return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def every(name: str) -> dict[str, dict[str, Any]]:
+    """processor -> what was measured there."""
+    paths = sorted(RESULTS.glob(f"{name}.*.json"))
+    found = [json.loads(path.read_text("utf-8")) for path in paths]
+    return {record["machine"]["processor"]: record for record in found}

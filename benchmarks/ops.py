@@ -242,7 +242,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=2, help="runs of each engine")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--record", default="ops", help="the name of the record (default ops)")
     parser.add_argument("--smallest", action="store_true", help="a size to see whether it runs")
     parser.add_argument("--engine", help="measure this module here and print JSON")
     parser.add_argument("--composition", action="store_true", help="with --engine: no kernels")
@@ -259,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(loops_table(results))
     settings = {"threads": args.threads, "repeats": args.repeats}
     record = {"settings": settings, "machine": machine, "results": results}
-    harness.save("ops-smallest" if args.smallest else args.record, record)
+    harness.save("ops-smallest" if args.smallest else "ops", record)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def save(figure: Any, name: str) -> str:
 
 
 def ratios(rows: list[dict[str, Any]]) -> str:
-    """Two bars per work, PyTorch's best time over ours, with their spread and their targets."""
+    """Two bars per row, PyTorch's best time over ours, with their spread and their targets."""
     figure = new_figure(8, 1.2 + 0.75 * len(rows))
     axes = figure.add_subplot(xlabel="PyTorch's best time / our time (above 1: we are faster)")
     for shift, key, color, label in (
@@ -45,13 +45,17 @@ def ratios(rows: list[dict[str, Any]]) -> str:
             style = {"marker": "|", "s": 260, "linewidths": 3, "color": "black", "zorder": 3}
             axes.scatter(*zip(*targets), label="target" if key == "found" else None, **style)
     axes.axvline(1, color="0.4", linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(rows)), [row["work"] for row in rows])
+    axes.set_yticks(
+        range(len(rows)),
+        [f"{r['name']}\n{r['processor']}".replace("`", "") for r in rows],
+        fontsize=8,
+    )
     axes.invert_yaxis()
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.9 / (1.2 + 0.75 * len(rows))), ncols=3)
     return save(figure, "ratios.png")
 
 
-def growth(results: dict[str, list]) -> str:
+def growth(results: dict[str, list], processor: str) -> str:
     """One panel per axis: our step, PyTorch's, and the matrix products alone."""
     names = [axis for axis in scaling.AXES if axis in results[harness.OURS][0]]
     figure = new_figure(3.1 * len(names), 3.4)
@@ -76,7 +80,7 @@ def growth(results: dict[str, list]) -> str:
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("ms per step")
     panels[0].legend(loc="upper left", fontsize=8)
-    return save(figure, "scaling.png")
+    return save(figure, f"scaling.{harness.short(processor)}.png")
 
 
 def points(steps: dict[str, dict], ops_found: dict | None) -> list[tuple[str, float, float, str]]:
@@ -98,7 +102,9 @@ def points(steps: dict[str, dict], ops_found: dict | None) -> list[tuple[str, fl
     return found
 
 
-def roofline(limits: dict[str, float], found: list[tuple[str, float, float, str]]) -> str:
+def roofline(
+    limits: dict[str, float], found: list[tuple[str, float, float, str]], processor: str
+) -> str:
     """Speed over intensity, below the machine's two ceilings."""
     figure = new_figure(8, 5.5)
     axes = figure.add_subplot(
@@ -126,7 +132,7 @@ def roofline(limits: dict[str, float], found: list[tuple[str, float, float, str]
     axes.grid(alpha=0.3)
     axes.set_ylim(top=limits["gflops"] * 2)
     axes.legend(loc="lower right")
-    return save(figure, "roofline.png")
+    return save(figure, f"roofline.{harness.short(processor)}.png")
 
 
 def _names(axes: Any, here: list[tuple[str, float, float, str]], beside: float) -> None:

@@ -133,7 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command += ["--threads", str(args.threads), "--steps", str(args.steps)]
     machine, repeats = harness.machine(), args.repeats or work.turns[2]
     runs = harness.rows(command, compile_too=not args.no_compile)
-    results = harness.alternate({**runs, GEMM: ([*command, "--engine", "numpy"], {})}, repeats)
+    runs[GEMM] = ([*command, "--engine", "numpy"], {})
+    runs = {name: (call, {**extra, **work.settings}) for name, (call, extra) in runs.items()}
+    results = harness.alternate(runs, repeats)
     record = {
         "work": args.work,
         "settings": {"threads": args.threads, "repeats": repeats, "steps": args.steps},

@@ -26,24 +26,26 @@ def page(
     scaled: dict[str, Any] | None,
     machines: Iterable[str],
 ) -> str:
-    """rows: what `report.summary` says of the training steps in `records`; single, scaled: the
-    records of ops.py and scaling.py."""
-    if not rows:
-        return "No result beside PyTorch yet.\n"
-    lines, behind = [steps(rows), *alone(rows, records), memory(records)], {}
+    """Of one processor. rows: what `report.summary` says of the training steps in `records`;
+    single, scaled: the records of ops.py and scaling.py."""
+    lines, behind = [], {}
+    if rows:
+        lines += [steps(rows), *alone(rows, records), memory(records)]
     if single and set(EAGER) <= single["results"].keys():
         fused = fused_ratios(single["results"])
         behind = {op: sizes for op, sizes in fused.items() if any(map(loses, sizes.values()))}
         lines += [calls(single["results"]), fused_ops(fused, behind)]
     if scaled and "PyTorch" in scaled["results"]:
         lines.append(growth(scaled["results"]))
-    lines.append(losses({name: record for name, record in records.items() if both(record)}))
+    if rows:
+        lines.append(losses({name: record for name, record in records.items() if both(record)}))
     known = [record for record in (*records.values(), single, scaled) if record]
     runs = sorted({record["settings"]["repeats"] for record in known})
     often = " to ".join(map(str, dict.fromkeys((runs[0], runs[-1]))))
-    head = f"On {'; and on '.join(machines)}. Medians of {often} runs.\n\n"
-    table = f"\n{losing_table(behind)}\n" if behind else ""
-    return head + "".join(f"- {line}\n" for line in lines) + table
+    commits = sorted({record["machine"].get("commit") or "unknown" for record in known})
+    head = f"**{'; and '.join(machines)}**; commit {', '.join(commits)}. Medians of {often} runs."
+    table = f"\n\n{losing_table(behind)}" if behind else ""
+    return f"{head}\n\n" + "\n".join(f"- {line}" for line in lines) + table
 
 
 def both(record: dict[str, Any]) -> bool:
@@ -60,6 +62,16 @@ def loses(ratios: Ratios) -> bool:
 
 def wins(ratios: Ratios) -> bool:
     return all(round(x, 2) > 1 for x in ratios)
+
+
+def digits(ratios: Iterable[float | None]) -> str:
+    """As they are shown: bold where PyTorch wins."""
+    shown = ["-" if x is None else f"{x:.2f}" for x in ratios]
+    return " / ".join(f"**{x}**" if x != "-" and float(x) < 1 else x for x in shown)
+
+
+def named_step(work: str, form: str) -> str:
+    return f"`{work}`{form.removeprefix(harness.OURS)}"
 
 
 def named(of: dict[str, Ratios], between: str = ", ") -> str:
@@ -164,8 +176,7 @@ def losing_table(behind: dict[str, dict[str, Ratios]]) -> str:
     for op in sorted(behind, key=lambda op: min(map(min, behind[op].values()))):
         line = [f"`{op}`"]
         for size in sizes:
-            digits = [f"{x:.2f}" for x in behind[op][size]]
-            line.append(" / ".join(f"**{d}**" if float(d) < 1 else d for d in digits))
+            line.append(digits(behind[op][size]))
         lines.append(line)
     return harness.markdown(["slower at some size", *sizes], lines)
 

@@ -8,7 +8,7 @@ import importlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 Step = Callable[[], tuple[float, dict[str, float]]]  # the loss, and seconds by phase
@@ -307,6 +307,7 @@ class Work:
     program: Callable[[Any, Callable], Step] | None = None  # else a GPT
     size: Size | None = None
     small: tuple[Product, ...] = ()  # the products of a program that is no GPT
+    settings: dict[str, str] = field(default_factory=dict)  # additions to everyone's environment
 
     def build(self, torch: Any, compiled: Callable = lambda f: f) -> Step:
         return self.program(torch, compiled) if self.program else gpt(torch, compiled, self.size)
@@ -323,6 +324,14 @@ class Work:
 
 
 BABY = (6, 6, 384, 256, 64)
+# Holds us, PyTorch (its own loops, MKL and oneDNN) and NumPy to AVX2.
+NO_AVX512 = {
+    "TINYGRAD_LM_ISA": "v3",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
 GPT2 = {"vocabulary": 50257, "bias": True}
 WORKS = {
     "moons": Work(
@@ -351,6 +360,13 @@ WORKS = {
         (10, 40, 5),
         (50, 1e-5),
         size=Size(4, 4, 128, 64, 12),
+    ),
+    "gpt-cpu-avx2": Work(
+        "the same, held to AVX2 on both sides",
+        (10, 40, 5),
+        (50, 1e-5),
+        size=Size(4, 4, 128, 64, 12),
+        settings=NO_AVX512,
     ),
     "baby-gpt": Work(
         "GPT, nanoGPT's baby GPT without dropout (6 layers, 6 heads, 384 wide, T 256, B 64)",

@@ -3,6 +3,7 @@ and the report from made-up results. Nothing here judges a time."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def runs(times, loss=2.0, peak=100.0):
 
 
 MACHINE = {
-    "processor": "a processor",
+    "processor": "Chip 1 (AVX2)",
     "cores": 2,
     "versions": {"numpy": "2"},
     "compiled_kernels": True,
@@ -65,6 +66,9 @@ MACHINE = {
     "commit": "abc1234",
     "changed_since": False,
 }
+
+
+HERE = harness.short(MACHINE["processor"])  # as a part of a file's name
 
 
 def record(work):
@@ -291,7 +295,9 @@ def test_without_pytorch_its_rows_are_missing_and_a_line_says_so(results, alone,
     step.main(["--work", "moons", "--repeats", "1", "--steps", "3", "--threads", "1"])
     printed = capsys.readouterr().out
     assert "PyTorch is not installed" in printed and "no PyTorch to compare with" in printed
-    kept = json.loads((results / "step-moons.json").read_text())
+    kept = json.loads(
+        (results / f"step-moons.{harness.short(harness.processor())}.json").read_text()
+    )
     assert list(kept["results"]) == [OURS] and len(kept["gemm"]) == 1
     assert kept["machine"]["processor"] and kept["settings"]["threads"] == 1
     with pytest.raises(SystemExit, match="PyTorch must be installed"):
@@ -302,7 +308,7 @@ def test_without_pytorch_its_rows_are_missing_and_a_line_says_so(results, alone,
 def test_the_other_scripts_run_at_their_smallest(script, results, alone, capsys):
     script.main(["--smallest", "--repeats", "1", "--threads", "1"])
     assert "PyTorch is not installed" in capsys.readouterr().out
-    (kept,) = results.glob("*-smallest.json")
+    (kept,) = results.glob("*-smallest.*.json")
     found = json.loads(kept.read_text())["results"]
     others = {ops: ops.COMPOSITION, scaling: scaling.GEMM}
     assert list(found) == [OURS, others[script]]
@@ -394,18 +400,19 @@ def test_the_report_keeps_figures_that_miss_their_target(results, pages):
     harness.save("scaling", {**record("x"), "results": scaled(lambda v: 3 * v, lambda v: v)})
     report.main()
     text = report.HERE.read_text("utf-8")
-    row = next(line for line in text.splitlines() if line.startswith("| `gpt-cpu`"))
-    assert "0.89" in row and "torch.compile / eager" in row and "90 / 80 |" in row
-    assert "1.50 (1.50 - 1.50), target 1.15 **met**" in row
-    row = next(line for line in text.splitlines() if line.startswith("| `baby-gpt`"))
-    assert "0.80 (0.80 - 0.80), target 1.00 **missed**" in row and "90 / 80 (missed)" in row
+    row = next(line for line in text.splitlines() if line.startswith("| `gpt-cpu` | Chip"))
+    assert "torch.compile / eager" in row and "90 / 80 **missed** |" in row
+    assert "1.50 (1.50 - 1.50), target 1.20 **met**" in row
+    row = next(line for line in text.splitlines() if line.startswith("| `baby-gpt` | Chip"))
+    assert "0.80 (0.80 - 0.80), target 1.10 **missed**" in row
+    assert "- Missed on Chip 1 (AVX2) by `baby-gpt`: " in text
     assert text.startswith("before\n") and text.endswith("after\n")
-    for picture in ("ratios.png", "scaling.png", "roofline.png"):
+    for picture in ("ratios.png", f"scaling.{HERE}.png", f"roofline.{HERE}.png"):
         assert f"(results/{picture})" in text
         assert (results / picture).read_bytes().startswith(b"\x89PNG")
     home = report.HOME.read_text("utf-8")
     assert "commit abc1234" in home and "with compiled kernels" in home
-    assert "| 1.50 (1.50 - 1.50) |" in home and "| 0.80 (0.80 - 0.80) |" in home  # won, lost
+    assert "ms: 1.50 / 2.00 |" in home and "ms: 1.50 / **0.80** |" in home  # won, lost
 
 
 def single_ops():
@@ -470,15 +477,21 @@ def test_the_verdict_counts_what_wins_and_names_what_loses(results, pages):
     for name, found in (("ops", single_ops()), ("scaling", scaled(lambda v: v, lambda v: v))):
         harness.save(name, {"settings": settings, "machine": MACHINE, "results": found})
     told = report.verdict_section(report.measured())
-    first, *lines = told.splitlines()
-    assert first == (
-        "On a processor, 2 of 2 cores; numpy 2; with compiled kernels. Medians of 2 to 3 runs."
-    )
-    assert lines[1] == (
+    head, _, *lines = told.splitlines()
+    assert head.endswith("as found / with malloc settings | Chip 1 (AVX2) |")
+    assert lines[:4] == [
+        "| `moons` | 20.0 ms: 1.00 / **0.80** |",
+        "| `rnn` | 20.0 ms: 1.50 / 2.00 |",
+        "| `gpt-cpu` | 20.0 ms: 1.50 / 2.00 |",
+        "| `gpt-cpu-avx2` | 20.0 ms: 1.50 / 2.00 |",  # there it is the plain step
+    ]
+    assert lines[5:8:2] == [
+        "**Chip 1 (AVX2), 2 of 2 cores; numpy 2; with compiled kernels**; commit abc1234. Medians "
+        "of 2 to 3 runs.",
         "- **Training steps**, beside PyTorch's fastest form: faster in 2 of 3 (`rnn` 1.50 / 2.00 "
         "to `gpt-cpu` 1.50 / 2.00), slower in `moons` 1.00 / 0.80. Single runs went down to `rnn` "
-        "0.90."
-    )
+        "0.90.",
+    ]
     assert "same steps: faster in 0 of 1, slower in `moons` 0.50 / 0.40." in told
     assert "no more in 1 of 3, more in `rnn`, 90 MB against 80 MB (PyTorch, malloc" in told
     assert "faster in 1 of 2 (`add` 2.00), slower in `max` 0.50." in told
@@ -491,9 +504,82 @@ def test_the_verdict_counts_what_wins_and_names_what_loses(results, pages):
     assert "faster in 0 of 20, level in `width 64` 1.00, `width 128` 1.00, " in told
     assert "slower in none. Our step never grows faster than its arithmetic." in told
     assert "PyTorch's in 2 of 3 steps, not in `gpt-cpu`; they are 5.0e-02 apart at most." in told
-    other = {**MACHINE, "processor": "another one"}
-    harness.save("step-mlp", {**record("mlp"), "machine": other})
-    assert "; and on another one, 2 of 2 cores" in report.verdict_section(report.measured())
+
+
+def test_a_processor_is_a_part_of_the_file_s_name():
+    assert [
+        harness.short(name)
+        for name in (
+            "AMD EPYC (AVX-512)",
+            "AMD EPYC 7763 64-Core Processor (AVX2)",
+            "Intel(R) Xeon(R) Platinum 8581C CPU @ 2.10GHz (AVX-512)",
+            "Apple M2",
+            "aarch64",
+        )
+    ] == ["avx512-epyc", "avx2-epyc-7763", "avx512-xeon-platinum-8581c", "m2", "aarch64"]
+    assert re.fullmatch(r"[\w-]+", harness.short(harness.processor()))
+
+
+def test_a_run_writes_the_record_of_its_own_processor(results):
+    """And each one is a column; what was measured elsewhere by hand is another, with its source."""
+    other = {**MACHINE, "processor": "Chip 2 (AVX-512)"}
+    for machine, theirs in ((MACHINE, (20, 40, 80)), (other, (5, 10, 20))):
+        found = record("mlp")
+        found["results"]["PyTorch, torch.compile"] = runs(theirs)
+        found["results"][harness.CAPTURED] = runs((5, 10, 20))
+        harness.save("step-mlp", {**found, "machine": machine})
+    kept = sorted(path.name for path in results.iterdir())
+    assert kept == ["step-mlp.avx2-chip-1.json", "step-mlp.avx512-chip-2.json"]
+    assert harness.load("step-mlp", "Chip 1 (AVX2)")["machine"] == MACHINE
+    assert harness.load("step-mlp", "Chip 3") is None
+    by_hand = {"processor": "Chip 3"}
+    steps = [{"work": "mlp", "found": [0.9]}, {"work": "rnn", "ms": [2.5], "found": [1.2]}]
+    harness.save("older", {"machine": by_hand, "source": "an older commit.", "steps": steps})
+    told = report.verdict_section(report.measured()).splitlines()
+    assert told[0].endswith("| Chip 1 (AVX2) | Chip 2 (AVX-512) | Chip 3 |")
+    assert told[2:5] == [
+        "| `mlp` | 20.0 ms: 2.00 / 2.00 | 20.0 ms: **0.50** / 2.00 | **0.90** / - |",
+        "| `mlp`, captured | 10.0 ms: 4.00 / 4.00 | 10.0 ms: 1.00 / 4.00 | - |",
+        "| `rnn` | - | - | 2.50 ms: 1.20 / - |",
+    ]
+    assert told[6] == "Chip 3: an older commit."
+    assert [line[:15] for line in told if line.startswith("**Chip")] == [
+        "**Chip 1 (AVX2)",
+        "**Chip 2 (AVX-5",
+    ]
+    aimed = report.targets_section(report.measured()).splitlines()
+    assert (
+        "| `mlp`, captured | Chip 2 (AVX-512) | 10.0 | 1.00 (1.00 - 1.00), target 5.00" in aimed[5]
+    )
+
+
+def test_a_processor_with_avx512_is_measured_with_and_without(results, monkeypatch):
+    for name in ("gpt-cpu", "gpt-cpu-avx2"):
+        harness.save(f"step-{name}", record(name))  # an old record; AVX2 has but the plain step
+        wide = {**MACHINE, "processor": "Chip 2 (AVX-512)"}
+        found = record(name)
+        if name == "gpt-cpu-avx2":
+            found["results"][OURS] = runs((5, 10, 20))
+        harness.save(f"step-{name}", {**found, "machine": wide})
+    found = {(r["processor"], r["work"]): r for r in report.rows(report.measured())}
+    assert np.median(found["Chip 1 (AVX2)", "gpt-cpu-avx2"]["ms"]) == 20
+    assert np.median(found["Chip 2 (AVX-512)", "gpt-cpu-avx2"]["ms"]) == 10
+    started = []
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(measure.subprocess, "run", lambda c, **_: started.append(c[3]) or done)
+    monkeypatch.setattr(report, "main", lambda: None)
+    for processor in ("Chip 1 (AVX2)", "Chip 2 (AVX-512)"):
+        monkeypatch.setattr(harness, "processor", lambda name=processor: name)
+        measure.main(["--only", "step-gpt-cpu"])
+    assert started == ["gpt-cpu", "gpt-cpu", "gpt-cpu-avx2"]
+
+
+def test_a_target_that_is_missed_says_why():
+    """The committed results, all of them."""
+    rows = report.rows(report.measured())
+    silent = {r["name"] for r in rows if report.missed(r)}
+    assert silent <= {verdict.named_step(*row) for row in report.REASONS}
+    assert set(report.REASONS) <= set(report.TARGETS)
 
 
 def test_the_first_page_says_what_the_results_say():
@@ -517,7 +603,9 @@ def test_all_of_it_skips_what_the_same_code_measured(pages, results, monkeypatch
         started.append(command)
         return subprocess.CompletedProcess(command, int("mlp" in command))
 
-    harness.save("step-moons", record("moons") | {"machine": {**MACHINE, "sources": "s1"}})
+    here = {**MACHINE, "processor": harness.processor(), "sources": "s1"}
+    harness.save("step-moons", record("moons") | {"machine": here})
+    harness.save("step-mlp", record("mlp") | {"machine": {**here, "processor": "elsewhere"}})
     monkeypatch.setattr(harness, "sources", lambda: "s1")
     monkeypatch.setattr(measure.subprocess, "run", run)
     with pytest.raises(SystemExit, match=r"failures in \['step-mlp'\]"):
