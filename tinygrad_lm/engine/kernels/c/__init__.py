@@ -34,7 +34,7 @@ def load(name: str) -> Any:
 
 fast = load("_fast")
 if fast is not None:
-    from . import attention, random, rows
+    from . import attention, maps, random, rows
 
     if fast.LANES == 16:  # narrower vectors: too few registers for a tile, NumPy's BLAS is faster
         from . import linear
