@@ -55,4 +55,4 @@ def load_best() -> Any:
 
 fast = load_best()
 if fast is not None:
-    from . import attention, linear, random, rows
+    from . import attention, linear, maps, random, rows

@@ -1,4 +1,4 @@
-/* The compiled kernels as a Python module: what the loops of rows.h, attention.h and gemm.h do, on
+/* The compiled kernels as a Python module: what the loops of the .h files do, on
    float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
    Sizes are checked here; the caller has checked everything else, and keeps others from writing. */
 
@@ -8,6 +8,7 @@
 #include "vector.h"
 #include "pool.h"
 #include "rows.h"
+#include "maps.h"
 #include "attention.h"
 #include "gemm.h"
 #include "few.h"
@@ -153,36 +154,36 @@ static PyObject *norm_slopes(ARGUMENTS) {
     return end(&a);
 }
 
-/* gelu(n, threads, x, g or None, out, tanh): the value, or with g the slope times g */
-static PyObject *gelu(ARGUMENTS) {
-    EXPECT(6);
+/* map(name, n, threads, x, y or None, out, s, t, factor or None): a function of `maps.h` of n
+   numbers; s is multiplied by the one number in `factor` */
+static PyObject *map(ARGUMENTS) {
+    EXPECT(9);
+    const char *name = PyUnicode_AsUTF8(args[next++]);
     long n = INT, threads = INT;
-    Gelu w = {0};
-    w.x = IN(n), w.g = MAYBE_IN(n), w.out = OUT(n);
-    int tanh_form = INT;
-    w.p = tanh_form ? TANH : NORMAL, w.powers = tanh_form ? 2 : sizeof NORMAL / sizeof *NORMAL;
-    if (READY) run(w.g ? gelu_backward : gelu_forward, &w, n, 8192, threads);
+    Map w = {.x = IN(n)};
+    w.y = MAYBE_IN(n), w.out = OUT(n), w.s = FLOAT, w.t = FLOAT;
+    const float *factor = MAYBE_IN(1);
+    int i = 0;
+    while (READY && MAPS[i].name && strcmp(MAPS[i].name, name)) i++;
+    if (READY && !MAPS[i].name) PyErr_Format(PyExc_ValueError, "[map] there is no %s", name);
+    if (!w.y) w.y = w.x;
+    if (READY && factor) w.s *= *factor;
+    if (READY) run(MAPS[i].work, &w, n, 8192, threads_for(4 * n, threads));
     return end(&a);
 }
 
-/* softmax(rows, n, threads, x, out), and with g: softmax(rows, n, threads, result, out, g) */
+/* softmax(rows, n, threads, x, out, None, log), and with g: softmax(rows, n, threads, result, out,
+   g, log); log: its logarithm */
 static PyObject *softmax(ARGUMENTS) {
-    EXPECT(6);
+    static const Work WORKS[2][2] = {{softmax_forward, softmax_backward},
+                                     {log_softmax_forward, log_softmax_backward}};
+    EXPECT(7);
     long rows = INT, n = INT, threads = INT;
     Rows w = {.n = n};
     w.x = IN(rows * n), w.out = OUT(rows * n), w.g = MAYBE_IN(rows * n);
-    Work work = w.g ? softmax_backward : softmax_forward;
+    int log = INT;
+    Work work = WORKS[log != 0][w.g != NULL];
     if (READY) run(work, &w, rows, grain_of(n), threads_for(rows * n, threads));
-    return end(&a);
-}
-
-/* tanh_slopes(n, threads, result, g, dx) */
-static PyObject *tanh_slopes(ARGUMENTS) {
-    EXPECT(5);
-    long n = INT, threads = INT;
-    Rows w = {0};
-    w.x = IN(n), w.g = IN(n), w.out = OUT(n);
-    if (READY) run(tanh_backward, &w, n, 16384, threads_for(n, threads));
     return end(&a);
 }
 
@@ -412,9 +413,8 @@ static PyObject *keep_below_(ARGUMENTS) {
 static PyMethodDef KERNELS[] = {
     KERNEL("norm", norm),
     KERNEL("norm_slopes", norm_slopes),
-    KERNEL("gelu", gelu),
+    KERNEL("map", map),
     KERNEL("softmax", softmax),
-    KERNEL("tanh_slopes", tanh_slopes),
     KERNEL("sum_rows", sum_rows),
     KERNEL("ids_fit", ids_fit_),
     KERNEL("cross_entropy", cross_entropy),

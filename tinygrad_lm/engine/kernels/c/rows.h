@@ -1,5 +1,5 @@
-/* The loops over rows and elements: norms, GELU, softmax, tanh, sums of rows, cross-entropy,
-   dropout, Adam. Each job is a struct of pointers and a function of a range of its rows; sums over
+/* The loops over rows: norms, softmax and its logarithm, sums of rows, cross-entropy, dropout,
+   Adam. Each job is a struct of pointers and a function of a range of its rows; sums over
    rows are kept per range and added up in order, so that they do not depend on threads. */
 
 #include <math.h>
@@ -85,53 +85,6 @@ static void norm_backward(void *job, long from, long to) {
     }
 }
 
-/* ------------------------------------------------------------------ GELU */
-
-typedef struct {
-    const float *x, *g;
-    float *out;
-    int powers; /* of the polynomial p in Phi(x) = 1 / (1 + e^(-2 x p(x^2))) */
-    const float *p;
-} Gelu;
-
-/* The normal distribution function, from a fit to it whose largest error in x Phi(x) on the whole
-   line is 7e-8; the tanh form is defined by the first two terms alone. Powers rise. */
-static const float NORMAL[] = {7.97884268e-01f, 3.63341490e-02f, -3.30266145e-05f, -5.52734154e-05f,
-                               3.97407494e-06f, -1.33783469e-07f, 1.81393357e-09f};
-static const float TANH[] = {0.79788456f, 0.044715f * 0.79788456f};
-
-/* phi = 1 / (1 + e), and e itself, so that 1 - phi = e phi loses no digits. Where e would overflow
-   phi is 0, as it is in float32. */
-INLINE vec phi(vec x, vec square, const float *p, int powers, vec *e) {
-    vec u = all(p[powers - 1]);
-    for (int i = powers - 2; i >= 0; i--) u = u * square + p[i];
-    u *= -2.0f * x;
-    *e = exp_(choose(u > all(80), all(80), u));
-    return choose(u > all(80), all(0), 1.0f / (1.0f + *e));
-}
-
-static void gelu_forward(void *job, long from, long to) {
-    Gelu *w = job;
-    EACH(i, to - from) {
-        vec e, x = get(w->x + from, i, to - from, 0);
-        put(w->out + from, x * phi(x, x * x, w->p, w->powers, &e), i, to - from);
-    }
-}
-
-/* dx = g (Phi + x Phi') with Phi' the normal density, or in the tanh form 2 phi (1 - phi) u'. */
-static void gelu_backward(void *job, long from, long to) {
-    Gelu *w = job;
-    EACH(i, to - from) {
-        vec e, x = get(w->x + from, i, to - from, 0), square = x * x;
-        vec slope = phi(x, square, w->p, w->powers, &e);
-        if (w->p == NORMAL)
-            slope += x * exp_(-0.5f * square) * 0.39894228f;
-        else
-            slope += slope * slope * e * (2.0f * x) * (TANH[0] + 3.0f * TANH[1] * square);
-        put(w->out + from, slope * get(w->g + from, i, to - from, 0), i, to - from);
-    }
-}
-
 /* ------------------------------------------------------------------ softmax and cross-entropy */
 
 typedef struct {
@@ -186,12 +139,28 @@ static void softmax_backward(void *job, long from, long to) { /* dx = y (g - sum
 #define ROUND
 #endif
 
-ROUNDED static void tanh_backward(void *job, long from, long to) { /* dx = g (1 - y y), x is y */
-    ROUND
+static void log_softmax_forward(void *job, long from, long to) {
     Rows *w = job;
-    EACH(i, to - from) {
-        vec y = get(w->x + from, i, to - from, 0), g = get(w->g + from, i, to - from, 0);
-        put(w->out + from, g * (1 - y * y), i, to - from);
+    long n = w->n;
+    for (long r = from; r < to; r++) {
+        const float *x = w->x + r * n;
+        float top = top_of(x, n);
+        vec total = all(0);
+        EACH(i, n) total += exp_(get(x, i, n, -INFINITY) - top);
+        float rest = logf(sum(total));
+        EACH(i, n) put(w->out + r * n, get(x, i, n, 0) - top - rest, i, n);
+    }
+}
+
+static void log_softmax_backward(void *job, long from, long to) { /* dx = g - e^y sum(g), x is y */
+    Rows *w = job;
+    long n = w->n;
+    for (long r = from; r < to; r++) {
+        const float *y = w->x + r * n, *g = w->g + r * n;
+        vec total = all(0);
+        EACH(i, n) total += get(g, i, n, 0);
+        float sum_g = sum(total);
+        EACH(i, n) put(w->out + r * n, get(g, i, n, 0) - exp_(get(y, i, n, 0)) * sum_g, i, n);
     }
 }
 

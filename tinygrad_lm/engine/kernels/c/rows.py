@@ -1,5 +1,5 @@
-"""Norms, GELU, softmax, tanh, cross-entropy, dropout, sums of rows and the gradient of a table, by
-the loops of `rows.h`. Other dtypes than float32, and rarer forms, are left to the NumPy kernels.
+"""Norms, softmax, cross-entropy, dropout, sums of rows and the gradient of a table, by the loops
+of `rows.h`. Other dtypes than float32, and rarer forms, are left to the NumPy kernels.
 """
 
 import math
@@ -8,7 +8,7 @@ import numpy
 
 from ... import arrays
 from ...arrays import get_num_threads, kernel
-from ...ops import elementwise, fused, index
+from ...ops import fused, index
 from ...sparse import SparseGrad
 from . import fast
 
@@ -68,62 +68,35 @@ def _norm(x, weight, bias, axes, eps, centred):
     return out, pullback
 
 
-@kernel(fused.gelu, numpy.ndarray)
-def gelu(x, *, approximate="none"):
-    """x Phi(x), elementwise; approximate="tanh" for the tanh form. x is kept, its slope is made in
-    the backward pass."""
-    arrays = dense(x)
-    if arrays is None or approximate not in ("none", "tanh"):
-        return NotImplemented
-    (x,), tanh, threads = arrays, approximate == "tanh", get_num_threads()
-    out = numpy.empty(x.shape, x.dtype)
-    fast.gelu(x.size, threads, x, None, out, tanh)
-
-    def pullback(g):
-        # dx = g (Phi + x Phi')
-        (g,) = dense(g)
-        dx = numpy.empty(x.shape, x.dtype)
-        fast.gelu(x.size, threads, x, g, dx, tanh)
-        return dx
-
-    return out, (pullback,)
-
-
 @kernel(fused.softmax, numpy.ndarray)
 def softmax(x, *, axis=-1):
     """e^x over its sum along the last axis."""
+    # dx = y (g - sum(g y)) with y the result
+    return _softmax(x, axis, log=False)
+
+
+@kernel(fused.log_softmax, numpy.ndarray)
+def log_softmax(x, *, axis=-1):
+    """x minus the logarithm of the sum of e^x along the last axis."""
+    # dx = g - e^y sum(g) with y the result
+    return _softmax(x, axis, log=True)
+
+
+def _softmax(x, axis, log):
     arrays = dense(x)
     if arrays is None or not x.ndim or not x.size or axis not in (-1, x.ndim - 1):
         return NotImplemented
     (x,), n, threads = arrays, x.shape[-1], get_num_threads()
     out = numpy.empty(x.shape, x.dtype)
-    fast.softmax(x.size // n, n, threads, x, out, None)
+    fast.softmax(x.size // n, n, threads, x, out, None, log)
 
     def pullback(g):
-        # dx = y (g - sum(g y)) with y the result
         (g,) = dense(g)
         dx = numpy.empty(out.shape, out.dtype)
-        fast.softmax(out.size // n, n, threads, out, dx, g)
+        fast.softmax(out.size // n, n, threads, out, dx, g, log)
         return dx
 
     return out, (pullback,)
-
-
-@kernel(elementwise.tanh, numpy.ndarray)
-def tanh(x):
-    """NumPy's, in the order of memory that it has, and its slope in one pass."""
-    if x.dtype.char != "f":
-        return NotImplemented
-    out, threads = numpy.tanh(x), get_num_threads()
-
-    def dx(g):
-        # g (1 - y^2)
-        y, g = dense(out, g)
-        slope = numpy.empty(y.shape, y.dtype)
-        fast.tanh_slopes(y.size, threads, y, g, slope)
-        return slope
-
-    return out, (dx,)
 
 
 @kernel(index.add_rows, numpy.ndarray)

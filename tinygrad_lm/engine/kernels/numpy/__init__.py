@@ -15,6 +15,7 @@ from . import (
     layer_norm,
     linear,
     max_pool,
+    nll_loss,
     rms_norm,
     softmax,
 )
