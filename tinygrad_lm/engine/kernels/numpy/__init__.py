@@ -15,6 +15,7 @@ from . import (
     layer_norm,
     linear,
     max_pool,
+    order,
     rms_norm,
     softmax,
 )
