@@ -13,6 +13,7 @@
 #include "few.h"
 #include "mersenne.h"
 #include "positions.h"
+#include "channels.h"
 
 #define MOST 12   /* arrays of one call */
 
@@ -419,6 +420,45 @@ static PyObject *at_ids_(ARGUMENTS) {
     return end(&a);
 }
 
+/* windows(outer, n, m, inner, threads, back, lines, spots, bounds): bounds (m, 2) */
+static PyObject *windows(ARGUMENTS) {
+    EXPECT(9);
+    long outer = INT, n = INT, m = INT, inner = INT, threads = INT, back = INT;
+    Lines w = {.n = n, .m = m, .inner = inner};
+    w.lines = back ? OUT(outer * n * inner) : (float *)IN(outer * n * inner);
+    w.spots = back ? (float *)IN(outer * m * inner) : OUT(outer * m * inner);
+    w.ids = memory(&a, args[next++], 2 * m, 8, PyBUF_SIMPLE);
+    if (READY && !ids_fit(w.ids, 2 * m, 0, n + 1, 0))
+        PyErr_SetString(PyExc_IndexError, "[kernel] windows must lie inside");
+    if (outer * n * inner < 1 << 15) threads = 1;
+    Work work = back ? spread_windows : sum_windows;
+    if (READY) run(work, &w, outer * inner, lines_of(n), threads);
+    return end(&a);
+}
+
+/* channels(rows, n, threads, x, g, mean, sums, products): sums of g and g (x - mean) */
+static PyObject *channels(ARGUMENTS) {
+    EXPECT(8);
+    long rows = INT, n = INT, threads = INT;
+    Channels w = {.n = n};
+    w.x = IN(rows * n), w.g = IN(rows * n), w.mean = IN(rows);
+    w.sums = OUT(rows), w.products = OUT(rows);
+    if (READY) run(sum_channels, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
+/* mix(rows, n, threads, x, g or None, mean, a, b or None, c, out): a (x - mean) + b g + c */
+static PyObject *mix(ARGUMENTS) {
+    EXPECT(10);
+    long rows = INT, n = INT, threads = INT;
+    Channels w = {.n = n};
+    w.x = IN(rows * n), w.g = MAYBE_IN(rows * n), w.mean = IN(rows), w.a = IN(rows);
+    w.b = MAYBE_IN(rows), w.c = IN(rows), w.out = OUT(rows * n);
+    if (READY && !w.b != !w.g) PyErr_SetString(PyExc_ValueError, "[kernel] b goes with g");
+    if (READY) run(mix_channels, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
 #define KERNEL(name, function) {name, (PyCFunction)(void *)function, METH_FASTCALL, NULL}
 static PyMethodDef KERNELS[] = {
     KERNEL("norm", norm),
@@ -440,6 +480,9 @@ static PyMethodDef KERNELS[] = {
     KERNEL("keep_below", keep_below_),
     KERNEL("sums_so_far", sums_so_far_),
     KERNEL("at_ids", at_ids_),
+    KERNEL("windows", windows),
+    KERNEL("channels", channels),
+    KERNEL("mix", mix),
     {0},
 };
 static PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_fast", NULL, -1, KERNELS};
