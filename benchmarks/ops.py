@@ -93,15 +93,67 @@ def fused(torch: Any, s: Size) -> dict[str, Case]:
     }
 
 
+def by_position(torch: Any, s: Size) -> dict[str, Case]:
+    """What chooses, orders or reads by position, and pooling and norms of images, on arrays of the
+    same sizes. An operation per number read is all that is counted."""
+    F, rows, C, V = torch.nn.functional, s.tokens, s.width, s.vocabulary
+    n, x, scores = rows * C, (rows, C), (rows, V)
+    image = (s.batch, 64, 16, 16)
+    pixels = math.prod(image)
+    i, j = torch.randint(0, rows, (rows,)), torch.randint(0, C, (rows,))
+    columns, mask = torch.randint(0, C, x), torch.rand(x) < 0.5
+    zeros = torch.zeros(x)
+    one: dict[str, Callable] = {
+        "max(1)": lambda a: a.max(1)[0],
+        "min(0)": lambda a: a.min(0)[0],
+        "amax(1)": lambda a: a.amax(1),
+        "max()": lambda a: a.max(),
+        "cumsum(1)": lambda a: a.cumsum(1),
+        "cumsum(0)": lambda a: a.cumsum(0),
+        "sort": lambda a: a.sort(1)[0],
+        "a[ids]": lambda a: a[i],
+        "a[i, j]": lambda a: a[i, j],
+        "a[:, ids]": lambda a: a[:, j[:C]],
+        "a[mask]": lambda a: a[mask],
+        "masked_fill": lambda a: a.masked_fill(mask, 0.0),
+        "index_select(1)": lambda a: a.index_select(1, j[:C]),
+        "index_add": lambda a: zeros.index_add(0, i, a),
+        "gather(1)": lambda a: a.gather(1, columns),
+        "scatter(1)": lambda a: zeros.scatter(1, columns, a),
+        "scatter_add(1)": lambda a: zeros.scatter_add(1, columns, a),
+    }
+    of_images: dict[str, Callable] = {
+        "avg_pool": lambda a: F.avg_pool2d(a, 2),
+        "adaptive_avg_pool(1)": lambda a: F.adaptive_avg_pool2d(a, 1),
+        "adaptive_avg_pool(5)": lambda a: F.adaptive_avg_pool2d(a, 5),
+        "adaptive_max_pool(5)": lambda a: F.adaptive_max_pool2d(a, 5),
+    }
+    k = min(40, V)
+    return {
+        **{name: Case(call, [x], float(n)) for name, call in one.items()},
+        "argmax(1) as a number": Case(lambda a: a + a.argmax(1, True), [x], float(n)),
+        "topk of the scores": Case(lambda a: a.topk(k)[0], [scores], float(rows * V)),
+        **{name: Case(call, [image], float(pixels)) for name, call in of_images.items()},
+        "group_norm": Case(
+            lambda a, w, b: F.group_norm(a, 8, w, b), [image, (64,), (64,)], 7.0 * pixels
+        ),
+    }
+
+
+def sized(torch: Any, s: Size) -> dict[str, Case]:
+    return fused(torch, s) | by_position(torch, s)
+
+
 def cases(size: str) -> dict[str, Case]:
     """The same by the size's name, for their shapes and arithmetic."""
-    return fused(importlib.import_module("tinygrad_lm"), {**SIZES, **SMALLEST}[size])
+    return sized(importlib.import_module("tinygrad_lm"), {**SIZES, **SMALLEST}[size])
 
 
 def tiny(torch: Any) -> dict[str, Case]:
     """A representative list on (2, 3): what remains is Python."""
     F = torch.nn.functional
-    x, target = (2, 3), torch.tensor([0, 2])
+    x, target, pair = (2, 3), torch.tensor([0, 2]), torch.tensor([0, 1])
+    columns, mask, zeros = torch.tensor([[0, 2, 1]] * 2), torch.rand(x) < 2, torch.zeros(x)
     calls: dict[str, tuple[Callable, list[tuple[int, ...]]]] = {
         "a + b": (lambda a, b: a + b, [x, x]),
         "a * b, b broadcast": (lambda a, b: a * b, [x, (3,)]),
@@ -112,10 +164,18 @@ def tiny(torch: Any) -> dict[str, Case]:
         "sum": (lambda a: a.sum(), [x]),
         "mean(1, keepdim=True)": (lambda a: a.mean(1, keepdim=True), [x]),
         "max(1)": (lambda a: a.max(1)[0], [x]),
+        "amax(1)": (lambda a: a.amax(1), [x]),
+        "cumsum(1)": (lambda a: a.cumsum(1), [x]),
+        "sort": (lambda a: a.sort(1)[0], [x]),
+        "topk": (lambda a: a.topk(2)[0], [x]),
         "view": (lambda a: a.view(3, 2), [x]),
         "transpose": (lambda a: a.transpose(0, 1), [x]),
         "a[0]": (lambda a: a[0], [x]),
         "a[ids]": (lambda a: a[target - 1], [x]),
+        "a[i, j]": (lambda a: a[pair, pair], [x]),
+        "a[mask]": (lambda a: a[mask], [x]),
+        "gather": (lambda a: a.gather(1, columns), [x]),
+        "scatter_add": (lambda a: zeros.scatter_add(1, columns, a), [x]),
         "cat": (lambda a, b: torch.cat([a, b], 1), [x, x]),
         "softmax": (lambda a: F.softmax(a, -1), [x]),
         "linear": (F.linear, [x, (4, 3), (4,)]),
@@ -180,7 +240,7 @@ def measure(engine: str, threads: int, smallest: bool, composition: bool) -> dic
         torch.set_num_threads(threads)
         large: dict[str, dict] = {}
         for size, s in sizes.items():
-            large[size] = {n: both_ways(torch, c, enough, 200) for n, c in fused(torch, s).items()}
+            large[size] = {n: both_ways(torch, c, enough, 200) for n, c in sized(torch, s).items()}
     return {"tiny": small, "loops": looped, "fused": large}
 
 

@@ -496,8 +496,9 @@ def maybe_along(pick):
     return Case(case.inputs, {**case.settings, "axis": pick.of(None, case.settings["axis"])})
 
 
-def argsort_value(x, axis=-1, descending=False):
-    return np.argsort(-x if descending else x, axis=axis, kind="stable")
+def argsort_value(x, axis=-1, descending=False, first=None):
+    order = np.argsort(-x if descending else x, axis=axis, kind="stable")
+    return np.moveaxis(np.moveaxis(order, axis, 0)[:first], 0, axis)
 
 
 THIRD = 1 / 3
@@ -626,7 +627,7 @@ SPECS |= {
         empty=False,
     ),
     "argsort": Spec(
-        along(descending=(False, True)),
+        along(descending=(False, True), first=(None, 0, 1, 2)),
         argsort_value,
         (text(), AXIS),
         known=(
@@ -634,6 +635,8 @@ SPECS |= {
             known([[2.0, 1.0, 2.0, 1.0]], [0, 2, 1, 3], descending=True),
             known([[1.0, NAN, 2.0]], [0, 2, 1]),
             known([[1.0, NAN, 2.0]], [1, 2, 0], descending=True),
+            known([[-1.0, 0.0, -0.0, -INF, INF, -2.0]], [3, 5, 0, 1, 2, 4]),
+            known([[1.0, 3.0, 3.0, 2.0, 3.0] * 2], [1, 2], descending=True, first=2),
         ),
         differentiable=False,
     ),
@@ -985,6 +988,25 @@ def scatter_value(x, source, indices, axis):
     return out
 
 
+def written_case(pick):
+    """Positions that do not meet: which of several stays is not said."""
+    case = scatter_case(pick)
+    (x, source), axis = case.inputs, case.settings["axis"]
+    shape = list(case.settings["indices"].shape)
+    shape[axis] = min(shape[axis], x.shape[axis])
+    order = np.argsort(pick.rng.random(x.shape), axis=axis)
+    return Case((x, source), {"indices": order[tuple(map(slice, shape))], "axis": axis})
+
+
+def written_value(x, source, indices, axis):
+    out = x.copy()
+    for at in np.ndindex(*indices.shape):
+        target = list(at)
+        target[axis] = indices[at]
+        out[tuple(target)] = source[at]
+    return out
+
+
 def place_case(pick):
     case = getitem_case(pick)
     x, key = case.inputs[0], case.settings["key"]
@@ -1040,6 +1062,24 @@ SPECS |= {
         (
             text(indices=FAR, axis=0),
             Wrong((X23,), {"indices": np.array([[0, 1, 7]]), "axis": 0}, IndexError, "got 7"),
+        ),
+    ),
+    "scatter": Spec(
+        written_case,
+        written_value,
+        (
+            text(X23, indices=FAR, axis=0),
+            Wrong((X23, X23), {"indices": FAR, "axis": 0}, IndexError, "must be in 0 ... 1, got 7"),
+        ),
+        known=(
+            known(
+                ([4.0, 1.0], [2.0, 3.0]),
+                [4, 2],
+                [1, 0],
+                [1, 0],
+                indices=np.array([1]),
+                axis=0,
+            ),
         ),
     ),
     "scatter_add": Spec(

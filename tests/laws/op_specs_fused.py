@@ -136,6 +136,20 @@ def batch_norm_value(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5
     return np.moveaxis(out, -1, 1)
 
 
+def group_norm_case(pick):
+    groups, each = pick.of(1, 2, 3), pick.of(1, 2)
+    shape = pick.of(1, 2), groups * each, *pick.of((), (2,), (3, 2))
+    each = pick.of((pick.real(shape[1]), pick.real(shape[1])), (None, None))
+    return Case((pick.distinct(*shape), *each), {"groups": groups, "eps": pick.of(1e-5, 0.1)})
+
+
+def group_norm_value(x, weight=None, bias=None, *, groups, eps=1e-5):
+    out = layer_norm_value(x.reshape(len(x), groups, -1), eps=eps).reshape(x.shape)
+    along = (-1, *[1] * (x.ndim - 2))
+    weight, bias = (d if p is None else p.reshape(along) for p, d in ((weight, 1), (bias, 0)))
+    return out * weight + bias
+
+
 def dropout_case(pick):
     shape = pick.shape()
     return Case((pick.real(*shape),), {"keep": pick.mask(*shape), "p": pick.of(0.0, 0.25, 0.5)})
@@ -309,6 +323,16 @@ SPECS |= {
             known([np.float64([[2.0], [2.0]])], [[0], [0]], [[0], [0]]),
             known([np.float64([[1.0], [3.0]])], UNIT[:, None]),
         ),
+        empty=False,
+    ),
+    "group_norm": Spec(
+        group_norm_case,
+        group_norm_value,
+        (
+            text(groups=1),
+            Wrong((X23,), {"groups": 2}, RuntimeError, "C a multiple of 2, got (2, 3)"),
+        ),
+        known=(known([np.float64([[1.0, 3.0, 2.0, 2.0]])], [[*UNIT, 0, 0]], groups=2),),
         empty=False,
     ),
     "dropout": Spec(

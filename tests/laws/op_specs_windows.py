@@ -67,6 +67,35 @@ def strided_value(x, *, shape, strides, offset=0):
     return out
 
 
+def window_sums_case(pick):
+    shape = pick.shape(1)
+    axis = pick.of(*range(len(shape)))
+    n = shape[axis]
+    even = [(i, i + min(2, n)) for i in range(0, max(n - 1, 1), pick.of(1, 2))]
+    uneven = [(i * n // 3, -(-(i + 1) * n // 3)) for i in range(3)]
+    return Case((pick.real(*shape),), {"axis": axis, "bounds": pick.of(even, uneven)})
+
+
+def window_sums_value(x, *, axis, bounds):
+    x = np.moveaxis(x, axis, 0)
+    return np.moveaxis(np.stack([x[a:b].sum(0) for a, b in bounds]), 0, axis)
+
+
+def window_spread_case(pick):
+    case = window_sums_case(pick)
+    shape = window_sums_value(case.inputs[0], **case.settings).shape
+    length = case.inputs[0].shape[case.settings["axis"]]
+    return Case((pick.real(*shape),), {"length": length, **case.settings})
+
+
+def window_spread_value(g, *, axis, bounds, length):
+    g = np.moveaxis(g, axis, 0)
+    out = np.zeros((length, *g.shape[1:]))
+    for (a, b), each in zip(bounds, g):
+        out[a:b] += each
+    return np.moveaxis(out, 0, axis)
+
+
 # ---------------------------------------------------------------- convolution
 
 
@@ -223,6 +252,28 @@ SPECS |= {
             known([[1.0, 2.0]], [[1, 2], [1, 2]], [2, 2], shape=(2, 2), strides=(0, 1)),
             known([[1.0, 2.0]], np.zeros(0), [0, 0], shape=(0,), strides=(1,), offset=5),
         ),
+    ),
+    "window_sums": Spec(
+        window_sums_case,
+        window_sums_value,
+        (
+            text(axis=0, bounds=[(0, 2)]),
+            Wrong((X23,), {"axis": 1, "bounds": [(2, 4)]}, RuntimeError, "got [(2, 4)]"),
+            Wrong((X23,), {"axis": 1, "bounds": [(2, 2)]}, RuntimeError, "got [(2, 2)]"),
+            Wrong((X23,), {"axis": 1, "bounds": [(-1, 2)]}, RuntimeError, "0 ... 2"),
+        ),
+        empty=False,
+    ),
+    "window_spread": Spec(
+        window_spread_case,
+        window_spread_value,
+        (
+            text(axis=0, bounds=[(0, 2)], length=2),
+            Wrong(
+                (X23,), {"axis": 1, "bounds": [(0, 2)] * 2, "length": 3}, RuntimeError, "3 windows"
+            ),
+        ),
+        empty=False,
     ),
     "convolution": Spec(
         convolution_case,

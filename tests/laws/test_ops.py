@@ -365,16 +365,19 @@ def test_kernels_agree_with_the_composition(name, kind, kernel, dtype, monkeypat
         with reference_only():
             want, leaves = run(OPS[name], case)
             g = upstream(want)
-            gradients = pull(want, leaves, g)
+            gradients = pull(want, leaves, g) if SPECS[name].differentiable else []
         library = arrays.LIBRARIES[kind]
 
         def there(array):
             return library.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
 
         out, leaves = run(OPS[name], case, there)
-        assert type(out.array) is kind and numpy_of(out.array).dtype == dtype
+        wide = want.array.dtype
+        assert numpy_of(out.array).dtype == (dtype if wide == np.float64 else wide)
+        assert type(out.array) is kind
         assert_close(out.array, want.array, dtype)
-        for got, known in zip(pull(out, leaves, there(g)), gradients):
+        found = pull(out, leaves, there(g)) if gradients else []
+        for got, known in zip(found, gradients):
             assert_close(got, known, dtype, "gradient")
 
     check()

@@ -6,6 +6,7 @@ from . import (
     elementwise,
     exponentials,
     fused,
+    group_norm,
     index,
     linear,
     over_tensors,

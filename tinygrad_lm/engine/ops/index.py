@@ -166,6 +166,29 @@ def _scattered(x, source, indices, axis):
     return out
 
 
+@primitive
+def scatter(x, source, *, indices, axis):
+    """x with source, or one number, written at positions along an axis; of those that meet one
+    stays, on the CPU the last."""
+    # dx = g, 0 at the positions; dsource = g at the positions
+    check_bounds(indices, x.shape[axis], "scatter")
+    rest = [(0, n - m) for n, m in zip(source.shape, indices.shape)]
+
+    def dx(g):
+        return _written(g, library(g).zeros_like(source), indices, axis)
+
+    out = _written(x, source, indices, axis)
+    return out, (dx, lambda g: padded(_along(g, indices, axis), rest))
+
+
+def _written(x, source, indices, axis):
+    if type(x) not in LIBRARIES:
+        return scatter(x, source, indices=indices, axis=axis)
+    out, region = x.copy("C"), tuple(slice(0, n) for n in indices.shape)
+    out[grids_along(indices, axis)] = source[region]
+    return out
+
+
 def _along(x, indices, axis):
     """take_along_axis where indices may be smaller than x on the other axes."""
     cut = tuple(

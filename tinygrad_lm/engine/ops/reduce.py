@@ -204,13 +204,18 @@ def argmin(x, *, axis=None, keepdims=False):
 
 
 @primitive
-def argsort(x, *, axis=-1, descending=False):
-    """Positions that sort x along an axis; equal elements keep their order."""
+def argsort(x, *, axis=-1, descending=False, first=None):
+    """Positions that sort x along an axis, or the first few of them; equal elements keep their
+    order."""
     lib, x = library(x), in_float32(x)  # CuPy sorts no bfloat16
-    if not descending:
-        return lib.argsort(x, axis=axis, kind="stable"), None
-    backwards = lib.argsort(lib.flip(x, axis), axis=axis, kind="stable")
-    return x.shape[axis] - 1 - lib.flip(backwards, axis), None
+    if descending:
+        backwards = lib.argsort(lib.flip(x, axis), axis=axis, kind="stable")
+        order = x.shape[axis] - 1 - lib.flip(backwards, axis)
+    else:
+        order = lib.argsort(x, axis=axis, kind="stable")
+    if first is not None:
+        order = order[(*(slice(None),) * (axis % x.ndim), slice(0, first))].copy()
+    return order, None
 
 
 @primitive

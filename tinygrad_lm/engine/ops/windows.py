@@ -5,6 +5,8 @@ that several windows see gets the sum of their gradients.
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import add
 
 from ..arrays import LIBRARIES, in_float32, library, overlaps, rounded, row_major
 from ..core.op import primitive
@@ -60,6 +62,70 @@ def folded(g, axis, length, step, dilation):
         first = k * dilation
         whole[(*lead, slice(first, first + reach, step))] += wide[..., k]
     return rounded(whole, g.dtype)
+
+
+@primitive(cast="wide")
+def window_sums(x, *, axis, bounds):
+    """out[... j ...] = the sum of x along an axis from the first to the second of bounds[j]."""
+    # dx[... k ...] = the sum of g over the windows that saw k
+    length = x.shape[axis]
+    if any(not 0 <= a < b <= length for a, b in bounds):
+        raise RuntimeError(
+            f"[window_sums] windows must have elements in 0 ... {length - 1}, got {bounds!r:.60}"
+        )
+    how = {"axis": axis, "bounds": bounds}
+    return summed_windows(x, **how), (lambda g: spread_windows(g, length=length, **how),)
+
+
+@primitive(cast="wide")
+def window_spread(g, *, axis, bounds, length):
+    """Windows' numbers added to each element, along an axis of a length, that they see: the mirror
+    of window_sums."""
+    # dg = window_sums(h)
+    if g.shape[axis] != len(bounds) or any(not 0 <= a < b <= length for a, b in bounds):
+        raise RuntimeError(
+            f"[window_spread] needs bounds in {length} elements for {g.shape[axis]} windows, got "
+            f"{bounds!r:.60}"
+        )
+    how = {"axis": axis, "bounds": bounds}
+    return spread_windows(g, length=length, **how), (lambda h: summed_windows(h, **how),)
+
+
+def summed_windows(x, axis, bounds):
+    """`window_sums` of an array; of a Tensor the recorded op."""
+    if type(x) not in LIBRARIES:
+        return window_sums(x, axis=axis, bounds=bounds)
+    parts = [x[part] for part in _elements(axis, bounds)]
+    if parts:  # all first elements, plus all second ones ...
+        return row_major(reduce(add, parts))
+    lead = (slice(None),) * axis
+    return library(x).stack([x[(*lead, slice(a, b))].sum(axis) for a, b in bounds], axis)
+
+
+def spread_windows(g, axis, bounds, length):
+    """`window_spread` of an array; of a Tensor the recorded op."""
+    if type(g) not in LIBRARIES:
+        return window_spread(g, axis=axis, bounds=bounds, length=length)
+    whole = library(g).zeros((*g.shape[:axis], length, *g.shape[axis + 1 :]), g.dtype)
+    parts = _elements(axis, bounds)
+    for part in parts:
+        whole[part] += g
+    if not parts:
+        lead = (slice(None),) * axis
+        for j, (a, b) in enumerate(bounds):
+            whole[(*lead, slice(a, b))] += g[(*lead, slice(j, j + 1))]
+    return whole
+
+
+def _elements(axis, bounds):
+    """The keys of the first elements of all windows, of the second ones ...; none where windows are
+    not alike and evenly apart."""
+    starts, sizes = [a for a, _ in bounds], {b - a for a, b in bounds}
+    steps = {b - a for a, b in zip(starts, starts[1:])} or {1}
+    if len(sizes) > 1 or len(steps) > 1 or min(steps) < 1:
+        return []
+    lead, step = (slice(None),) * axis, min(steps)
+    return [(*lead, slice(starts[0] + k, starts[-1] + k + 1, step)) for k in range(min(sizes))]
 
 
 def strided_view(x, shape, strides):

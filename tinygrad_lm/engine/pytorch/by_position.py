@@ -59,8 +59,8 @@ def scatter(
                 tuple(slice(0, n) for n in index.shape)
             ]
         return scatter_reduce(input, dim, wrap(index), source, SUMS[reduce])
-    if isinstance(source, Tensor) and source.ndim:
-        source = source[tuple(slice(0, n) for n in index.shape)]
+    if isinstance(source, Tensor) and source.ndim == input.ndim:
+        return ops.scatter(input, source, indices=index, axis=axis)
     out = clone(input)
     out[ops.grids_along(index, axis)] = source
     return named(out, "ScatterBackward0" if isinstance(source, Tensor) else "ScatterBackward1")

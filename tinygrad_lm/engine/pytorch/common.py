@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import reduce, wraps
+from functools import cache, reduce, wraps
 from itertools import chain
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -206,5 +206,9 @@ class ReturnType(tuple[Tensor, ...]):
 
     @staticmethod
     def of(name: str, **fields: Tensor) -> ReturnType:
-        kind = type(name, (ReturnType,), {"name": name, "fields": tuple(fields)})
-        return kind(fields.values())
+        return _return_type(name, tuple(fields))(fields.values())
+
+
+@cache
+def _return_type(name: str, fields: tuple[str, ...]) -> type[ReturnType]:
+    return type(name, (ReturnType,), {"name": name, "fields": fields})

@@ -48,9 +48,10 @@ def topk(
     size = input.array.shape[axis] if input.ndim else 1
     if not 0 <= k <= size:
         raise RuntimeError(f"[topk] k must be in 0 ... {size}, the size of dim {dim}, got {k}")
-    order = argsort(input, dim, descending=largest).array
     if input.ndim:
-        order = order[(*(slice(None),) * axis, slice(0, k))].copy()
+        order = ops.argsort(input, axis=axis, descending=largest, first=k).array
+    else:
+        order = argsort(input).array
     return ReturnType.of("topk", values=_picked(input, order, axis), indices=wrap(order))
 
 

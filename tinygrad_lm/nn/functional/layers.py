@@ -13,6 +13,7 @@ from ...engine.core.tensor import Tensor
 from ...engine.inplace import in_place
 from ...engine.ops import elementwise, fused
 from ...engine.ops import shape as ops
+from ...engine.ops.group_norm import group_norm as norm_of_groups
 from ...engine.ops.windows import unfold
 from ...engine.pytorch.common import check_tensors
 from ...engine.pytorch.creation import empty_like
@@ -147,18 +148,9 @@ def group_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """input (B, C, ...): each of num_groups groups of channels of an image to mean 0 and variance
-    1, then weight and bias (C,) (Wu and He, 2018, arXiv 1803.08494)."""
-    shape = tuple(input.shape)
-    if input.ndim < 2 or num_groups < 1 or shape[1] % num_groups:
-        raise RuntimeError(
-            f"[group_norm] needs (B, C, ...) with C a multiple of {num_groups}, got {shape}"
-        )
-    _check_several("group_norm", math.prod(shape) // num_groups, shape)
-    rows = input.reshape(shape[0], num_groups, math.prod(shape[1:]) // num_groups)
-    out = fused.layer_norm(rows, axes=1, eps=eps).reshape(shape)
-    for parameter, op in ((weight, elementwise.mul), (bias, elementwise.add)):
-        if parameter is not None:
-            out = op(out, parameter.reshape(-1, *[1] * (len(shape) - 2)))
+    1, then weight and bias (C,)."""
+    _check_several("group_norm", math.prod(input.shape) // max(num_groups, 1), input.shape)
+    out = norm_of_groups(input, weight, bias, groups=num_groups, eps=eps)
     return named(out, "NativeGroupNormBackward0")
 
 

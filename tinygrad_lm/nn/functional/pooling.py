@@ -3,15 +3,14 @@ given by its size, or by how many of them there shall be (`adaptive`)."""
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
+import math
 from typing import Any
 
 from ...engine.arrays import library
 from ...engine.core.tensor import Tensor, wrap
 from ...engine.ops import convolution as ops
 from ...engine.ops.shape import pad
-from ...engine.pytorch.joining import stack
+from ...engine.ops.windows import window_sums
 from ...engine.pytorch.names import named
 from .convolution import Numbers, along, check_axes, numbers
 
@@ -123,12 +122,12 @@ def avg_pool(
         widths.append((p, max((m - 1) * s + k - n - p, 0)))
     if any(map(any, widths)):
         out = pad(out, widths=widths)
+        areas = wrap(areas.astype(out.array.dtype))
+    else:
+        areas = math.prod(how["size"])
     for axis, (k, s, m) in enumerate(zip(how["size"], how["step"], how["counts"]), lead):
-        # the first elements of all windows, plus the second ones ...
-        parts = [(*[slice(None)] * axis, slice(i, i + s * (m - 1) + 1, s)) for i in range(k)]
-        out = reduce(add, [out[part] for part in parts])
-    areas = divisor_override or wrap(areas.astype(out.array.dtype))
-    return named(out / areas, _printed(axes, "AvgPool{}DBackward0"))
+        out = window_sums(out, axis=axis, bounds=[(i * s, i * s + k) for i in range(m)])
+    return named(out / (divisor_override or areas), _printed(axes, "AvgPool{}DBackward0"))
 
 
 avg_pool1d, avg_pool2d, avg_pool3d = along(avg_pool)
@@ -154,7 +153,13 @@ def adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
         out = input.mean(tuple(range(-axes, 0)), keepdim=True)
         return named(out, "MeanBackward1" if axes > 1 else "SqueezeBackward1")
     for axis, bins in enumerate(all_bins, input.ndim - axes):
-        out = stack([out.narrow(axis, a, b - a).mean(axis) for a, b in bins], axis)
+        out = window_sums(out, axis=axis, bounds=bins)
+        sizes = [b - a for a, b in bins]
+        if len({*sizes}) > 1:
+            along = library(out.array).array(sizes, out.array.dtype)
+            out = out / wrap(along.reshape(-1, *[1] * (out.ndim - axis - 1)))
+        else:
+            out = out / sizes[0]
     return named(out, _printed(axes, "AdaptiveAvgPool{}DBackward0"))
 
 

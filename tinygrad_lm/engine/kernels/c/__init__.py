@@ -2,8 +2,8 @@
 C.
 
 They are compiled when the package is installed, if there is a C compiler; without them NumPy and
-plain Python do the same work. The loops are in the .h files; `rows.py`, `attention.py`, `linear.py`
-and `random.py` make arguments for them out of arrays. `recorder.py` is the door to `recorder.c`.
+plain Python do the same work. The loops are in the .h files; `rows.py`, `group_norm.py`,
+`positions.py`, `attention.py`, `linear.py` and `random.py` make arguments for them out of arrays. `recorder.py` is the door to `recorder.c`.
 """
 
 import os
@@ -55,4 +55,4 @@ def load_best() -> Any:
 
 fast = load_best()
 if fast is not None:
-    from . import attention, linear, maps, random, rows
+    from . import attention, group_norm, linear, maps, positions, random, rows

@@ -13,6 +13,8 @@
 #include "gemm.h"
 #include "few.h"
 #include "mersenne.h"
+#include "positions.h"
+#include "channels.h"
 
 #define MOST 12   /* arrays of one call */
 
@@ -409,6 +411,78 @@ static PyObject *keep_below_(ARGUMENTS) {
     return done ? (Py_DECREF(done), PyLong_FromLong(position)) : NULL;
 }
 
+/* Of lines with so many elements: how many make a range, at least a few that are neighbours. */
+static long lines_of(long n) { return n >= 1024 ? 16 : 16384 / (n ? n : 1); }
+
+/* sums_so_far(outer, n, inner, threads, back, x, out) */
+static PyObject *sums_so_far_(ARGUMENTS) {
+    EXPECT(7);
+    long outer = INT, n = INT, inner = INT, threads = INT, back = INT;
+    Lines w = {.n = n, .inner = inner};
+    w.lines = (float *)IN(outer * n * inner), w.spots = OUT(outer * n * inner);
+    if (outer * n * inner < 1 << 15) threads = 1;
+    if (READY) run(back ? sums_backward : sums_forward, &w, outer * inner, lines_of(n), threads);
+    return end(&a);
+}
+
+/* at_ids(outer, n, m, inner, threads, how, wrap, shared, lines, spots, ids): lines (outer, n,
+   inner), spots (outer, m, inner) and where these are in the lines; `how` is READ, ADD or WRITE */
+static PyObject *at_ids_(ARGUMENTS) {
+    EXPECT(11);
+    long outer = INT, n = INT, m = INT, inner = INT, threads = INT, how = INT;
+    Lines w = {.n = n, .m = m, .inner = inner};
+    w.wrap = INT ? n : 0;
+    w.shared = INT;
+    w.lines = how == READ ? (float *)IN(outer * n * inner) : OUT(outer * n * inner);
+    w.spots = how == READ ? OUT(outer * m * inner) : (float *)IN(outer * m * inner);
+    w.ids = memory(&a, args[next++], w.shared ? m : outer * m * inner, 8, PyBUF_SIMPLE);
+    if (READY && n < 1) PyErr_SetString(PyExc_ValueError, "[kernel] a line must have elements");
+    if (outer * m * inner < 1 << 15) threads = 1;
+    Work work = how == READ ? read_at : how == ADD ? add_at : write_at;
+    if (READY) run(work, &w, outer * inner, lines_of(m), threads);
+    if (w.failed) PyErr_SetString(PyExc_IndexError, "[kernel] an id is out of range");
+    return end(&a);
+}
+
+/* windows(outer, n, m, inner, threads, back, lines, spots, bounds): bounds (m, 2) */
+static PyObject *windows(ARGUMENTS) {
+    EXPECT(9);
+    long outer = INT, n = INT, m = INT, inner = INT, threads = INT, back = INT;
+    Lines w = {.n = n, .m = m, .inner = inner};
+    w.lines = back ? OUT(outer * n * inner) : (float *)IN(outer * n * inner);
+    w.spots = back ? (float *)IN(outer * m * inner) : OUT(outer * m * inner);
+    w.ids = memory(&a, args[next++], 2 * m, 8, PyBUF_SIMPLE);
+    if (READY && !ids_fit(w.ids, 2 * m, 0, n + 1, 0))
+        PyErr_SetString(PyExc_IndexError, "[kernel] windows must lie inside");
+    if (outer * n * inner < 1 << 15) threads = 1;
+    Work work = back ? spread_windows : sum_windows;
+    if (READY) run(work, &w, outer * inner, lines_of(n), threads);
+    return end(&a);
+}
+
+/* channels(rows, n, threads, x, g, mean, sums, products): sums of g and g (x - mean) */
+static PyObject *channels(ARGUMENTS) {
+    EXPECT(8);
+    long rows = INT, n = INT, threads = INT;
+    Channels w = {.n = n};
+    w.x = IN(rows * n), w.g = IN(rows * n), w.mean = IN(rows);
+    w.sums = OUT(rows), w.products = OUT(rows);
+    if (READY) run(sum_channels, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
+/* mix(rows, n, threads, x, g or None, mean, a, b or None, c, out): a (x - mean) + b g + c */
+static PyObject *mix(ARGUMENTS) {
+    EXPECT(10);
+    long rows = INT, n = INT, threads = INT;
+    Channels w = {.n = n};
+    w.x = IN(rows * n), w.g = MAYBE_IN(rows * n), w.mean = IN(rows), w.a = IN(rows);
+    w.b = MAYBE_IN(rows), w.c = IN(rows), w.out = OUT(rows * n);
+    if (READY && !w.b != !w.g) PyErr_SetString(PyExc_ValueError, "[kernel] b goes with g");
+    if (READY) run(mix_channels, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
 #define KERNEL(name, function) {name, (PyCFunction)(void *)function, METH_FASTCALL, NULL}
 static PyMethodDef KERNELS[] = {
     KERNEL("norm", norm),
@@ -428,6 +502,11 @@ static PyMethodDef KERNELS[] = {
     KERNEL("matmul", matmul),
     KERNEL("few", few),
     KERNEL("keep_below", keep_below_),
+    KERNEL("sums_so_far", sums_so_far_),
+    KERNEL("at_ids", at_ids_),
+    KERNEL("windows", windows),
+    KERNEL("channels", channels),
+    KERNEL("mix", mix),
     {0},
 };
 

@@ -16,6 +16,7 @@ from . import (
     linear,
     max_pool,
     nll_loss,
+    order,
     rms_norm,
     softmax,
 )
