@@ -48,8 +48,10 @@ class Traced(NDArrayOperatorsMixin):
             return getattr(self.plain, name)
         if name.startswith("__"):  # a door of NumPy's to the memory
             raise AttributeError(name)
-        reduction = REDUCTIONS.get(name)
-        method = reduction.reduce if reduction else getattr(numpy.ndarray, name)
+        if name in REDUCTIONS:
+            reduce = REDUCTIONS[name].reduce
+            return lambda axis=None, *rest, **how: self.tape.run(reduce, (self, axis, *rest), how)
+        method = getattr(numpy.ndarray, name)
         if not callable(method):  # T, real, imag: views
             return self.tape.run(getattr, (self, name), {})
         return lambda *args, **settings: self.tape.run(method, (self, *args), settings)

@@ -3,7 +3,7 @@ written into a gradient of zeros."""
 
 import numpy
 
-from ...arrays import kernel
+from ...arrays import exist, kernel
 from ...ops import fused
 from .blocks import floating
 
@@ -15,26 +15,19 @@ def nll_loss(logp, weight=None, *, targets, ignore_index=-100, reduction="mean")
         return NotImplemented
     if logp.ndim != 2 or targets.shape != logp.shape[:1] or not (logp.size and floating(logp)):
         return NotImplemented
-    rows, ids = numpy.arange(len(targets)), targets
-    ignored = targets == ignore_index
-    if ignored.any():
-        rows = numpy.flatnonzero(~ignored)
-        ids = targets[rows]
-    if len(ids) and (ids.min() < 0 or ids.max() >= logp.shape[1]):
+    counted = targets != ignore_index
+    rows, ids = numpy.arange(len(targets)), targets * counted
+    if not exist(ids, logp.shape[1]):
         return NotImplemented  # the composition says which target is no class
-    losses = -logp[rows, ids]
-    if reduction == "none":
-        value = numpy.zeros(len(logp), logp.dtype)
-        value[rows] = losses
-    else:
-        value = losses.sum()
-    count = logp.dtype.type(len(rows) if reduction == "mean" else 1)
-    value = value / count  # of no row: 0 / 0
+    value = numpy.where(counted, -logp[rows, ids], logp.dtype.type(0))
+    count = counted.sum().astype(logp.dtype) if reduction == "mean" else logp.dtype.type(1)
+    if reduction != "none":
+        value = value.sum() / count  # of no row: 0 / 0
 
     def pullback(g):
         # dlogp = -g share / sum(shares) at each target, 0 elsewhere
         dlogp = numpy.zeros(logp.shape, logp.dtype)
-        dlogp[rows, ids] = -(g[rows] if reduction == "none" else g) / count
+        dlogp[rows, ids] = numpy.where(counted, -g / count, logp.dtype.type(0))
         return dlogp
 
     return value, (pullback, None)
