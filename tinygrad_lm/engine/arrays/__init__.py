@@ -63,6 +63,7 @@ from .libraries import (
     is_numpy,
     is_writable,
     library,
+    on_host,
     owner_of,
     register_library,
     rounded,

@@ -90,6 +90,11 @@ def to_numpy(array: Any) -> numpy.ndarray:
     return found
 
 
+def on_host(array: Any) -> Array:
+    """The array itself, or where it is on a device a copy of it here."""
+    return array if is_numpy(array) else to_numpy(array)
+
+
 def cupy() -> Any:
     """CuPy, imported on first use, or one clear error that names what to install."""
     try:

@@ -4,11 +4,19 @@ noted here while the step is recorded, and done before each replay."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 # (class or module, names of functions, whether they are methods): what a step that is recorded on
 # the CPU takes as one call, because it looks at values. See `capture/tape.py`.
 ONE_CALL: list[tuple[object, str, bool]] = []
+
+
+def one_call(function: Any) -> Any:
+    """A function of arrays that is such."""
+    ONE_CALL.append((sys.modules[function.__module__], function.__name__, False))
+    return function
 
 
 class _State:

@@ -182,6 +182,10 @@ def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, i
         raise IndexError(f"[{name}] {what} must be in {first} ... {size - 1}, got {got}")
 
 
+def noting(tape: Tape, function: Callable, *args: Any, **settings: Any) -> Any:
+    return tape.run(function, args, settings)
+
+
 class Names:
     """A module under its name, whose functions are noted where they would not tell Traced arrays
     themselves: those that make arrays, and those of our own kernels."""
@@ -194,8 +198,7 @@ class Names:
         if isinstance(found, ModuleType):
             found = Names(self._tape, found)
         elif callable(found) and (self._module is not numpy or found in MAKING):
-            function = found
-            found = lambda *args, **settings: self._tape.run(function, args, settings)  # noqa: E731
+            found = partial(noting, self._tape, found)
         self.__dict__[name] = found
         return found
 

@@ -5,10 +5,9 @@ wrap indices around silently."""
 from __future__ import annotations
 
 import math
-import sys
 
 from ..arrays import LIBRARIES, check_bounds, library, rounded, widened, with_kernels
-from ..arrays.replay import ONE_CALL
+from ..arrays.replay import one_call
 from ..core.op import primitive
 from ..sparse import SparseGrad
 from .shape import padded
@@ -32,6 +31,7 @@ def sum_by_id(g, ids, rows):
     return rounded(out, g.dtype)
 
 
+@one_call
 @with_kernels
 def add_rows(total, ids, g):
     """total[ids[i]] += g[i] for one i after another: total (R, ...) without gaps, g (N, ...), ids
@@ -47,9 +47,6 @@ def add_rows(total, ids, g):
     for r in range(max(counts, default=0)):
         here = rank == r
         total[ids[here]] += g[order[here]]
-
-
-ONE_CALL.append((sys.modules[__name__], "add_rows", False))
 
 
 def add_at(total, key, g):

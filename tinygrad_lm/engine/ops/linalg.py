@@ -6,10 +6,8 @@ what cuSOLVER gives is neither CuPy's for batches nor captured, and such matrice
 
 from __future__ import annotations
 
-import sys
-
 from ..arrays import device_of, library, to_device, to_numpy
-from ..arrays.replay import ONE_CALL
+from ..arrays.replay import one_call
 from ..core.op import OPS, primitive
 from ..core.tensor import Tensor
 
@@ -21,9 +19,7 @@ class LinAlgError(RuntimeError):
 MUST_BE = {"inv": "invertible", "solve": "invertible", "cholesky": "positive-definite"}
 
 
-ONE_CALL.append((sys.modules[__name__], "_lapack", False))
-
-
+@one_call
 def _lapack(name, *xs):
     """What numpy.linalg answers for arrays of any library, its parts stacked."""
     if isinstance(xs[0], Tensor):  # for a second derivative: recorded

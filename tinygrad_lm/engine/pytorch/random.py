@@ -200,7 +200,7 @@ def bernoulli(
         return empty_like(input).bernoulli_(p, generator=generator)
     source, probs = _generator(generator, input.device), input.array
     if source.device.type == "cpu":
-        probs = arrays.to_numpy(probs)
+        probs = arrays.on_host(probs)
     return finish(arrays.as_array(source.bernoulli_each(probs)), input.device)
 
 
@@ -213,7 +213,7 @@ def multinomial(
 ) -> Tensor:
     """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
     (num_samples,) or (N, num_samples)."""
-    probs, device = arrays.to_numpy(input.array), input.device
+    probs, device = arrays.on_host(input.array), input.device
     drawn = _generator(generator, device).multinomial(probs, num_samples, replacement)
     return finish(numpy.ascontiguousarray(drawn), device)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
+from ...engine.arrays.replay import one_call
 from ...engine.core.tensor import Tensor
 from ...engine.ops import fused
 from ...engine.pytorch.arithmetic import where
@@ -67,6 +69,12 @@ def poisson_nll_loss(
     return fused.reduced(losses, reduction)
 
 
+@one_call
+def _check_not_negative(var: Any) -> None:
+    if bool((var < 0).any()):
+        raise ValueError("[gaussian_nll_loss] var must not be negative, got one that is; square?")
+
+
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -81,8 +89,7 @@ def gaussian_nll_loss(
     fused.check_reduction("gaussian_nll_loss", reduction)
     if isinstance(var, float):
         var = full_like(input, var)
-    if bool((var.array < 0).any()):
-        raise ValueError("[gaussian_nll_loss] var must not be negative, got one that is; square?")
+    _check_not_negative(var.array)
     sizes, given = tuple(input.array.shape), tuple(var.array.shape)
     if given != sizes and given == sizes[:-1]:
         var = var.unsqueeze(-1)

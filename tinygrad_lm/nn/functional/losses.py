@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...engine.arrays import library, noted
+from ...engine.arrays.replay import one_call
 from ...engine.core.op import primitive
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
@@ -242,6 +243,15 @@ def bernoulli_nll(x, y):
     )
 
 
+@one_call
+def _check_shares(array: Any, name: str) -> None:
+    if array.size and not bool(((array >= 0) & (array <= 1)).all()):
+        raise RuntimeError(
+            f"[binary_cross_entropy] the {name} must be in 0 ... 1, it is not everywhere; "
+            "binary_cross_entropy_with_logits takes logits"
+        )
+
+
 @one_op
 def binary_cross_entropy(
     input: Tensor,
@@ -259,10 +269,6 @@ def binary_cross_entropy(
             "[binary_cross_entropy] input and target must have the same dtype, got "
             f"{input.dtype} and {target.dtype}; target.to(input.dtype)?"
         )
-    for name, array in (("input", input.array), ("target", target.array)):
-        if array.size and not bool(((array >= 0) & (array <= 1)).all()):
-            raise RuntimeError(
-                f"[binary_cross_entropy] the {name} must be in 0 ... 1, it is not everywhere; "
-                "binary_cross_entropy_with_logits takes logits"
-            )
+    _check_shares(input.array, "input")
+    _check_shares(target.array, "target")
     return weighted(bernoulli_nll(input, target), weight, reduction)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +19,7 @@ from ...engine.arrays import (
     quietly,
     with_kernels,
 )
-from ...engine.arrays.replay import ONE_CALL
+from ...engine.arrays.replay import one_call
 from ...engine.core.tensor import Tensor, wrap
 from ...engine.kernels.c import fast
 from ...engine.pytorch.creation import tensor
@@ -101,6 +100,7 @@ def _clip_all(norm: Array, gradients: list[Array], longest: float) -> None:
         clip(norm, gradients, longest)
 
 
+@one_call
 @with_kernels
 def clip(norm: Array, gradients: list[Array], longest: float) -> None:
     """Arrays times longest / norm, in place, where that is below 1."""
@@ -123,6 +123,7 @@ def _is_fast(g: Array) -> bool:
     )  # fmt: skip
 
 
+@one_call
 @with_kernels
 def total_norm(first: Array, arrays: list[Array], p: float) -> Array:
     """The p-norm of everything, 0-d, in the dtype of the first array, at least float32."""
@@ -170,6 +171,3 @@ def _on_cuda() -> None:
 
 
 ON_CUDA.append(_on_cuda)
-
-
-ONE_CALL.append((sys.modules[__name__], "total_norm clip", False))
