@@ -27,7 +27,7 @@ def module(name: str, source: str, **options: Any) -> Extension:
         f"tinygrad_lm.engine.kernels.c.{name}",
         [str(folder / source)],
         depends=["setup.py", *map(str, sources)],
-        define_macros=[("VERSION", f'"{version}"'), *options.pop("define_macros", ())],
+        define_macros=[("VERSION", f'"{version}"')],
         optional=True,  # without a C compiler NumPy kernels and plain Python do the same work
         **options,
     )
@@ -47,8 +47,7 @@ kernels = [
     module(
         f"_fast_{form}",
         "_fast.c",
-        define_macros=[("FORM", form)],
-        extra_compile_args=OPTIONS + instructions.split(),
+        extra_compile_args=[f"-DFORM={form}", *OPTIONS, *instructions.split()],
         libraries=[] if sys.platform == "win32" else ["m"],
     )
     for form, instructions in FORMS.items()
@@ -126,7 +125,7 @@ setup(
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Programming Language :: Python :: 3.14",
-        "Programming Language :: Python :: Free Threading :: 2 - Beta",
+        "Programming Language :: Python :: Free Threading :: 1 - Unstable",
         "Operating System :: OS Independent",
         "Typing :: Typed",
         "Intended Audience :: Education",
