@@ -17,9 +17,7 @@ import argparse
 import importlib
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -140,41 +138,7 @@ def serve(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------- taking turns
 
 
-class Engine:
-    """A process that holds one engine's model."""
-
-    def __init__(self, name: str, command: list[str], extra: dict[str, str]) -> None:
-        self.name, self.errors = name, tempfile.TemporaryFile("w+")
-        path = os.pathsep.join(filter(None, [str(harness.ROOT), os.environ.get("PYTHONPATH")]))
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            env={**os.environ, "PYTHONPATH": path, **extra},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
-        self._line()
-
-    def _line(self) -> str:
-        line = self.process.stdout.readline()
-        if not line:
-            self.close()
-            self.errors.seek(0)
-            last = (self.errors.read().strip().splitlines() or ["no word"])[-1]
-            raise RuntimeError(f"{self.name} could not be measured: {last}")
-        return line
-
-    def text(self) -> dict[str, Any]:
-        print("go", file=self.process.stdin, flush=True)
-        return json.loads(self._line())
-
-    def close(self) -> None:
-        self.process.stdin.close(), self.process.stdout.close()
-        self.process.wait()
-
-
-def rows(args: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, str]]]:
+def rows(args: argparse.Namespace) -> harness.Runs:
     """Who writes: row -> (arguments for Python, additions to the environment)."""
     given = ["work", "device", "dtype", "prompt", "tokens", "threads"]
     command = [__file__, *[f"--{name}={getattr(args, name)}" for name in given]]
@@ -189,16 +153,18 @@ def rows(args: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, str]]
 
 def measure(args: argparse.Namespace, batch: int) -> dict[str, list[dict[str, Any]]]:
     """Each engine's texts of one batch size, in turns."""
-    engines = []
+    engines: list[harness.Engine] = []
     for name, (command, extra) in rows(args).items():
         try:
-            engines.append(Engine(name, [*command, f"--batch={batch}"], extra))
-        except RuntimeError as error:  # no PyTorch for this device, say
+            engine = harness.Engine(name, [*command, f"--batch={batch}"], extra)
+            engine.line()
+            engines.append(engine)
+        except SystemExit as error:  # no PyTorch for this device, say
             print(error)
     found: dict[str, list[dict[str, Any]]] = {engine.name: [] for engine in engines}
     for _ in range(args.repeats):
         for engine in engines:
-            found[engine.name].append(engine.text())
+            found[engine.name].append(engine.turn())
     for engine in engines:
         engine.close()
     return found

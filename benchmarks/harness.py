@@ -3,6 +3,7 @@ pair by pair, hardware, versions and settings recorded."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.metadata
@@ -14,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,10 +89,14 @@ def has(module: str) -> bool:
         return False
 
 
-def rows(command: list[str], compile_too: bool) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Who is measured: row -> (arguments for Python, additions to the environment). A missing
-    PyTorch or compiler is named, and its rows are left out."""
-    found = {OURS: ([*command, "--engine", "tinygrad_lm"], {})}
+Runs = dict[str, tuple[list[str], dict[str, str]]]  # row -> arguments, additions to environment
+
+
+def rows(command: list[str], compile_too: bool, capture_too: bool = False) -> Runs:
+    """Who is measured. A missing PyTorch or compiler is named, and its rows are left out."""
+    found: Runs = {OURS: ([*command, "--engine", "tinygrad_lm"], {})}
+    if capture_too:
+        found[CAPTURED] = ([*found[OURS][0], "--capture"], {})
     if has(COMPILED):
         found[ALONE] = (found[OURS][0], {"TINYGRAD_LM_COMPILED": "0"})
     if not has("torch"):
@@ -107,24 +113,59 @@ def rows(command: list[str], compile_too: bool) -> dict[str, tuple[list[str], di
     return found
 
 
-def alternate(runs: dict[str, tuple[list[str], dict[str, str]]], repeats: int) -> dict[str, list]:
-    """Each run's results, one per repeat. A run prints its result as JSON on its last line."""
+class Engine:
+    """A process that measures one row: for a line that it is told it prints one of JSON."""
+
+    def __init__(self, name: str, arguments: list[str], extra: dict[str, str]) -> None:
+        self.name, self.errors = name, tempfile.TemporaryFile("w+")
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, "PYTHONPATH": path, **extra},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def line(self) -> str:
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.errors.seek(0)
+            said = self.errors.read()[-2000:]
+            self.close()
+            raise SystemExit(f"[benchmark] {self.name} must run, got:\n{said}")
+        return line
+
+    def turn(self) -> Any:
+        with contextlib.suppress(BrokenPipeError):  # it may be through already
+            print("go", file=self.process.stdin, flush=True)
+        return json.loads(self.line())
+
+    def close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.errors.close()
+        self.process.wait()
+
+
+def alternate(runs: Runs, repeats: int, turns: int = 1) -> dict[str, list]:
+    """Each run's results, A B A B: `turns` from each of `repeats` processes, which wait for one
+    another. With one turn none is there while another one runs."""
     results: dict[str, list] = {name: [] for name in runs}
-    with tqdm(total=repeats * len(runs), disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=repeats * turns * len(runs), disable=not sys.stderr.isatty()) as bar:
         for _ in range(repeats):
-            for name, (arguments, extra) in runs.items():
-                bar.set_description(name)
-                path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-                done = subprocess.run(
-                    [sys.executable, *arguments],
-                    env={**os.environ, "PYTHONPATH": path, **extra},
-                    capture_output=True,
-                    text=True,
-                )
-                if done.returncode:
-                    raise SystemExit(f"[benchmark] {name} must run, got:\n{done.stderr[-2000:]}")
-                results[name].append(json.loads(done.stdout.splitlines()[-1]))
-                bar.update()
+            alive: dict[str, Engine] = {}
+            for turn in range(1, turns + 1):
+                for name, run in runs.items():
+                    bar.set_description(name)
+                    engine = alive[name] = alive.get(name) or Engine(name, *run)
+                    results[name].append(engine.turn())
+                    if turn == turns:
+                        engine.close()
+                    bar.update()
     return results
 
 
@@ -157,9 +198,12 @@ def markdown(head: list[str], lines: list[list[Any]]) -> str:
 
 
 def loss_gap(results: dict[str, list], step: str) -> float:
-    """How far PyTorch's eager loss after a step is from ours, as a share of ours."""
-    ours, theirs = (results[name][-1]["losses"][step] for name in (OURS, "PyTorch"))
-    return abs(theirs - ours) / abs(ours)
+    """How far PyTorch's eager loss after a step is from ours, as a share of ours; so with the loss
+    of our captured step."""
+    ours, *others = (
+        results[name][-1]["losses"][step] for name in (OURS, "PyTorch", CAPTURED) if name in results
+    )
+    return max(abs(x - ours) for x in others) / abs(ours)
 
 
 # ---------------------------------------------------------------- records

@@ -22,7 +22,7 @@ from typing import Any
 
 import harness
 from step import products_ms
-from works import Size, gpt
+from works import Size, eager, gpt
 
 BASE = Size(4, 4, 128, 64, 12)
 AXES = {
@@ -79,7 +79,7 @@ def limits(threads: int, side: int = 3000) -> dict[str, float]:
 
 def step_ms(torch: Any, size: Size) -> dict[str, float]:
     """Medians by phase, over a second of steps or at least two."""
-    step = gpt(torch, lambda f: f, size)
+    step = eager(gpt(torch, lambda f: f, size))
     start = time.perf_counter()
     step()
     once = time.perf_counter() - start

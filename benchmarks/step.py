@@ -16,12 +16,14 @@ import functools
 import importlib
 import json
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 import cpu_vs_gpu
 import harness
+from threadpoolctl import threadpool_limits
 from works import WORKS, Product, Work
 
 GEMM = "matrix products alone"
@@ -47,20 +49,26 @@ def products_ms(products: list[Product]) -> float:
     return 1e3 * total
 
 
-def measure(work: Work, engine: str, threads: int, steps: int, compiled: bool) -> dict[str, Any]:
-    """In a process of its own: one engine, one work."""
-    if engine == "numpy":
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(threads):
-            return {"ms": {"step": products_ms(work.products)}}
-    torch = importlib.import_module(engine)
-    torch.set_num_threads(threads)
+def measured(work: Work, args: argparse.Namespace) -> Callable[[], dict[str, Any]]:
+    """In a process of its own: one engine, one work; each call is a turn. The losses are those of
+    the first turn."""
+    if args.engine == "numpy":
+        threadpool_limits(args.threads)
+        return lambda: {"ms": {"step": products_ms(work.products)}}
+    torch = importlib.import_module(args.engine)
+    torch.set_num_threads(args.threads)
     before = harness.memory("VmRSS")
-    step = work.build(torch, torch.compile) if compiled else work.build(torch)
-    warm_up, usual, _ = work.turns
-    found = harness.timed(step, warm_up, steps or usual)
-    return {**found, "peak_mb": harness.memory("VmHWM") - before}
+    compiled = {"compiled": torch.compile} if args.compile else {}
+    step = work.build(torch, capture=args.capture, **compiled)
+    warm_up, steps = work.turns[:2]
+    first: dict[str, Any] = {}
+
+    def turn() -> dict[str, Any]:
+        found = harness.timed(step, 1 + warm_up // 5 if first else warm_up, args.steps or steps)
+        first.setdefault("losses", found["losses"])
+        return {**found, **first, "peak_mb": harness.memory("VmHWM") - before}
+
+    return turn
 
 
 def rate(flops: float, ms: float) -> float:
@@ -82,11 +90,17 @@ def table(record: dict[str, Any]) -> str:
         last = list(found[-1]["losses"].values())[-1]
         lines.append(
             [name, harness.spread(times)]
-            + [f"{median(r['ms'][phase] for r in found):.2f}" for phase in phases]
+            + [_phase(found, phase) for phase in phases]
             + [harness.spread(harness.ratios(times, mine)), f"{speed:.3g}", f"{speed / gemm:.0%}"]
             + [f"{median(r['peak_mb'] for r in found):.0f}", f"{last:.5f}"]
         )
     return harness.markdown([*head, "peak MB", "last loss"], lines)
+
+
+def _phase(found: list[dict[str, Any]], name: str) -> str:
+    """A captured step has none."""
+    times = [r["ms"][name] for r in found if name in r["ms"]]
+    return f"{median(times):.2f}" if times else "-"
 
 
 def gap(record: dict[str, Any]) -> tuple[str, float, float]:
@@ -94,7 +108,7 @@ def gap(record: dict[str, Any]) -> tuple[str, float, float]:
     PyTorch), and how far they may be."""
     at, allowed = WORKS[record["work"]].agree
     losses = record["results"][harness.OURS][-1]["losses"]
-    step = str(at) if str(at) in losses else min(losses, key=int)
+    step = max((n for n in losses if int(n) <= at), key=int)  # older records have other steps
     both = "PyTorch" in record["results"]
     return step, harness.loss_gap(record["results"], step) if both else math.nan, allowed
 
@@ -112,13 +126,15 @@ def agreement(record: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--work", "--preset", choices=list(WORKS), default="gpt-cpu")
-    parser.add_argument("--repeats", type=int, help="runs of each engine")
-    parser.add_argument("--steps", type=int, default=0, help="timed steps of a run")
+    parser.add_argument("--repeats", type=int, help="processes of each engine")
+    parser.add_argument("--turns", type=int, help="of each process, in alternation")
+    parser.add_argument("--steps", type=int, default=0, help="timed steps of a turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--engine", help="measure this module here and print JSON")
+    parser.add_argument("--engine", help="measure this module here: a line in, JSON out")
     parser.add_argument("--compile", action="store_true", help="with --engine: torch.compile")
+    parser.add_argument("--capture", action="store_true", help="with --engine: a captured step")
     args = parser.parse_args(arguments)
     work = WORKS[args.work]
     if args.device == "cuda":
@@ -127,18 +143,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out = ["--out", str(harness.RESULTS / f"step-{args.work}-cuda.jsonl")]
         return cpu_vs_gpu.main(["--only", ON_GPU[args.work], "--devices", "cuda", *out])
     if args.engine:
-        print(json.dumps(measure(work, args.engine, args.threads, args.steps, args.compile)))
+        turn = measured(work, args)
+        for _ in sys.stdin:
+            print(json.dumps(turn()), flush=True)
         return
     command = [__file__, "--work", args.work]
     command += ["--threads", str(args.threads), "--steps", str(args.steps)]
-    machine, repeats = harness.machine(), args.repeats or work.turns[2]
-    runs = harness.rows(command, compile_too=not args.no_compile)
+    machine, processes, turns = harness.machine(), *work.turns[2:]
+    processes, turns = args.repeats or processes, args.turns or turns
+    runs = harness.rows(command, not args.no_compile, work.captured)
     runs[GEMM] = ([*command, "--engine", "numpy"], {})
     runs = {name: (call, {**extra, **work.settings}) for name, (call, extra) in runs.items()}
-    results = harness.alternate(runs, repeats)
+    results = harness.alternate(runs, processes, turns)
     record = {
         "work": args.work,
-        "settings": {"threads": args.threads, "repeats": repeats, "steps": args.steps},
+        "settings": {
+            "threads": args.threads,
+            "repeats": processes * turns,
+            "processes": processes,
+            "steps": args.steps or work.turns[1],
+        },
         "machine": machine,
         "gemm": results.pop(GEMM),
         "results": results,

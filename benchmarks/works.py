@@ -26,6 +26,35 @@ class Watch:
         self.phases[phase], self.last = now - self.last, now
 
 
+class Program(NamedTuple):
+    """A training step: `given()` is made outside; `step(watch, *given)` returns the loss, a Tensor,
+    and tells the watch which phases end. What it does in Python it may do once and for all."""
+
+    given: Callable[[], tuple]
+    step: Callable[..., Any]
+
+
+def eager(program: Program) -> Step:
+    def step() -> tuple[float, dict[str, float]]:
+        given = program.given()
+        watch = Watch()
+        loss = program.step(watch, *given)
+        return loss.item(), watch.phases
+
+    return step
+
+
+def captured(torch: Any, program: Program) -> Step:
+    """The same step recorded once and replayed, numbers as Tensors; it has no phases."""
+    replay = torch.capture(lambda *given: program.step(Watch(), *given))
+
+    def step() -> tuple[float, dict[str, float]]:
+        given = (torch.tensor(x) if isinstance(x, float) else x for x in program.given())
+        return replay(*given).item(), {}
+
+    return step
+
+
 class Product(NamedTuple):
     """A linear layer: x (rows, inputs) @ W.T (inputs, outputs), `times` in a step."""
 
@@ -38,7 +67,7 @@ class Product(NamedTuple):
 # ---------------------------------------------------------------- small networks
 
 
-def moons(torch: Any, compiled: Callable) -> Step:
+def moons(torch: Any, compiled: Callable) -> Program:
     """micrograd's demo: two moons, 100 points, 2-16-16-1, SVM loss and L2, all points each step.
     PyTorch has no `Value`, so both engines run it on tensors."""
     torch.manual_seed(1337)
@@ -59,26 +88,27 @@ def moons(torch: Any, compiled: Callable) -> Step:
         margins = (1 - y * model(X).view(-1)).relu()
         return margins.mean() + 1e-4 * sum((p * p).sum() for p in parameters)
 
-    def step() -> tuple[float, dict[str, float]]:
+    def rate() -> tuple[float]:
         nonlocal done
-        watch = Watch()
+        done += 1
+        return (max(0.1, 1.0 - 0.9 * (done - 1) / 100),)
+
+    def step(watch: Watch, rate: Any) -> Any:
         loss = loss_of()
         watch("forward")
         for p in parameters:
             p.grad = None
         loss.backward()
         watch("backward")
-        rate = max(0.1, 1.0 - 0.9 * done / 100)
         for p in parameters:
             p.data -= rate * p.grad
         watch("update")
-        done += 1
-        return loss.item(), watch.phases
+        return loss
 
-    return step
+    return Program(rate, step)
 
 
-def mlp(torch: Any, compiled: Callable) -> Step:
+def mlp(torch: Any, compiled: Callable) -> Program:
     """The network of makemore's second lecture (27 characters, 3 of context, 10 numbers each, 200
     hidden, batch 32), with its own loop: gradients set to None, `.data` moved by the slope."""
     g = torch.Generator().manual_seed(2147483647)
@@ -98,8 +128,7 @@ def mlp(torch: Any, compiled: Callable) -> Step:
         logits = h @ W2 + b2
         return torch.nn.functional.cross_entropy(logits, Y[ix])
 
-    def step() -> tuple[float, dict[str, float]]:
-        watch = Watch()
+    def step(watch: Watch) -> Any:
         loss = loss_of(torch.randint(0, X.shape[0], (32,), generator=g))
         watch("forward")
         for p in parameters:
@@ -109,12 +138,12 @@ def mlp(torch: Any, compiled: Callable) -> Step:
         for p in parameters:
             p.data += -0.1 * p.grad
         watch("update")
-        return loss.item(), watch.phases
+        return loss
 
-    return step
+    return Program(tuple, step)
 
 
-def rnn(torch: Any, compiled: Callable) -> Step:
+def rnn(torch: Any, compiled: Callable) -> Program:
     """makemore's RNN on names: 27 symbols, 16 positions, 64 wide, batch 32, the cell called once
     per position. The names are random; they do not change the time."""
     nn, F = torch.nn, torch.nn.functional
@@ -146,20 +175,19 @@ def rnn(torch: Any, compiled: Callable) -> Step:
         return X[ix], Y[ix]
 
     settings = {"lr": 5e-4, "weight_decay": 0.01, "betas": (0.9, 0.99), "eps": 1e-8}
-    return with_adamw(torch, RNN(), compiled, batch, settings, clip=None)
+    step = with_adamw(torch, RNN(), compiled, settings, clip=None)
+    return Program(tuple, lambda watch: step(watch, *batch()))
 
 
 def with_adamw(
-    torch: Any, model: Any, compiled: Callable, batch: Callable, settings: dict, clip: float | None
-) -> Step:
-    """The usual loop around a model that returns its loss; the batch is made outside the phases."""
+    torch: Any, model: Any, compiled: Callable, settings: dict, clip: float | None
+) -> Callable:
+    """The usual loop around a model that returns its loss: a Program's step, given the batch."""
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, fused=True, **settings)
     loss_of = compiled(model)
 
-    def step() -> tuple[float, dict[str, float]]:
-        ids, targets = batch()
-        watch = Watch()
+    def step(watch: Watch, ids: Any, targets: Any) -> Any:
         loss = loss_of(ids, targets)
         watch("forward")
         optimizer.zero_grad(set_to_none=True)
@@ -169,7 +197,7 @@ def with_adamw(
             torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         watch("update")
-        return loss.item(), watch.phases
+        return loss
 
     return step
 
@@ -282,7 +310,7 @@ def gpt_class(torch: Any) -> Any:
     return GPT
 
 
-def gpt(torch: Any, compiled: Callable, size: Size) -> Step:
+def gpt(torch: Any, compiled: Callable, size: Size) -> Program:
     torch.manual_seed(1337)
     model = gpt_class(torch)(size)
     text = torch.randint(0, size.vocabulary, (100_000,))
@@ -293,7 +321,8 @@ def gpt(torch: Any, compiled: Callable, size: Size) -> Step:
         ids = torch.stack([text[i : i + T] for i in starts])
         return ids, torch.stack([text[i + 1 : i + 1 + T] for i in starts])
 
-    return with_adamw(torch, model, compiled, batch, {"lr": 1e-3, "betas": (0.9, 0.99)}, clip=1.0)
+    settings = {"lr": 1e-3, "betas": (0.9, 0.99)}
+    return Program(batch, with_adamw(torch, model, compiled, settings, clip=1.0))
 
 
 # ---------------------------------------------------------------- the works
@@ -302,15 +331,20 @@ def gpt(torch: Any, compiled: Callable, size: Size) -> Step:
 @dataclass(frozen=True)
 class Work:
     title: str
-    turns: tuple[int, int, int]  # warm-up steps and timed steps of a run, runs of each engine
+    turns: tuple[int, int, int, int]  # steps of warm-up, timed steps; processes, turns of each
     agree: tuple[int, float]  # the losses agree after so many steps, to this share
-    program: Callable[[Any, Callable], Step] | None = None  # else a GPT
+    program: Callable[[Any, Callable], Program] | None = None  # else a GPT
     size: Size | None = None
     small: tuple[Product, ...] = ()  # the products of a program that is no GPT
+    captured: bool = False  # is measured as a captured step, too
     settings: dict[str, str] = field(default_factory=dict)  # additions to everyone's environment
 
-    def build(self, torch: Any, compiled: Callable = lambda f: f) -> Step:
-        return self.program(torch, compiled) if self.program else gpt(torch, compiled, self.size)
+    def build(self, torch: Any, compiled: Callable = lambda f: f, capture: bool = False) -> Step:
+        if self.program:
+            program = self.program(torch, compiled)
+        else:
+            program = gpt(torch, compiled, self.size)
+        return captured(torch, program) if capture else eager(program)
 
     @property
     def products(self) -> list[Product]:
@@ -336,71 +370,75 @@ GPT2 = {"vocabulary": 50257, "bias": True}
 WORKS = {
     "moons": Work(
         "two moons (micrograd's demo on tensors: 100 points, 2-16-16-1)",
-        (200, 1000, 5),
+        (100, 200, 3, 5),
         (100, 1e-5),
         moons,
+        captured=True,
         small=(Product(100, 2, 16), Product(100, 16, 16), Product(100, 16, 1)),
     ),
     "mlp": Work(
         "the MLP of makemore part 2 (batch 32, `.data` updates)",
-        (200, 1000, 5),
+        (100, 200, 3, 5),
         (10, 1e-5),
         mlp,
+        captured=True,
         small=(Product(32, 30, 200), Product(32, 200, 27)),
     ),
     "rnn": Work(
         "the RNN of makemore on names (16 positions, 64 wide, batch 32)",
-        (50, 200, 5),
+        (20, 100, 3, 5),
         (100, 1e-5),
         rnn,
+        captured=True,
         small=(Product(32, 128, 64, 16), Product(512, 64, 27)),
     ),
     "gpt-cpu": Work(
         "GPT, nanoGPT's CPU configuration (4 layers, 4 heads, 128 wide, T 64, B 12)",
-        (10, 40, 5),
-        (50, 1e-5),
+        (5, 20, 3, 5),
+        (25, 1e-5),
         size=Size(4, 4, 128, 64, 12),
+        captured=True,
     ),
     "gpt-cpu-avx2": Work(
         "the same, held to AVX2 on both sides",
-        (10, 40, 5),
-        (50, 1e-5),
+        (5, 20, 3, 5),
+        (25, 1e-5),
         size=Size(4, 4, 128, 64, 12),
         settings=NO_AVX512,
     ),
     "baby-gpt": Work(
         "GPT, nanoGPT's baby GPT without dropout (6 layers, 6 heads, 384 wide, T 256, B 64)",
-        (1, 1, 3),
+        (1, 1, 3, 1),
         (2, 1e-4),
         size=Size(*BABY),
     ),
     "baby-gpt-dropout": Work(
         "the same baby GPT with its dropout of 0.2",
-        (1, 1, 2),
+        (1, 1, 2, 1),
         (2, 1e-4),
         size=Size(*BABY, dropout=0.2),
     ),
     "gpt2-b1": Work(
         "GPT-2 124M, T 256, B 1",
-        (1, 2, 3),
+        (1, 2, 3, 1),
         (3, 1e-4),
         size=Size(12, 12, 768, 256, 1, **GPT2),
     ),
     "gpt2-b4": Work(
         "GPT-2 124M, T 256, B 4",
-        (1, 1, 5),
+        (1, 1, 5, 1),
         (2, 1e-4),
         size=Size(12, 12, 768, 256, 4, **GPT2),
     ),
     "gpt2": Work(
         "GPT-2 124M as it is fine-tuned, T 1024, B 1",
-        (1, 1, 3),
+        (1, 1, 3, 1),
         (2, 1e-4),
         size=Size(12, 12, 768, 1024, 1, **GPT2),
     ),
     "gpt2-recomputed": Work(
         "the same with gradient checkpointing",
-        (1, 1, 3),
+        (1, 1, 3, 1),
         (2, 1e-4),
         size=Size(12, 12, 768, 1024, 1, **GPT2, recompute=True),
     ),

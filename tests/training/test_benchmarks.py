@@ -133,13 +133,20 @@ def test_the_table_of_a_step_says_ratio_speed_and_share():
     share = (3.97e9 / 0.020) / (products / 0.010)
     assert cells["of the products' rate"] == f"{share:.0%}"
     assert dict(zip(head, theirs))["its time / ours"] == "3.00 (2.00 - 4.00)"
+    found = record("gpt-cpu")
+    found["results"][harness.CAPTURED] = [{**r, "ms": {"step": 5.0}} for r in runs((5, 5, 5))]
+    *_, replayed = step.table(found).splitlines()
+    assert "| tinygrad_lm, captured | 5.00 (5.00 - 5.00) | - | - | - |" in replayed
 
 
 @pytest.mark.parametrize("loss, verdict", [(2.0, "agree"), (2.001, "DISAGREE")])
 def test_losses_that_differ_are_said_to(loss, verdict):
     found = record("gpt-cpu")
     found["results"]["PyTorch"] = runs((1,), loss=loss)
-    assert f"after step 50 {verdict}" in step.agreement(found)
+    assert f"after step 10 {verdict}" in step.agreement(found)  # the last one up to 25
+    found = record("gpt-cpu")
+    found["results"][harness.CAPTURED] = runs((1,), loss=loss)
+    assert f"after step 10 {verdict}" in step.agreement(found)
 
 
 @pytest.mark.parametrize(
@@ -275,6 +282,38 @@ def test_a_work_runs_and_learns(work):
     assert np.mean([x for x, _ in found[-5:]]) < found[0][0]
 
 
+@pytest.mark.parametrize("work", [name for name, work in works.WORKS.items() if work.captured])
+def test_a_captured_step_has_the_losses_of_the_plain_one(work):
+    """Bit for bit, the rate that changes and the batches that are drawn included; it has no
+    phases."""
+    count = 4 if work == "gpt-cpu" else 8
+    plain = works.WORKS[work].build(tl)
+    expected = [plain()[0] for _ in range(count)]
+    recorded = works.WORKS[work].build(tl, capture=True)  # which seeds anew
+    found = [recorded() for _ in range(count)]
+    assert [loss for loss, _ in found] == expected and len(set(expected)) == count
+    assert all(phases == {} for _, phases in found)
+
+
+def test_a_recording_is_given_tensors_and_told_nothing_but_them():
+    """What a step does in Python it may do once: all that changes comes in."""
+    calls, given = [], []
+
+    class Torch:
+        tensor = staticmethod(tl.tensor)
+
+        @staticmethod
+        def capture(step):
+            calls.append(step)
+            return lambda *inputs: given.append(inputs) or step(*inputs)
+
+    rates = iter([0.5, 0.25])
+    program = works.Program(lambda: (next(rates), "kept"), lambda watch, rate, _: 2 * rate)
+    step = works.captured(Torch, program)
+    assert [step(), step()] == [(1.0, {}), (0.5, {})] and len(calls) == 1
+    assert all(isinstance(rate, tl.Tensor) and word == "kept" for rate, word in given)
+
+
 def test_dropout_is_in_its_four_places(monkeypatch):
     """Three modules for a model of one layer, and the weights of attention."""
     asked, F = [], tl.nn.functional
@@ -287,19 +326,22 @@ def test_dropout_is_in_its_four_places(monkeypatch):
     monkeypatch.setattr(F, "scaled_dot_product_attention", attention)
     drawn = []
     monkeypatch.setattr(tl.nn.Dropout, "forward", lambda self, x: drawn.append(self.p) or x)
-    works.gpt(tl, lambda f: f, works.Size(1, 2, 8, 4, 2, 11, dropout=0.5))()
+    works.eager(works.gpt(tl, lambda f: f, works.Size(1, 2, 8, 4, 2, 11, dropout=0.5)))()
     assert asked == [0.5] and drawn == [0.5] * 3
 
 
 def test_without_pytorch_its_rows_are_missing_and_a_line_says_so(results, alone, capsys):
-    step.main(["--work", "moons", "--repeats", "1", "--steps", "3", "--threads", "1"])
+    step.main(["--work", "moons", "--repeats", "1", "--turns", "2", "--steps", "3", "--threads=1"])
     printed = capsys.readouterr().out
     assert "PyTorch is not installed" in printed and "no PyTorch to compare with" in printed
     kept = json.loads(
         (results / f"step-moons.{harness.short(harness.processor())}.json").read_text()
     )
-    assert list(kept["results"]) == [OURS] and len(kept["gemm"]) == 1
+    assert list(kept["results"]) == [OURS, harness.CAPTURED] and len(kept["gemm"]) == 2
     assert kept["machine"]["processor"] and kept["settings"]["threads"] == 1
+    assert kept["settings"]["repeats"] == 2 == len(kept["results"][OURS])
+    first, second = (turn["losses"] for turn in kept["results"][OURS])
+    assert first == second and set(first) == {"1", "10", "100", "103"}
     with pytest.raises(SystemExit, match="PyTorch must be installed"):
         losses.main(["--works", "moons"])
 
@@ -328,6 +370,8 @@ def test_the_rows_are_those_that_can_run(monkeypatch, capsys):
     assert len(found) == 6 and found[ALONE][1] == {"TINYGRAD_LM_COMPILED": "0"}
     assert all(bool(extra) == ("malloc" in n or n == ALONE) for n, (_, extra) in found.items())
     assert all(("--compile" in c) == ("torch.compile" in n) for n, (c, _) in found.items())
+    both = harness.rows(["x.py"], compile_too=True, capture_too=True)
+    assert both.pop(harness.CAPTURED) == ([*found[OURS][0], "--capture"], {}) and both == found
     monkeypatch.setattr(harness.shutil, "which", lambda name: None)
     assert len(harness.rows(["x.py"], compile_too=True)) == 4
     assert "no C++ compiler" in capsys.readouterr().out
@@ -343,6 +387,13 @@ def test_runs_take_turns():
     runs = {n: (["-c", "import time; print(time.monotonic())"], {}) for n in "AB"}
     found = harness.alternate(runs, 2)
     assert found["A"][0] < found["B"][0] < found["A"][1] < found["B"][1]
+    each = "import os, sys, time\nfor _ in sys.stdin:\n    "
+    each += "print([os.getpid(), time.monotonic()], flush=True)"
+    found = harness.alternate({n: (["-c", each], {}) for n in "AB"}, 2, turns=2)
+    made = [[found[n][turn] for n in "AB"] for turn in range(4)]
+    times = [time for pair in made for _, time in pair]
+    assert times == sorted(times)
+    assert [len({pid for pid, _ in found[n]}) for n in "AB"] == [2, 2]
 
 
 def test_the_machine_is_described(monkeypatch):
@@ -616,5 +667,12 @@ def test_all_of_it_skips_what_the_same_code_measured(pages, results, monkeypatch
     monkeypatch.setattr(harness, "sources", lambda: "s2")
     measure.main(["--only", "step-moons"])
     assert len(started) == 3
+    started.clear()
+    monkeypatch.setattr(measure, "is_done", lambda name: name == "step-moons")
+    with pytest.raises(SystemExit, match="step-mlp"):
+        measure.main(["--quick"])
+    assert [c[3] for c in started[:3]] == ["mlp", "rnn", "gpt-cpu"]
+    assert "ops.py" in started[-1][1] and "2" in started[-1]
+    assert {f"step-{work}" for work, _ in report.TARGETS} <= set(measure.QUICK)
     with pytest.raises(SystemExit, match="must begin one of step-moons"):
         measure.main(["--only", "nothing"])
