@@ -370,7 +370,7 @@ GPT2 = {"vocabulary": 50257, "bias": True}
 WORKS = {
     "moons": Work(
         "two moons (micrograd's demo on tensors: 100 points, 2-16-16-1)",
-        (100, 200, 3, 5),
+        (100, 200, 2, 8),
         (100, 1e-5),
         moons,
         captured=True,
@@ -378,7 +378,7 @@ WORKS = {
     ),
     "mlp": Work(
         "the MLP of makemore part 2 (batch 32, `.data` updates)",
-        (100, 200, 3, 5),
+        (100, 200, 2, 8),
         (10, 1e-5),
         mlp,
         captured=True,
@@ -386,7 +386,7 @@ WORKS = {
     ),
     "rnn": Work(
         "the RNN of makemore on names (16 positions, 64 wide, batch 32)",
-        (20, 100, 3, 5),
+        (20, 100, 2, 8),
         (100, 1e-5),
         rnn,
         captured=True,
@@ -394,14 +394,14 @@ WORKS = {
     ),
     "gpt-cpu": Work(
         "GPT, nanoGPT's CPU configuration (4 layers, 4 heads, 128 wide, T 64, B 12)",
-        (5, 20, 3, 5),
+        (5, 20, 2, 8),
         (25, 1e-5),
         size=Size(4, 4, 128, 64, 12),
         captured=True,
     ),
     "gpt-cpu-avx2": Work(
         "the same, held to AVX2 on both sides",
-        (5, 20, 3, 5),
+        (5, 20, 2, 8),
         (25, 1e-5),
         size=Size(4, 4, 128, 64, 12),
         settings=NO_AVX512,

@@ -70,7 +70,7 @@ def test_a_replay_is_the_step_bit_for_bit(warmup, where):
         assert found.item() == want.item() and not found.requires_grad
         for a, b in zip(one.weights(), other.weights(), strict=True):
             np.testing.assert_array_equal(a, b)
-    assert fast.graph is not None
+    assert fast.way.graph is not None
 
 
 def gpt():
@@ -102,7 +102,7 @@ def test_a_gpt_is_recorded_with_its_embeddings_attention_and_clipping(narrow):
         x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
         want = [t.item() for t in steps[0](x, y)]
         assert [t.item() for t in fast(x, y)] == want
-    assert fast.graph is not None
+    assert fast.way.graph is not None
     for p, q in zip(*(model.parameters() for model in models), strict=True):
         assert (p == q).all().item()
 
@@ -186,7 +186,7 @@ def test_what_cannot_be_recorded_is_refused_and_leaves_nothing_half_done(name, g
     random.setstate(state)
     assert gc.isenabled() and not arrays.is_recording_step()
     step(x)
-    assert fast.graph is None and not fast.stream.is_capturing()
+    assert fast.way.graph is None and not fast.way.stream.is_capturing()
     assert gpu.cuda.get_current_stream() == gpu.cuda.Stream.null
     assert after_warmup(double, x)(x).tolist() == [2.0] * 3
 
@@ -229,7 +229,7 @@ def test_other_arguments_than_recorded_are_refused(name):
     for _ in range(3):
         assert fast(x, 2).tolist() == [2.0, 4.0, 6.0]
         with pytest.raises((RuntimeError, TypeError), match=r"^\[capture\]"):
-            if fast.slots is None:
+            if fast.way.slots is None:
                 fast(x, 2)
             fast(*args, **kwargs)
     assert fast(x, 2).tolist() == [2.0, 4.0, 6.0]
@@ -254,7 +254,7 @@ def test_a_step_that_uses_no_gpu_is_recorded_on_the_cpu():
     x = tg.ones(3)
     fast = tg.capture(step)
     assert [fast(x).item() for _ in range(5)] == [3.0] * 5
-    assert len(seen) == 3 and fast.graph is None and fast.on_cpu.calls
+    assert len(seen) == 3 and fast.way.graph is None and fast.way.on_cpu.calls
 
 
 def test_a_step_without_arguments_or_results():
@@ -266,7 +266,7 @@ def test_a_step_without_arguments_or_results():
     fast = tg.capture(step)
     for i in range(5):
         assert fast() is None and w.tolist() == [i + 1.0] * 3
-    assert fast.graph is not None
+    assert fast.way.graph is not None
 
 
 @pytest.mark.parametrize("replaced", ["optimizer.load_state_dict", "state", "data"])

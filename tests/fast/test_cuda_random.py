@@ -116,7 +116,7 @@ def test_a_captured_step_draws_what_the_step_would(gpu):
     source.manual_seed(2)
     fast = tg.capture(step)
     assert [fast(x).tolist() for _ in range(5)] == want
-    assert fast.graph is not None and np.array_equal(source.get_state(), state)
+    assert fast.way.graph is not None and np.array_equal(source.get_state(), state)
 
 
 # ---------------------------------------------------------------- a run

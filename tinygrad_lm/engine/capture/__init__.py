@@ -4,8 +4,9 @@ of calls that it made (`tape.py`)."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from ..arrays import cuda_is_available
+from ..arrays import DEVICE_TYPES
 
 
 def capture(step: Callable, warmup: int = 2) -> Callable:
@@ -45,10 +46,28 @@ def capture(step: Callable, warmup: int = 2) -> Callable:
             f"[capture] warmup must be at least 1, got {warmup}: the first call of a step compiles "
             "its kernels and makes the optimizer's memory"
         )
-    if cuda_is_available():
-        from .graph import Captured
+    return Step(step, warmup)
 
-        return Captured(step, warmup)
-    from .tape import Taped
 
-    return Taped(step, warmup)
+class Step:
+    """A step that is captured in the way that it needs. Until a GPU is used, CuPy is not loaded."""
+
+    def __init__(self, step: Callable, warmup: int):
+        self.given = step, warmup
+        self.way: Any = None
+        self.on_gpu = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.on_gpu and (self.way is None or self.way.calls is None):
+            self._choose()
+        return self.way(*args, **kwargs)
+
+    def _choose(self) -> None:
+        if "cuda" in DEVICE_TYPES.values():
+            from .graph import Captured
+
+            self.way, self.on_gpu = Captured(*self.given), True
+        elif self.way is None:
+            from .tape import Taped
+
+            self.way = Taped(*self.given)
