@@ -3,7 +3,8 @@ C.
 
 They are compiled when the package is installed, if there is a C compiler; without them NumPy and
 plain Python do the same work. The loops are in the .h files; `rows.py`, `group_norm.py`,
-`positions.py`, `attention.py`, `linear.py` and `random.py` make arguments for them out of arrays. `recorder.py` is the door to `recorder.c`.
+`positions.py`, `attention.py`, `linear.py` and `random.py` make arguments for them out of arrays.
+`recorder.py` is the door to `recorder.c`.
 """
 
 import os
