@@ -35,7 +35,7 @@ def group_norm(x, weight=None, bias=None, *, groups, eps=1e-5):
     fast.mix(*channels, x, None, mean, gain, None, shift, out)
 
     def pullback(g):
-        # dx = gain g - scale mean(h) - scale^2 (x - mean) mean(h (x - mean) scale), h = weight g
+        # dx = s (h - mean(h) - y mean(h y)), y = (x - mean) s, h = weight g, s = scale
         (g,) = dense(g)
         dx, (sums, products) = numpy.empty(shape, x.dtype), numpy.empty((2, B * C), x.dtype)
         fast.channels(*channels, x, g, mean, sums, products)

@@ -36,6 +36,17 @@ class Windows(NamedTuple):
         longer runs of neighbours to copy, which is worth more than the nearest cache."""
         return max(math.prod(self.counts) * column // 4, 1)
 
+    def mirrored(self) -> Windows | None:
+        """Where windows are one element apart, the way back is a convolution by the mirrored
+        kernel, whose windows these are; None if that is more work than adding up columns."""
+        around = tuple(
+            [d * (k - 1) - p for k, p, d in zip(self.kernel, self.padding, self.dilation)]
+        )
+        more = math.prod(self.sizes) / math.prod(self.counts)
+        if max(self.stride) > 1 or min(around) < 0 or more > 1.25:
+            return None
+        return Windows(self.counts, self.sizes, self.kernel, self.stride, around, self.dilation)
+
     def padded(self, channels: int, N: int, dtype: numpy.dtype) -> tuple[Array, Array]:
         """Zeros (C, *sizes, N), and the same with their padding around."""
         around = [n + 2 * p for n, p in zip(self.sizes, self.padding)]
@@ -83,6 +94,13 @@ def outputs_of(x: Array, rows: Array, where: Windows) -> Array:
 
 def inputs_of(g: Array, rows: Array, where: Windows) -> Array:
     """The way back: rows^T times g (N, O, *counts), added up where the windows were."""
+    (groups, outputs, column), around = rows.shape, where.mirrored()
+    few = outputs <= column // math.prod(where.kernel)  # of g's windows
+    if few and around is not None and numpy.isfinite(rows).all():  # zeros beside g stay zeros
+        mirrored = rows.reshape(groups, outputs, -1, math.prod(where.kernel))[..., ::-1].swapaxes(
+            1, 2
+        )
+        return outputs_of(g, mirrored.reshape(groups, mirrored.shape[1], -1), around)
     kernels = rows.swapaxes(-1, -2)
     channels = rows[:, 0].size // math.prod(where.kernel)
     out = numpy.empty((len(g), channels, *where.sizes), g.dtype)
