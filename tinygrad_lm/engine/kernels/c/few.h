@@ -3,7 +3,7 @@
    the same steps whatever the threads. */
 
 #define GROUP 8          /* most rows of x that meet rows of w at a time */
-#define SIDE (LANES / 4) /* most rows of w side by side: the sums of a tile stay in registers */
+#define SIDE (LANES > 4 ? LANES / 4 : 2) /* most rows of w at once: their sums stay in registers */
 
 typedef struct {
     const float *x, *bias; /* (rows, k) without gaps; (n,) or NULL */
