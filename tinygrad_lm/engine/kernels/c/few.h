@@ -4,6 +4,7 @@
 
 #define GROUP 8 /* most rows of x that meet rows of w at a time */
 #define SIDE 4  /* most rows of w side by side; fewer where the sums would not fit in registers */
+#define PAIR (LANES > 8 ? LANES / 8 : 1)
 
 typedef struct {
     const float *x, *bias; /* (rows, k) without gaps; (n,) or NULL */
@@ -57,7 +58,7 @@ INLINE void few_range(const FewRows *f, const int half, long from, long to) {
         long o = from, rest = f->rows - row;
         high = rest >= 8 ? 8 : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
         if (high == 8)
-            for (; o + LANES / 8 <= to; o += LANES / 8) few_tile(f, LANES / 8, 8, half, row, o);
+            for (; o + PAIR <= to; o += PAIR) few_tile(f, PAIR, 8, half, row, o);
         else if (high == 4)
             for (; o + LANES / 4 <= to; o += LANES / 4) few_tile(f, LANES / 4, 4, half, row, o);
         else if (high == 2)

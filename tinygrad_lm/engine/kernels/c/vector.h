@@ -10,8 +10,11 @@
 #if defined(__AVX512F__)
 #define LANES 16
 #define WIDE 4 /* vectors side by side in a tile of a product: 6 x 4 sums fill the registers */
-#else
+#elif defined(__AVX__)
 #define LANES 8
+#define WIDE 2
+#else /* SSE and NEON; of wider vectors compilers make single numbers */
+#define LANES 4
 #define WIDE 2
 #endif
 
