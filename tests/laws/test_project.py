@@ -32,11 +32,11 @@ AFTERNOON = re.compile(
 # seventh of the kernels: two thirds of a step of a GPT are spent in it, a sixth of a small MLP's.
 # Ten lines more than 1500: sums of rows are added in a cascade, as exact as PyTorch's; a hundred
 # more: a text is written at the rate at which memory gives the weights, which BLAS does not reach.
-# 150 more: activations, their slopes, log-softmax, batch and group norm took NumPy up to ten times
-# as long as PyTorch.
+# 175 more: activations, their slopes, log-softmax and batch norm took NumPy up to ten times as long
+# as PyTorch.
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
 # Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
-COMPILED_LINES = {"_fast.c and its loops": 1790, "recorder.c": 675, "CUDA": 1600}
+COMPILED_LINES = {"_fast.c and its loops": 1815, "recorder.c": 675, "CUDA": 1600}
 FILE_LINES = 400
 FUNCTION_LINES = {CORE: 30, "": 59}
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).

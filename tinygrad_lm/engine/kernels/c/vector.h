@@ -4,8 +4,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
 #define LANES 16
 #define WIDE 4 /* vectors side by side in a tile of a product: 6 x 4 sums fill the registers */
 #else
@@ -30,6 +33,15 @@ INLINE vec load_part(const float *p, long n, float rest) {
 }
 INLINE void store_part(float *p, vec x, long n) {
     _mm512_mask_storeu_ps(p, (1 << n) - 1, (__m512)x);
+}
+#elif defined(__AVX2__)
+INLINE ints first(long n) { return (ints){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n; }
+INLINE vec load_part(const float *p, long n, float rest) {
+    ints there = first(n);
+    return (vec)(((ints)_mm256_maskload_ps(p, (__m256i)there) & there) | ((ints)all(rest) & ~there));
+}
+INLINE void store_part(float *p, vec x, long n) {
+    _mm256_maskstore_ps(p, (__m256i)first(n), (__m256)x);
 }
 #else
 INLINE vec load_part(const float *p, long n, float rest) {
