@@ -1,5 +1,5 @@
-/* The compiled kernels as a Python module: what the loops of the .h files do, on
-   float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
+/* The compiled kernels as a Python module: what the loops of the .h files do, on float32
+   arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
    Sizes are checked here; the caller has checked everything else, and keeps others from writing. */
 
 #define PY_SSIZE_T_CLEAN

@@ -37,8 +37,8 @@ INLINE void store_part(float *p, vec x, long n) {
 #elif defined(__AVX2__)
 INLINE ints first(long n) { return (ints){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n; }
 INLINE vec load_part(const float *p, long n, float rest) {
-    ints there = first(n);
-    return (vec)(((ints)_mm256_maskload_ps(p, (__m256i)there) & there) | ((ints)all(rest) & ~there));
+    ints there = first(n), found = (ints)_mm256_maskload_ps(p, (__m256i)there);
+    return (vec)((found & there) | ((ints)all(rest) & ~there));
 }
 INLINE void store_part(float *p, vec x, long n) {
     _mm256_maskstore_ps(p, (__m256i)first(n), (__m256)x);
