@@ -110,7 +110,7 @@ def clip(norm: Array, gradients: list[Array], longest: float) -> None:
         return
     for g in gradients:
         if _is_fast(g):
-            fast.scale(g.size, get_num_threads(), g, float(scale))
+            fast.map("scale", g.size, get_num_threads(), g, None, g, float(scale), 0.0, None)
         else:
             quietly(lib.multiply, g, scale, out=g, casting="same_kind")
         mark_written(g)

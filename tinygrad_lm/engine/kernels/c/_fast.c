@@ -1,5 +1,5 @@
-/* The compiled kernels as a Python module: what the loops of the .h files do, on
-   float32 arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
+/* The compiled kernels as a Python module: what the loops of the .h files do, on float32
+   arrays that Python gives as buffers. Without a C compiler the NumPy kernels do the same.
    Sizes are checked here; the caller has checked everything else, and keeps others from writing. */
 
 #define PY_SSIZE_T_CLEAN
@@ -9,6 +9,7 @@
 #include "pool.h"
 #include "rows.h"
 #include "maps.h"
+#include "batch_norm.h"
 #include "attention.h"
 #include "gemm.h"
 #include "few.h"
@@ -177,14 +178,12 @@ static PyObject *map(ARGUMENTS) {
 /* softmax(rows, n, threads, x, out, None, log), and with g: softmax(rows, n, threads, result, out,
    g, log); log: its logarithm */
 static PyObject *softmax(ARGUMENTS) {
-    static const Work WORKS[2][2] = {{softmax_forward, softmax_backward},
-                                     {log_softmax_forward, log_softmax_backward}};
     EXPECT(7);
     long rows = INT, n = INT, threads = INT;
     Rows w = {.n = n};
     w.x = IN(rows * n), w.out = OUT(rows * n), w.g = MAYBE_IN(rows * n);
-    int log = INT;
-    Work work = WORKS[log != 0][w.g != NULL];
+    w.log = INT;
+    Work work = w.g ? softmax_backward : softmax_forward;
     if (READY) run(work, &w, rows, grain_of(n), threads_for(rows * n, threads));
     return end(&a);
 }
@@ -196,6 +195,26 @@ static PyObject *sum_rows(ARGUMENTS) {
     Rows w = {.n = rows, .columns = n};
     w.x = IN(rows * n), w.out = OUT(n);
     if (READY) run(add_columns, &w, n, COLUMNS, threads_for(rows * n, threads));
+    return end(&a);
+}
+
+/* batch_norm(N, C, L, threads, x, weight, bias, mean, scale, out, None, None, eps), or for backward
+   batch_norm(N, C, L, threads, x, weight, g, mean, scale, dx, dweight, dbias, eps) */
+static PyObject *batch_norm(ARGUMENTS) {
+    EXPECT(13);
+    long N = INT, C = INT, L = INT, threads = INT;
+    int backward = args[10] != Py_None;
+    BatchNorm w = {.N = N, .C = C, .L = L};
+    w.x = IN(N * C * L), w.weight = MAYBE_IN(C);
+    w.g = w.bias = backward ? IN(N * C * L) : MAYBE_IN(C);
+    w.mean = OUT(C), w.scale = OUT(C), w.out = OUT(N * C * L);
+    w.dweight = MAYBE_OUT(C), w.dbias = MAYBE_OUT(C), w.eps = FLOAT;
+    if (READY && backward != !!w.dbias)
+        PyErr_SetString(PyExc_TypeError, "both arguments or none");
+    Work work = backward ? batch_norm_backward : batch_norm_forward;
+    threads = threads_for(N * C * L, threads);
+    long pieces = threads < 1 ? 1 : threads * ((C - 1) / (threads * ACROSS) + 1);
+    if (READY) run(work, &w, C, L > 1 ? grain_of(N * L) : (C + pieces - 1) / pieces, threads);
     return end(&a);
 }
 
@@ -318,16 +337,6 @@ static PyObject *squares(ARGUMENTS) {
     free(parts);
     PyObject *done = end(&a);
     return done ? (Py_DECREF(done), PyFloat_FromDouble(total)) : NULL;
-}
-
-/* scale(n, threads, x, factor): x *= factor */
-static PyObject *scale(ARGUMENTS) {
-    EXPECT(4);
-    long n = INT, threads = INT;
-    Flat w = {0};
-    w.out = OUT(n), w.factor = FLOAT;
-    if (READY) run(multiply, &w, n, 32768, threads_for(n, threads));
-    return end(&a);
 }
 
 /* attention(B, H, T, S, D, E, threads, scale, causal, share, keep, q, k, v, out, shift), and for
@@ -489,6 +498,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("norm_slopes", norm_slopes),
     KERNEL("map", map),
     KERNEL("softmax", softmax),
+    KERNEL("batch_norm", batch_norm),
     KERNEL("sum_rows", sum_rows),
     KERNEL("ids_fit", ids_fit_),
     KERNEL("cross_entropy", cross_entropy),
@@ -497,7 +507,6 @@ static PyMethodDef KERNELS[] = {
     KERNEL("add_rows", add_rows_),
     KERNEL("adam", adam_),
     KERNEL("squares", squares),
-    KERNEL("scale", scale),
     KERNEL("attention", attention),
     KERNEL("matmul", matmul),
     KERNEL("few", few),

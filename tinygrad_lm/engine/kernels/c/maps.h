@@ -84,6 +84,7 @@ INLINE vec silu_slope(vec x) {
         }                                                                           \
     }
 
+MAP(map_scale, x * w.s)
 MAP(map_exp, exp_anywhere(x))
 MAP(map_tanh, tanh_(x))
 MAP(map_sigmoid, sigmoid(x))
@@ -117,9 +118,9 @@ static const struct {
     const char *name;
     Work work;
 } MAPS[] = {
-    NAMED(exp), NAMED(tanh), NAMED(tanh_slope), NAMED(sigmoid), NAMED(sigmoid_slope),
-    NAMED(relu), NAMED(relu_slope), NAMED(leaky_relu), NAMED(leaky_relu_slope),
-    NAMED(silu), NAMED(silu_slope), NAMED(gelu), NAMED(gelu_slope), NAMED(tanh_gelu),
-    NAMED(tanh_gelu_slope), NAMED(softplus), NAMED(softplus_slope), NAMED(logit_loss),
-    NAMED(logit_loss_slope), {0},
+    NAMED(scale), NAMED(exp), NAMED(tanh), NAMED(tanh_slope), NAMED(sigmoid),
+    NAMED(sigmoid_slope), NAMED(relu), NAMED(relu_slope), NAMED(leaky_relu),
+    NAMED(leaky_relu_slope), NAMED(silu), NAMED(silu_slope), NAMED(gelu), NAMED(gelu_slope),
+    NAMED(tanh_gelu), NAMED(tanh_gelu_slope), NAMED(softplus), NAMED(softplus_slope),
+    NAMED(logit_loss), NAMED(logit_loss_slope), {0},
 };

@@ -1,5 +1,5 @@
-"""Ops on each element, by the functions of `maps.h`: a value and its slope in one pass each. Arrays
-with gaps, and other dtypes than float32, are left to NumPy.
+"""Ops on each element, by the functions of `maps.h`: a value and its slope in one pass each. Other
+dtypes than float32 are left to NumPy.
 """
 
 import numpy
@@ -9,13 +9,14 @@ from ...ops import elementwise, fused
 from . import fast
 
 
-def fits(x):
-    return x.dtype.char == "f" and x.flags.c_contiguous
-
-
 def apply(name, x, y=None, s=1.0, t=0.0, factor=None):
     """The function of that name of each x, or of each x and y; `factor` is one number, in an array,
-    by which s is multiplied."""
+    by which s is multiplied. The result lies in memory as x does."""
+    if not x.flags.c_contiguous:
+        order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+        x = numpy.ascontiguousarray(x.transpose(order))
+        out = apply(name, x, y if y is None else y.transpose(order), s, t, factor)
+        return out.transpose(numpy.argsort(order))
     if y is not None and not y.flags.c_contiguous:
         y = numpy.ascontiguousarray(y)
     out = numpy.empty(x.shape, x.dtype)
@@ -25,14 +26,14 @@ def apply(name, x, y=None, s=1.0, t=0.0, factor=None):
 
 def of_x(name, x, s=1.0, t=0.0):
     """An op whose slope is made of x, in the backward pass."""
-    if not fits(x):
+    if x.dtype.char != "f":
         return NotImplemented
     return apply(name, x, None, s, t), (lambda g: apply(name + "_slope", x, g, s, t),)
 
 
 def of_result(name, x):
     """An op whose slope is made of the result."""
-    if not fits(x):
+    if x.dtype.char != "f":
         return NotImplemented
     out = apply(name, x)
     return out, (lambda g: apply(name + "_slope", out, g),)
@@ -40,7 +41,7 @@ def of_result(name, x):
 
 @kernel(elementwise.exp, numpy.ndarray)
 def exp(x):
-    if not fits(x):
+    if x.dtype.char != "f":
         return NotImplemented
     out = apply("exp", x)
     return out, (lambda g: g * out,)
@@ -91,7 +92,7 @@ def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
     """A mean or sum over arrays of one shape."""
     if x.shape != y.shape or not x.size or reduction not in ("mean", "sum"):
         return NotImplemented
-    if not fits(x) or not fits(y):
+    if x.dtype.char != "f" or y.dtype.char != "f":
         return NotImplemented
     share = 1 / x.size if reduction == "mean" else 1.0
     losses = apply("logit_loss", x, y)

@@ -91,6 +91,7 @@ typedef struct {
     const float *x, *g;
     float *out;
     long n, columns;
+    int log;
 } Rows;
 
 INLINE float top_of(const float *x, long n) {
@@ -103,30 +104,34 @@ INLINE float top_of(const float *x, long n) {
 
 static void softmax_forward(void *job, long from, long to) {
     Rows *w = job;
-    long n = w->n;
+    long n = w->n, log = w->log;
     for (long r = from; r < to; r++) {
         const float *x = w->x + r * n;
         float *out = w->out + r * n, top = top_of(x, n);
         vec total = all(0);
         EACH(i, n) {
             vec y = exp_(get(x, i, n, -INFINITY) - top);
-            put(out, y, i, n);
+            if (!log) put(out, y, i, n);
             total += y;
         }
-        float scale = 1 / sum(total);
-        EACH(i, n) put(out, get(out, i, n, 0) * scale, i, n);
+        float along = sum(total), scale = 1 / along, rest = logf(along);
+        EACH(i, n) put(out, log ? get(x, i, n, 0) - top - rest : get(out, i, n, 0) * scale, i, n);
     }
 }
 
-static void softmax_backward(void *job, long from, long to) { /* dx = y (g - sum(y g)), x is y */
+/* dx = y (g - sum(y g)), or g - e^y sum(g) of the logarithm; x is y */
+static void softmax_backward(void *job, long from, long to) {
     Rows *w = job;
-    long n = w->n;
+    long n = w->n, log = w->log;
     for (long r = from; r < to; r++) {
-        const float *y = w->x + r * n, *g = w->g + r * n;
-        vec along = all(0);
-        EACH(i, n) along += get(y, i, n, 0) * get(g, i, n, 0);
-        float sum_yg = sum(along);
-        EACH(i, n) put(w->out + r * n, get(y, i, n, 0) * (get(g, i, n, 0) - sum_yg), i, n);
+        const float *x = w->x + r * n, *upstream = w->g + r * n;
+        vec total = all(0);
+        EACH(i, n) total += get(upstream, i, n, 0) * (log ? all(1) : get(x, i, n, 0));
+        float along = sum(total);
+        EACH(i, n) {
+            vec y = get(x, i, n, 0), g = get(upstream, i, n, 0);
+            put(w->out + r * n, log ? g - exp_(y) * along : y * (g - along), i, n);
+        }
     }
 }
 
@@ -138,31 +143,6 @@ static void softmax_backward(void *job, long from, long to) { /* dx = y (g - sum
 #define ROUNDED __attribute__((optimize("fp-contract=off")))
 #define ROUND
 #endif
-
-static void log_softmax_forward(void *job, long from, long to) {
-    Rows *w = job;
-    long n = w->n;
-    for (long r = from; r < to; r++) {
-        const float *x = w->x + r * n;
-        float top = top_of(x, n);
-        vec total = all(0);
-        EACH(i, n) total += exp_(get(x, i, n, -INFINITY) - top);
-        float rest = logf(sum(total));
-        EACH(i, n) put(w->out + r * n, get(x, i, n, 0) - top - rest, i, n);
-    }
-}
-
-static void log_softmax_backward(void *job, long from, long to) { /* dx = g - e^y sum(g), x is y */
-    Rows *w = job;
-    long n = w->n;
-    for (long r = from; r < to; r++) {
-        const float *y = w->x + r * n, *g = w->g + r * n;
-        vec total = all(0);
-        EACH(i, n) total += get(g, i, n, 0);
-        float sum_g = sum(total);
-        EACH(i, n) put(w->out + r * n, get(g, i, n, 0) - exp_(get(y, i, n, 0)) * sum_g, i, n);
-    }
-}
 
 #define COLUMNS 256 /* columns that are summed together */
 #define RUN 32
@@ -280,7 +260,6 @@ ROUNDED static void adam(void *job, long from, long to) {
 
 typedef struct {
     const float *x;
-    float *out, factor;
     double *parts; /* one per range of SQUARES numbers */
 } Flat;
 
@@ -299,9 +278,4 @@ static void add_squares(void *job, long from, long to) {
         total += sum(run);
     }
     w->parts[from / SQUARES] = total;
-}
-
-static void multiply(void *job, long from, long to) {
-    Flat *w = job;
-    for (long i = from; i < to; i++) w->out[i] *= w->factor;
 }

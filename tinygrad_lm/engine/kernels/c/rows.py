@@ -68,6 +68,29 @@ def _norm(x, weight, bias, axes, eps, centred):
     return out, pullback
 
 
+@kernel(fused.batch_norm, numpy.ndarray)
+def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
+    """x (N, C) or (N, C, ...), by the batch's own statistics."""
+    arrays = dense(x, weight, bias)
+    if arrays is None or mean is not None or x.ndim < 2 or not x.size:
+        return NotImplemented
+    if any(p is not None and p.shape != x.shape[1:2] for p in (weight, bias)):
+        return NotImplemented
+    (x, weight, bias), (N, C), threads = arrays, x.shape[:2], get_num_threads()
+    sizes, out = (N, C, x.size // (N * C), threads), numpy.empty(x.shape, x.dtype)
+    mean, scale = numpy.empty(C, x.dtype), numpy.empty(C, x.dtype)
+    fast.batch_norm(*sizes, x, weight, bias, mean, scale, out, None, None, eps)
+
+    def pullback(g):
+        # dx = scale weight (g - mean(g) - normal mean(g normal))
+        (g,) = dense(g)
+        dx, dweight, dbias = (numpy.empty(a.shape, a.dtype) for a in (x, mean, mean))
+        fast.batch_norm(*sizes, x, weight, g, mean, scale, dx, dweight, dbias, eps)
+        return dx, dweight, dbias
+
+    return out, pullback
+
+
 @kernel(fused.softmax, numpy.ndarray)
 def softmax(x, *, axis=-1):
     """e^x over its sum along the last axis."""
