@@ -146,3 +146,23 @@ def assert_same_error(line):
     assert got is not None, f"{line}: PyTorch says {want!r}"
     assert isinstance(got, type(want)), f"{line}: {want!r}, got {got!r}"
     assert str(got).startswith("["), f"{line}: {got!r}"
+
+
+def each(lines):
+    """Run a check(line) on every line of a table, in one test that names all that fail: a test for
+    each would take longer than the line."""
+
+    def decorate(check):
+        def test():
+            wrong = []
+            for line in lines:
+                try:
+                    check(line)
+                except Exception as error:
+                    wrong.append(f"{line}: {type(error).__name__}: {error}")
+            assert lines and not wrong, f"{len(wrong)} of {len(lines)}:\n" + "\n".join(wrong)
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return decorate

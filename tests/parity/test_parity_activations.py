@@ -9,7 +9,7 @@ import pytest
 import tinygrad_lm as tg
 
 torch = pytest.importorskip("torch")
-from parity import assert_same_error  # noqa: E402
+from parity import assert_same_error, each  # noqa: E402
 from test_parity_random import INTEL  # noqa: E402
 
 BOTH = (torch, tg)
@@ -136,7 +136,7 @@ torch.nn.functional.alpha_dropout(x, 1.5)
 """
 
 
-@pytest.mark.parametrize("line", WRONG.strip().splitlines())
+@each(WRONG.strip().splitlines())
 def test_same_errors(line):
     assert_same_error(line)
 

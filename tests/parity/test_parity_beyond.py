@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from parity import assert_same, assert_same_error
+from parity import assert_same, assert_same_error, each
 from test_parity_ops import lines_of
 
 ELEMENTS = """
@@ -286,16 +286,16 @@ def no_warnings_of_pytorch():
 VALUES = lines_of(ELEMENTS, ALONG, ORDERED, PLACED, SHAPED, MADE, MULTIPLIED, IN_PLACE)
 
 
-@pytest.mark.parametrize("line", VALUES)
+@each(VALUES)
 def test_a_line_gives_what_pytorch_gives(line):
     assert_same(line)
 
 
-@pytest.mark.parametrize("line", lines_of(NAMED_OTHERWISE))
+@each(lines_of(NAMED_OTHERWISE))
 def test_a_line_gives_the_numbers_that_pytorch_gives(line):
     assert_same(line, printed=False)
 
 
-@pytest.mark.parametrize("line", lines_of(ERRORS))
+@each(lines_of(ERRORS))
 def test_a_line_fails_as_pytorch_fails(line):
     assert_same_error(line)

@@ -2,7 +2,7 @@
 wants a gradient, the gradients, how often the function is called, and what is refused."""
 
 import pytest
-from parity import BOTH, assert_same, assert_same_error
+from parity import BOTH, assert_same, assert_same_error, each
 
 pytest.importorskip("torch.utils.checkpoint")
 
@@ -26,7 +26,7 @@ torch.autograd.grad(again(lambda a: a * w, x).sum(), [x, w])
 """
 
 
-@pytest.mark.parametrize("line", LINES.strip().split("\n"))
+@each(LINES.strip().split("\n"))
 def test_same_as_pytorch(line):
     assert_same(START + line, printed=False)
 
@@ -38,7 +38,7 @@ in_turn([torch.sin], 1, x, what=1)
 """
 
 
-@pytest.mark.parametrize("line", REFUSED.strip().split("\n"))
+@each(REFUSED.strip().split("\n"))
 def test_refused_as_by_pytorch(line):
     assert_same_error(START + line)
 

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import BOTH, assert_same, assert_same_error, assert_same_tensor  # noqa: E402
+from parity import BOTH, assert_same, assert_same_error, assert_same_tensor, each  # noqa: E402
 
 DATA = """
 torch.tensor(3) | torch.tensor(2.5) | torch.tensor(True) | torch.tensor([1, 2, 3])
@@ -183,17 +183,17 @@ def seeded(line):
     return f"torch.manual_seed(1337); g = torch.Generator().manual_seed(2147483647); {line}"
 
 
-@pytest.mark.parametrize("line", lines_of(DATA, RULES))
+@each(lines_of(DATA, RULES))
 def test_making_tensors_is_pytorchs(line):
     assert_same(line)
 
 
-@pytest.mark.parametrize("line", lines_of(CHANCE))
+@each(lines_of(CHANCE))
 def test_random_tensors_are_pytorchs(line):
     assert_same(seeded(line))
 
 
-@pytest.mark.parametrize("line", lines_of(ERRORS))
+@each(lines_of(ERRORS))
 def test_making_tensors_fails_as_in_pytorch(line):
     assert_same_error(seeded(line))
 

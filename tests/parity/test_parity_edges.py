@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from parity import assert_same, assert_same_error
+from parity import assert_same, assert_same_error, each
 from test_parity_ops import lines_of
 
 VALUES = """
@@ -45,11 +45,11 @@ def no_warnings():
         yield
 
 
-@pytest.mark.parametrize("line", lines_of(VALUES))
+@each(lines_of(VALUES))
 def test_a_line_at_an_edge_gives_what_pytorch_gives(line):
     assert_same(line, printed=False)
 
 
-@pytest.mark.parametrize("line", lines_of(ERRORS))
+@each(lines_of(ERRORS))
 def test_a_line_that_pytorch_refuses_is_refused(line):
     assert_same_error(line)

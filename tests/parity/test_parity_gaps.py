@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from parity import BOTH, assert_same, assert_same_error
+from parity import BOTH, assert_same, assert_same_error, each
 from test_parity_ops import lines_of
 
 LINES = """
@@ -51,12 +51,12 @@ torch.asarray(n, dtype=torch.float64, copy=False)
 """
 
 
-@pytest.mark.parametrize("line", lines_of(LINES))
+@each(lines_of(LINES))
 def test_same_as_pytorch(line):
     assert_same(line)
 
 
-@pytest.mark.parametrize("line", lines_of(ERRORS))
+@each(lines_of(ERRORS))
 def test_same_errors(line):
     assert_same_error(line)
 

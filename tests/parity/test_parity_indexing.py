@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from parity import BOTH, assert_same, assert_same_error, assert_same_tensor, numbers  # noqa: E402
+from parity import BOTH, assert_same, assert_same_error, assert_same_tensor, each, numbers  # noqa: E402
 
 
 def tensors(library, part):
@@ -237,7 +237,7 @@ def lines_of(*tables):
     return [line.strip() for row in rows for line in row.split(" | ")]
 
 
-@pytest.mark.parametrize("line", lines_of(LINES))
+@each(lines_of(LINES))
 def test_a_line_of_indexing_gives_what_pytorch_gives(line):
     assert_same(line)
 
@@ -265,13 +265,13 @@ x.masked_fill(mask.byte(), 1.) | x.masked_select(mask.byte())
 
 
 @pytest.mark.filterwarnings("ignore:.*uint8")
-@pytest.mark.parametrize("line", lines_of(BYTES))
+@each(lines_of(BYTES))
 def test_bytes_are_a_mask(line):
     assert_same(line)
 
 
 @pytest.mark.filterwarnings("ignore:.*uint8")
-@pytest.mark.parametrize("line", lines_of(BAD_BYTES))
+@each(lines_of(BAD_BYTES))
 def test_bytes_are_no_positions(line):
     assert_same_error(line)
 

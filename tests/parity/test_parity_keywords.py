@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from parity import BOTH, assert_same
+from parity import BOTH, assert_same, each
 from test_parity_ops import lines_of
 
 LINES = """
@@ -43,7 +43,7 @@ torch.compiler.disable(len, reason="none")([1])
 """.strip()
 
 
-@pytest.mark.parametrize("line", lines_of(LINES))
+@each(lines_of(LINES))
 def test_keywords_as_pytorch(line):
     assert_same(line)
 

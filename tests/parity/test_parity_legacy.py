@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import BOTH, assert_same, assert_same_error  # noqa: E402
+from parity import BOTH, assert_same, assert_same_error, each  # noqa: E402
 
 OLD_TYPES = """
 torch.LongTensor([1, 2]) | torch.LongTensor([1.7, -2.7]) | torch.LongTensor()
@@ -202,12 +202,12 @@ def _leave_the_default_dtype():
         library.set_default_dtype(library.float32)
 
 
-@pytest.mark.parametrize("line", lines(OLD_TYPES + VARIABLE + SMALL + ABOUT + MEMORY))
+@each(lines(OLD_TYPES + VARIABLE + SMALL + ABOUT + MEMORY))
 def test_it_is_pytorchs(line):
     assert_same(line)
 
 
-@pytest.mark.parametrize("line", lines(NORMAL))
+@each(lines(NORMAL))
 def test_normal_draws_pytorchs_numbers(line):
     assert_same(f"torch.manual_seed(5); {line}")
 

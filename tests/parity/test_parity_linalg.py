@@ -3,7 +3,7 @@ have a sign of LAPACK's choice, so lines use what does not depend on it."""
 
 import numpy as np
 import pytest
-from parity import BOTH, assert_same_error, leaves_of, run, tensors_in
+from parity import BOTH, assert_same_error, each, leaves_of, run, tensors_in
 
 torch = pytest.importorskip("torch")
 
@@ -207,7 +207,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("line", BAD)
+@each(BAD)
 def test_the_same_errors(line):
     assert_same_error(line)
 

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from parity import assert_same, assert_same_error
+from parity import assert_same, assert_same_error, each
 
 ARITHMETIC = """
 x + y | x - y | x * y | x / q | x @ m | -x | +x | abs(x) | x + v | v + x | x * s | s * x | x + 1
@@ -259,11 +259,11 @@ def lines_of(*tables):
 VALUES = lines_of(ARITHMETIC, REDUCTIONS, SHAPES, PRODUCTS, QUESTIONS, INDEXED, IN_PLACE)
 
 
-@pytest.mark.parametrize("line", VALUES)
+@each(VALUES)
 def test_a_line_gives_what_pytorch_gives(line):
     assert_same(line)
 
 
-@pytest.mark.parametrize("line", lines_of(ERRORS))
+@each(lines_of(ERRORS))
 def test_a_line_fails_as_pytorch_fails(line):
     assert_same_error(line)

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import BOTH, assert_same, assert_same_error, leaves_of, run  # noqa: E402
+from parity import BOTH, assert_same, assert_same_error, each, leaves_of, run  # noqa: E402
 
 LINES = """
 x.grad is None | x.sum().backward(); x.grad | x.sum().backward(); x.sum().backward(); x.grad
@@ -78,12 +78,12 @@ def lines_of(*tables):
     return [line.strip() for row in rows for line in row.split(" | ")]
 
 
-@pytest.mark.parametrize("line", lines_of(LINES, LEGAL_WRITES))
+@each(lines_of(LINES, LEGAL_WRITES))
 def test_a_tensor_behaves_as_pytorchs(line):
     assert_same(line)
 
 
-@pytest.mark.parametrize("line", lines_of(ERRORS))
+@each(lines_of(ERRORS))
 def test_a_tensor_refuses_what_pytorchs_refuses(line):
     assert_same_error(line)
 

@@ -52,9 +52,12 @@ def run_all(monkeypatch):
 
 @pytest.fixture
 def fast(request, tmp_path):
-    """(rows by name, what was printed) of a step in its fast form on the built-in text."""
-    file = next(path for path in STEPS if path.name.startswith(request.param))
-    done = run(file, "--data", "builtin", "--out", tmp_path, "--json", tmp_path / "rows")
+    """(rows by name, what was printed) of a step in its fast form, or with the options given, on
+    the built-in text."""
+    number, options = request.param
+    file = next(path for path in STEPS if path.name.startswith(number))
+    places = ["--out", tmp_path, "--json", tmp_path / "rows"]
+    done = run(file, "--data", "builtin", *places, *options.split())
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
     for row in rows:
@@ -64,8 +67,8 @@ def fast(request, tmp_path):
     return {row["what"]: row for row in rows if "what" in row}, done.stdout
 
 
-def step(number):
-    return pytest.mark.parametrize("fast", [number], indirect=True)
+def step(number, options=""):
+    return pytest.mark.parametrize("fast", [(number, options)], indirect=True)
 
 
 @step("00")
@@ -104,7 +107,7 @@ def test_bigram(fast):
     assert net["ours"] < net["floor"] - 0.5
 
 
-@step("03")
+@step("03", "--steps 1000")
 def test_mlp(fast):
     rows, printed = fast
     *_, last = rows.values()
@@ -119,7 +122,7 @@ def test_mlp(fast):
     assert float(re.search(r"overfitted: loss ([\d.]+)", printed)[1]) < 1
 
 
-@step("04")
+@step("04", "--steps 1000")
 def test_activations(fast):
     rows, printed = fast
     for what in ("+ quiet output", "+ Kaiming", "+ batch norm"):
@@ -132,7 +135,7 @@ def test_activations(fast):
     assert float(shrinks) < 0.5 < float(kept)
 
 
-@step("05")
+@step("05", "--steps 1000")
 def test_backprop_by_hand(fast):
     rows, printed = fast
     assert rows["largest difference of any gradient"]["ours"] < 1e-6
