@@ -124,8 +124,9 @@ def test_ids_beyond_the_table_are_refused():
         with pytest.raises(IndexError, match="out of range"):
             fast.add_rows(2, 3, 4, 1, real(2, 3), np.array([0, wrong]), table)
         assert (table == 0).all()
-    shift = np.empty((2, 2), "f4")
-    assert fast.cross_entropy(2, 3, 1, real(2, 3), np.array([0, 3]), -100, shift) is None
+    made = np.empty((2, 2), "f4"), np.empty((), "f4"), np.empty(())
+    with pytest.raises(IndexError, match="a target must be a class"):
+        fast.cross_entropy(2, 3, 1, real(2, 3), np.array([0, 3]), -100, True, *made)
 
 
 NAN = {

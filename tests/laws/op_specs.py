@@ -637,6 +637,7 @@ SPECS |= {
             known([[1.0, NAN, 2.0]], [1, 2, 0], descending=True),
             known([[-1.0, 0.0, -0.0, -INF, INF, -2.0]], [3, 5, 0, 1, 2, 4]),
             known([[1.0, 3.0, 3.0, 2.0, 3.0] * 2], [1, 2], descending=True, first=2),
+            known([[[1.0, 3.0, 2.0], [6.0, 5.0, 4.0]]], [[0], [2]], axis=-1, first=1),
         ),
         differentiable=False,
     ),

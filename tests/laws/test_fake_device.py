@@ -32,8 +32,8 @@ def there(array):
 
 # What is read of their indices: the smallest and the largest, how often each comes.
 READ_INDICES = set(
-    "embedding nll_loss cross_entropy place getitem take scatter_add gather take_along_axis "
-    "max_pool as_strided".split()
+    "embedding nll_loss cross_entropy place getitem take scatter scatter_add gather "
+    "take_along_axis max_pool as_strided".split()
 )
 # What LAPACK computes on the CPU, wherever the matrices are.
 THROUGH_THE_CPU = set("inv solve det slogdet cholesky eigh qr svd pinv".split())

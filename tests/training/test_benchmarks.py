@@ -219,7 +219,7 @@ def test_bytes_count_each_number_once_in_each_direction():
 
 def test_every_fused_op_is_measured():
     fused = {name for name, op in OPS.items() if op.fused}
-    assert set(ops.cases("smallest")) == fused
+    assert fused <= set(ops.cases("smallest"))
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
     lines = (tmp_path / "summary.txt").read_text().splitlines()
     log = (tmp_path / "log.log").read_text()
     *_, table = lines  # of generate.py: ours alone, as PyTorch has no GPU here
-    lines = [line for line in lines if line.startswith(("[", "all"))]
+    lines = [line for line in lines if re.match(r"\[\d\] |all:", line)]
     assert table.startswith("| 1 | tinygrad_lm |")
     assert [": rc 0" in line for line in lines] == [*[True] * 5, False], done.stdout + log
     _, rows = crossover.load(tmp_path / "rows.jsonl")

@@ -64,12 +64,17 @@ def folded(g, axis, length, step, dilation):
     return rounded(whole, g.dtype)
 
 
+def _inside(bounds, length):
+    """Whether each pair has elements, all of them in 0 ... length - 1."""
+    return all(0 <= a < b <= length for a, b in bounds)
+
+
 @primitive(cast="wide")
 def window_sums(x, *, axis, bounds):
     """out[... j ...] = the sum of x along an axis from the first to the second of bounds[j]."""
     # dx[... k ...] = the sum of g over the windows that saw k
     length = x.shape[axis]
-    if any(not 0 <= a < b <= length for a, b in bounds):
+    if not _inside(bounds, length):
         raise RuntimeError(
             f"[window_sums] windows must have elements in 0 ... {length - 1}, got {bounds!r:.60}"
         )
@@ -82,7 +87,7 @@ def window_spread(g, *, axis, bounds, length):
     """Windows' numbers added to each element, along an axis of a length, that they see: the mirror
     of window_sums."""
     # dg = window_sums(h)
-    if g.shape[axis] != len(bounds) or any(not 0 <= a < b <= length for a, b in bounds):
+    if g.shape[axis] != len(bounds) or not _inside(bounds, length):
         raise RuntimeError(
             f"[window_spread] needs bounds in {length} elements for {g.shape[axis]} windows, got "
             f"{bounds!r:.60}"

@@ -30,7 +30,7 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
         return NotImplemented
     if mask is not None and (mask.dtype != bool or mask.ndim > 4 or causal):
         return NotImplemented
-    hidden = _hidden(mask, causal, B, T, S, q.dtype)
+    hidden, masked = _hidden(mask, causal, B, T, S), causal or mask is not None
     scaled = q * q.dtype.type(1 / math.sqrt(D) if scale is None else scale)
     share = None if keep is None else q.dtype.type(1 / (1 - p) if p < 1 else 0)
     blocks = _query_blocks(H, T, S, causal)
@@ -42,9 +42,13 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     def scores(q, k, hidden, now, end):
         found = numpy.empty((end, len(q), H, now.stop - now.start), q.dtype)
         numpy.matmul(k[:, :, :end], q[:, :, now].swapaxes(2, 3), out=found.transpose(1, 2, 0, 3))
-        if hidden is not None:
-            found += hidden[:, :, :end, now].transpose(2, 0, 1, 3)
-        return found
+        return cover(found, hidden, now, end, -numpy.inf)
+
+    def cover(scores, hidden, now, end, value):
+        """A value where a query may not look, whatever was there."""
+        if masked:
+            numpy.copyto(scores, value, where=hidden[:, :, :end, now].transpose(2, 0, 1, 3))
+        return scores
 
     def dropped(weights, batch, now, end):
         """Weights as the values see them, (S, block, H, T)."""
@@ -57,14 +61,12 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
         for now, end in blocks:
             weights = scores(q, k, hidden, now, end)
             top = weights.max(axis=0)
-            if mask is not None:
-                top[top == -numpy.inf] = 0  # a row that may look nowhere
+            top[top == -numpy.inf] = 0  # a row that may look nowhere
             weights -= top
             numpy.exp(weights, out=weights)
             total = numpy.ones(end, q.dtype) @ weights.reshape(end, -1)
             total = total.reshape(top.shape)
-            if mask is not None:
-                total[total == 0] = 1
+            total[total == 0] = 1
             numpy.add(top, numpy.log(total), out=shift[:, :, now])
             numpy.divide(1, total, out=total)
             weights *= total
@@ -100,6 +102,7 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
                 slopes = dropped(slopes, batch, now, end)
                 slopes -= along[:, :, now]
                 slopes *= weights
+                cover(slopes, hidden, now, end, 0)
                 _accumulate(slopes, q[:, :, now], dk, end, now.stop == T)
                 numpy.matmul(slopes.transpose(1, 2, 3, 0), k[:, :, :end], out=dq[:, :, now])
 
@@ -110,13 +113,12 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     return out, pullback
 
 
-def _hidden(mask, causal, B, T, S, dtype):
-    """What is added to the scores, (B, 1 or H, S, T): 0 where a query may look, -inf elsewhere."""
+def _hidden(mask, causal, B, T, S):
+    """Where a query may not look, (B, 1 or H, S, T)."""
     if mask is None and not causal:
-        return numpy.broadcast_to(numpy.zeros(1, dtype), (B, 1, S, T))
+        return numpy.broadcast_to(numpy.zeros(1, bool), (B, 1, S, T))
     seen = numpy.tri(T, S, dtype=bool) if mask is None else mask
-    hidden = numpy.where(seen, 0, -numpy.inf).astype(dtype).swapaxes(-1, -2)
-    hidden = numpy.ascontiguousarray(hidden)
+    hidden = numpy.ascontiguousarray(~seen.swapaxes(-1, -2))
     hidden = hidden.reshape((1,) * (4 - hidden.ndim) + hidden.shape)
     return numpy.broadcast_to(hidden, (B, hidden.shape[1], S, T))
 
