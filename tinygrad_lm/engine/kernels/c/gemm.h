@@ -8,10 +8,10 @@
 #define TILE_WIDE 2           /* vectors in each */
 #define SMALL_WIDE 1          /* and of small products */
 #define BLOCK 64              /* most rows of a, or columns of b, that one piece of work packs */
-#else                         /* 16 registers hold 4 x 3, as do 32 that are half as long */
+#else /* 16 registers hold 4 x 3; `arrange` needs a multiple of 8 columns */
 #define TILE_ROWS 4
-#define TILE_WIDE 3
-#define SMALL_WIDE 3
+#define TILE_WIDE (LANES == 8 ? 3 : 2)
+#define SMALL_WIDE TILE_WIDE
 #define BLOCK 72
 #endif
 #define TALL 8                /* rows of a that are packed side by side: a tile's, or two tiles' */
