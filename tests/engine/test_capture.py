@@ -80,6 +80,61 @@ def test_what_is_drawn_is_the_stream_that_the_step_would_draw():
         assert [x.tolist() for x in step()] == [x.tolist() for x in fast()]
 
 
+def test_a_seed_or_state_that_the_step_sets_is_set_again():
+    def step():
+        g = tg.Generator().manual_seed(3)
+        state = g.get_state()
+        first, second = tg.rand(2, generator=g), tg.rand(2, generator=g)
+        g.set_state(state)
+        return first, second, tg.rand(2, generator=g)
+
+    fast = tg.capture(step, 1)
+    want = [x.tolist() for x in step()]
+    for _ in range(4):
+        assert [x.tolist() for x in fast()] == want
+    assert want[0] == want[2] != want[1]
+
+
+@pytest.mark.parametrize("first", [None, "kept"])
+def test_gradients_that_would_go_on_from_others_are_refused(first):
+    w = tg.ones(2, requires_grad=True)
+
+    def step():
+        (w * 3).sum().backward()
+        return w.grad
+
+    fast = Taped(step, 0)
+    w.grad = None if first is None else tg.ones(2)
+    fast()
+    if first is None:  # eager code would add to what is there
+        says = "from nothing"
+    else:
+        assert fast().tolist() == [7.0, 7.0]
+        w.grad, says = None, "added to what was there"
+    with pytest.raises(RuntimeError, match=f"must start as they did .*{says}; call zero_grad"):
+        fast()
+    w.grad = None
+    if first is None:
+        assert fast().tolist() == [3.0, 3.0]
+
+
+def test_a_convolution_as_wide_as_its_input_is_replayed():
+    layer, x = nn.Conv2d(4, 4, 3, padding=1), tg.randn(2, 4, 5, 5, requires_grad=True)
+
+    def step():
+        x.grad = None
+        layer(x).square().sum().backward()
+        return x.grad
+
+    fast = tg.capture(step, 1)
+    for _ in range(4):
+        x.data *= 0.5
+        layer.zero_grad()
+        want = step().array.tobytes()
+        layer.zero_grad()
+        assert fast().array.tobytes() == want
+
+
 def test_a_replay_does_not_call_the_step():
     seen = []
 
@@ -137,6 +192,8 @@ def python_dice(x):
 REFUSED = {
     "item": (lambda x: tg.tensor(x.sum().item()), "must not read a result"),
     "branch": (lambda x: x if x.sum() > 0 else -x, "must not read a result"),
+    "from numpy": (lambda x: x + tg.from_numpy(np.ones(3, "f4")), "must not make a tensor of a"),
+    "tensor of numpy": (lambda x: x + tg.tensor(np.ones(3, "f4")), "must not make a tensor of a"),
     "numpy": (lambda x: tg.tensor(x.numpy() + 1), "must not read a result"),
     "print": (lambda x: print(x), "must not read a result"),
     "mask": (lambda x: x[x > 0], "must not select by a mask|must not read"),

@@ -5,12 +5,15 @@ composition in float64."""
 import math
 import sys
 import threading
+from itertools import chain
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tinygrad_lm.engine.arrays import reference_only
+from tinygrad_lm.autograd import grad
+from tinygrad_lm.engine.arrays import dispatch, reference_only
+from tinygrad_lm.engine.capture.tape import Taped
 from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.kernels.numpy import blocks
@@ -272,3 +275,40 @@ def test_gelu_is_exact_to_float32_on_the_whole_line(approximate):
 def test_attention_lies_in_memory_as_the_next_layer_reads_it():
     out = OPS["scaled_dot_product_attention"](*map(wrap, packed(2, 8, 3, 4)), causal=True)
     assert out.array.swapaxes(1, 2).flags.c_contiguous
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "NumPy"])
+def test_a_captured_step_is_the_step_at_sizes_of_several_blocks(compiled, monkeypatch):
+    if not compiled:  # as where there is no C compiler
+        for target in dispatch.WITH_KERNELS:
+            own = [
+                k for k in target.kernels.get(np.ndarray, ()) if ".kernels.c." not in k.__module__
+            ]
+            monkeypatch.setitem(target.kernels, np.ndarray, own)
+
+    def held(x):
+        return wrap(x) if isinstance(x, np.ndarray) else x
+
+    given = [(op_of(name), *BIG[name]()) for name in BIG]
+    calls = [
+        (op, [held(x) for x in inputs], {k: held(v) for k, v in settings.items()})
+        for op, inputs, settings in given
+    ]
+    leaves = [[x for x in xs if x is not None and x.is_floating_point()] for _, xs, _ in calls]
+    for x in chain(*leaves):
+        x.requires_grad_()
+
+    def step():
+        found = []
+        for (op, inputs, settings), xs in zip(calls, leaves, strict=True):
+            out = op(*inputs, **{k: getattr(v, "array", v) for k, v in settings.items()})
+            found.append([out.detach(), *grad([out], xs, [out.detach() * 0.25])])
+        return found
+
+    fast = Taped(step, 1)
+    for _ in range(3):  # as it is, recorded, replayed
+        for x in chain(*leaves):
+            x.array[...] *= np.float32(0.875)
+        want = [[x.array.tobytes() for x in found] for found in step()]
+        got = [[x.array.tobytes() for x in found] for found in fast()]
+        assert not [name for name, a, b in zip(BIG, want, got, strict=True) if a != b]

@@ -1,11 +1,13 @@
-"""A step that is recorded once and replayed, as a CUDA graph is. The work of the host is not in the
-recording: what has to happen there at each step (a counter, a learning rate sent to the device) is
-noted here while the step is recorded, and done before each replay."""
+"""A step that is recorded once and replayed. As a CUDA graph it is without the work of the host:
+what has to happen there at each step (a counter, a learning rate sent to the device) is noted here
+while the step is recorded, and done before each replay. On the CPU all of it is in the recording;
+here is what such a recording takes as one call, and whether one is being made."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 # (class or module, names of functions, whether they are methods): what a step that is recorded on
@@ -23,24 +25,30 @@ class _State:
     """Process-wide: what the step that is being recorded needs from the host; None otherwise."""
 
     actions: list[Callable[[], object]] | None = None
-    taping = False
+    taping: int | None = None  # the thread in which a step on the CPU is being recorded
 
 
 def is_taping() -> bool:
-    """Whether a step on the CPU is being recorded."""
-    return _State.taping
+    """Whether a step on the CPU is being recorded, in this thread."""
+    return _State.taping is not None and _State.taping == get_ident()
+
+
+def check_not_taping(what: str) -> None:
+    """An error where one is: later calls of it would not see what is new outside."""
+    if is_taping():
+        raise RuntimeError(f"[capture] a captured step must not {what}; pass a Tensor in")
 
 
 class taping_step:
     """Inside, one is."""
 
     def __enter__(self) -> None:
-        if _State.taping:
+        if _State.taping is not None:
             raise RuntimeError("[capture] a step must not be captured inside another one")
-        _State.taping = True
+        _State.taping = get_ident()
 
     def __exit__(self, *exc: object) -> None:
-        _State.taping = False
+        _State.taping = None
 
 
 def is_recording_step() -> bool:

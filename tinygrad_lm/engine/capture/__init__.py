@@ -34,8 +34,9 @@ def capture(step: Callable, warmup: int = 2) -> Callable:
     - What the step does in Python is done when it is recorded, not again: what it prints, counts or
       appends, and which branch it takes. So a learning rate's schedule belongs outside (the
       optimizer looks at the rate in each replay), and so does `train()` or `eval()`.
-    - Gradients must start anew in each step, by `zero_grad()`. The tensors that it uses must live
-      as long as the recording: write into them, but do not replace what they hold (`.data = ...`).
+    - Gradients must start anew in each step, by `zero_grad()`; on the CPU a replay is refused where
+      it would go on from other ones than the recording did. The tensors that it uses must live as
+      long as the recording: write into them, but do not replace what they hold (`.data = ...`).
     - It cannot read results (`item()`, `if loss > 3:`). On a GPU it cannot upload, nor use random
       numbers from the CPU; on the CPU `randint`, dropout and others draw anew in each replay.
     - On the CPU all memory of the step stays taken between calls."""

@@ -18,7 +18,17 @@ from typing import Any
 
 import numpy
 
-from ..arrays import LIBRARIES, changed, dispatch, exist, leaves, noted, quietly, register_library
+from ..arrays import (
+    DEVICE_TYPES,
+    LIBRARIES,
+    changed,
+    dispatch,
+    exist,
+    leaves,
+    noted,
+    quietly,
+    register_library,
+)
 from ..arrays.replay import ONE_CALL, taping_step
 from ..core.tensor import Tensor
 from ..kernels.c import fast
@@ -39,6 +49,7 @@ ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.may_shar
 # Functions that take `out`, beside ufuncs and their `reduce`; and those that fill with a constant.
 WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.take, numpy.ndarray.cumsum, numpy.dot}
 FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like}
+ANY = object()
 
 
 class Tape:
@@ -79,6 +90,9 @@ class Tape:
                 refuse("write into an array that it did not make", "make it with this library")
             self.call(function, bare, named)
             return outs[0] if len(outs) == 1 else outs or None
+        if bare and found is bare[0] and not isinstance(found, numpy.ndarray):
+            self.call(function, bare, named)  # a method that returns its object
+            return found
         if isinstance(found, (tuple, list)):
             several = tuple(self.taken(x, given) for x in found)
             self.call(store, ([x.plain for x in several], function, bare, named))
@@ -226,9 +240,11 @@ def standing_in(tape: Tape) -> Iterator[None]:
             stack.callback(setattr, owner, name, vars(owner)[name])
             setattr(owner, name, value)
         register_library(Traced, Names(tape, numpy), "cpu")
+        stack.callback(LIBRARIES.pop, Traced)
+        stack.callback(DEVICE_TYPES.pop, Traced)
         stack.callback(LIBRARIES.__setitem__, numpy.ndarray, numpy)
         LIBRARIES[numpy.ndarray] = LIBRARIES[Traced]
-        for target in dispatch.WITH_KERNELS:
+        for target in (*dispatch.WITH_KERNELS, noted, exist):
             target.kernels[Traced] = target.kernels.get(numpy.ndarray, [])
             stack.callback(target.kernels.pop, Traced, None)
         noted.kernels[Traced] = [tape.check_ids]
@@ -285,7 +301,8 @@ class Taped:
         self.calls: list | None = None
         self.outputs: Any = None
         self.held: list[tuple[Tensor, numpy.ndarray]] = []
-        self.grads: list[tuple[Tensor, Tensor | None]] = []
+        # leaf, what its .grad must be before a replay (ANY: it starts anew inside), what it is then
+        self.grads: list[tuple[Tensor, Any, Any]] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.left > 0:
@@ -302,7 +319,14 @@ class Taped:
                     "[capture] a captured step must find the tensors as it was recorded with, got "
                     f"another array in one of {tuple(t.shape)} (a new .data?); capture it again"
                 )
-        for leaf, grad in self.grads:
+        for leaf, must, _ in self.grads:
+            if must is not ANY and leaf._grad is not must:
+                was = "from nothing" if must is None else "added to what was there"
+                raise RuntimeError(
+                    "[capture] gradients must start as they did when the step was recorded, "
+                    f"{was}; call zero_grad() inside the step"
+                )
+        for leaf, _, grad in self.grads:
             leaf._grad = grad
         quietly(self._replay)
         return self.outputs
@@ -321,13 +345,17 @@ class Taped:
             for t, array in traced:
                 if t.array is not array:
                     refuse("replace what a tensor holds", "write into it: x.data += y, x.copy_(y)")
-            used = [id(array) in tape.used for _, array in traced]
+            used = {id(t) for t, array in traced if id(array) in tape.used}
             del traced
         check_outputs(found, "cpu")
         if rolled() != dice:
             refuse("draw from Python's or NumPy's own random numbers", "use this library's")
         self.outputs = changed(found, detached)
-        self.held = [(t, array) for (t, array, _), u in zip(before, used) if u]
-        self.grads = [(t, t._grad) for t, _, g in before if t._grad is not g]
+        self.held = [(t, array) for t, array, _ in before if id(t) in used]
+        self.grads = [
+            (t, g if g is None or t._grad is g else ANY, t._grad)
+            for t, _, g in before
+            if t._grad is not g or id(g) in used
+        ]
         self.calls = tape.calls
         return self.outputs

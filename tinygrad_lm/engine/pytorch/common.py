@@ -13,6 +13,7 @@ import numpy
 
 from .. import arrays
 from ..arrays import LIBRARIES, Array
+from ..arrays.replay import check_not_taping
 from ..core.tensor import Tensor, wrap
 
 # What users may write for a size, a dtype, a device, dims, and an operand.
@@ -41,11 +42,17 @@ def check_tensors(name: str, **given: Any) -> None:
             )
 
 
+def _check_from_outside(x: Any) -> None:
+    if isinstance(x, numpy.ndarray):
+        check_not_taping("make a tensor of a NumPy array")
+
+
 def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     """A Tensor of a Tensor, an array, a number or nested lists of them."""
     if isinstance(x, Tensor):
         return x
     if type(x) in LIBRARIES:
+        _check_from_outside(x)
         arrays.dtype_of(x)
         return wrap(x)
     where = None if like is None else like.device
@@ -99,6 +106,7 @@ def to_array(data: Any, dtype: arrays.dtype | None = None) -> numpy.ndarray:
     if isinstance(data, Tensor):
         found = arrays.to_numpy(data.array)
     elif isinstance(data, numpy.ndarray) or type(data) in LIBRARIES:
+        _check_from_outside(data)
         found = arrays.to_numpy(data)
     else:
         leaves: set = set()

@@ -11,6 +11,7 @@ import numpy
 
 from .. import arrays
 from ..arrays import LIBRARIES, Array, as_dtype, get_default_dtype, library, library_on
+from ..arrays.replay import check_not_taping
 from ..core.tensor import Tensor, wrap
 from . import layouts
 from .common import Device, Dtype, Sizes, raw, sizes, to_array, to_tensor
@@ -62,6 +63,7 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
     memory it may not be written."""
     if not isinstance(array, numpy.ndarray):
         raise TypeError(f"[from_numpy] expected a NumPy array, got {type(array).__name__}")
+    check_not_taping("make a tensor of a NumPy array")
     arrays.dtype_of(array)
     array = arrays.to_numpy(array)
     reach = sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides))

@@ -281,7 +281,7 @@ class Generator:
 
 
 DRAWS = "uniform normal integers permutation exponential bernoulli bernoulli_each multinomial"
-ONE_CALL.append((Generator, DRAWS, False))
+ONE_CALL.append((Generator, DRAWS + " manual_seed seed get_state set_state", False))
 
 default_generator = Generator()
 # Called with each seed of the default generator: the streams of other devices.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy
 
 from ...arrays import Array, kernel, summed
+from ...arrays.replay import one_call
 from ...ops import convolution as ops
 from .blocks import floating, in_blocks
 
@@ -92,6 +93,7 @@ def outputs_of(x: Array, rows: Array, where: Windows) -> Array:
     return out
 
 
+@one_call
 def inputs_of(g: Array, rows: Array, where: Windows) -> Array:
     """The way back: rows^T times g (N, O, *counts), added up where the windows were."""
     (groups, outputs, column), around = rows.shape, where.mirrored()
