@@ -28,7 +28,10 @@ def save(figure: Any, name: str) -> str:
 def ratios(rows: list[dict[str, Any]]) -> str:
     """Two bars per row, PyTorch's best time over ours, with their spread and their targets."""
     figure = new_figure(8, 1.2 + 0.75 * len(rows))
-    axes = figure.add_subplot(xlabel="PyTorch's best time / our time (above 1: we are faster)")
+    axes = figure.add_subplot(
+        title="Training steps beside PyTorch's fastest form",
+        xlabel="PyTorch's best time / our time (above 1: we are faster)",
+    )
     for shift, key, color, label in (
         (-0.2, "found", FOUND, "PyTorch as found"),
         (0.2, "settings", SETTINGS, "PyTorch with malloc settings"),
@@ -50,7 +53,7 @@ def ratios(rows: list[dict[str, Any]]) -> str:
         [f"{r['name']}\n{r['processor']}".replace("`", "") for r in rows],
         fontsize=8,
     )
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.9 / (1.2 + 0.75 * len(rows))), ncols=3)
     return save(figure, "ratios.png")
 

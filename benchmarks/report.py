@@ -245,7 +245,7 @@ def _ops(found: dict) -> list[str]:
     if "loops" in results[harness.OURS][0]:  # records that are older have none
         parts.append(f"### What loops of Python do\n\n{ops.loops_table(results)}\n")
     for size in results[harness.OURS][0]["fused"]:
-        parts.append(f"### Fused ops: {size}\n\n{ops.fused_table(results, size)}\n")
+        parts.append(f"### Ops: {size}\n\n{ops.fused_table(results, size)}\n")
     return parts
 
 
@@ -343,8 +343,11 @@ def _where_pytorch_wins() -> str:
         if set(verdict.EAGER) <= single["results"].keys():
             fused = verdict.fused_ratios(single["results"])
             losing = [f"`{op}`" for op, n in fused.items() if any(map(verdict.loses, n.values()))]
-            some = f"Of {len(fused)} fused ops on {processor} PyTorch is faster in {len(losing)}"
-            said.append(textwrap.fill(f"{some} at some size: {', '.join(losing)}.", 110) + "\n")
+            some = (
+                f"Of {len(fused)} ops at the sizes of the GPTs PyTorch is faster in {len(losing)}"
+            )
+            some += f" on {processor}, at some size: {', '.join(losing)}."
+            said.append(textwrap.fill(some, 110) + "\n")
     return "".join(said)
 
 

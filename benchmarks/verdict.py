@@ -166,7 +166,7 @@ def fused_ops(fused: dict[str, dict], behind: dict[str, dict]) -> str:
     ahead = [op for op, sizes in fused.items() if all(map(wins, sizes.values()))]
     said = f"faster at every size in {len(ahead)} of {len(fused)}, slower at some size in "
     said += f"{len(behind)}, which are in the table below" if behind else "none"
-    return f"**Fused ops** at the sizes of the GPTs, beside eager PyTorch: {said}."
+    return f"**Ops** at the sizes of the GPTs, beside eager PyTorch: {said}."
 
 
 def losing_table(behind: dict[str, dict[str, Ratios]]) -> str:
