@@ -264,7 +264,7 @@ def test_each_stage_has_the_lectures_size_and_never_looks_ahead(load, name):
     assert max(moved[:5]) < 1e-6 and moved[5] > 1e-5
 
 
-@step("13", "--steps 45")
+@step("13", "--steps 240")
 def test_weights_that_are_made_here_are_fine_tuned(short, tmp_path):
     rows, printed = short
     before = rows["before: bits per byte"]["ours"]
@@ -279,7 +279,7 @@ def test_weights_that_are_made_here_are_fine_tuned(short, tmp_path):
     assert model.config.activation == "gelu_new" and tokenizer.special
 
 
-@step("14", "--steps 4")
+@step("14", "--steps 40")
 def test_who_has_seen_dialogues_answers(short, tmp_path):
     """After so few steps, seldom rightly; but in the form of an answer."""
     rows, printed = short
