@@ -25,6 +25,8 @@ PACKAGE = "tinygrad_lm"
 CORE = "engine/core/"
 CORE_LINES = 520
 AFTERNOON_LINES = 1680
+RECORDING = re.compile(r"engine/capture/(tape|traced)\.py")  # of a step on the CPU, to be read
+RECORDING_LINES = 400
 AFTERNOON = re.compile(
     r"engine/core/.*|engine/ops/(elementwise|fused)\.py|models/gpt\.py|training/trainer\.py"
 )
@@ -287,6 +289,7 @@ def law_lengths(sources: Sources) -> list[str]:
     for what, most, inside in (
         ("the core", CORE_LINES, re.compile(re.escape(CORE) + ".*")),
         ("an afternoon's reading", AFTERNOON_LINES, AFTERNOON),
+        ("recording a step", RECORDING_LINES, RECORDING),
     ):
         total = sum(text.count("\n") for path, text in short.items() if inside.fullmatch(path))
         if total > most:
@@ -515,6 +518,7 @@ BROKEN = [
     (law_lengths, {C + "a.py": "\n" * 300, C + "b.py": "\n" * 221}, "core has 521"),
     (law_lengths, {C + "a.py": "def f():\n" + "  1\n" * 30}, "f has 31"),
     (law_lengths, {E + "ops/fused.py": "\n" * (AFTERNOON_LINES + 1)}, "an afternoon"),
+    (law_lengths, {E + "capture/tape.py": "\n" * 401}, "recording a step has 401"),
     (law_lengths, {E + "a.py": "\n" * 401}, "at most 400"),
     (law_lengths, {E + "a.py": LONG}, "f has 60"),
     (law_prose_heads, {E + "a.py": "x = 1"}, "in a sentence"),

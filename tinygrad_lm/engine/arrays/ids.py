@@ -16,9 +16,9 @@ def noted(ids: Array, name: str, what: str, first: int, size: int, ignore: int |
 
 
 @with_kernels
-def exist(ids: Array, size: int) -> bool:
-    """Whether all of these, of which there must be some, are in 0 ... size - 1."""
-    return bool(ids.min() >= 0 and ids.max() < size)
+def exist(ids: Array, size: int, first: int = 0) -> bool:
+    """Whether all of these, of which there must be some, are in first ... size - 1."""
+    return bool(ids.min() >= first and ids.max() < size)
 
 
 def are_ids(array: Array) -> bool:
@@ -26,10 +26,23 @@ def are_ids(array: Array) -> bool:
     return array.dtype.kind == "i" and array.dtype.itemsize > 2
 
 
-def check_bounds(ids: Array, size: int, name: str, first: int = 0) -> None:
-    """An IndexError that names the first id that is not in first ... size - 1."""
-    if noted(ids, name, "index", first, size) or not ids.size:
+def check_bounds(
+    ids: Array, size: int, name: str, first: int = 0, what: str = "index", ignore: int | None = None
+) -> None:
+    """An IndexError that names the first id that is neither in first ... size - 1 nor `ignore`."""
+    if not noted(ids, name, what, first, size, ignore):
+        look_at(ids, name, what, first, size, ignore)
+
+
+def look_at(
+    ids: Array, name: str, what: str, first: int, size: int, ignore: int | None = None
+) -> None:
+    """The same, here and now."""
+    if not ids.size or exist(ids, size, first):
         return
-    if int(ids.min()) < first or int(ids.max()) >= size:
-        wrong = ids[(ids < first) | (ids >= size)].reshape(-1)[0]
-        raise IndexError(f"[{name}] index must be in 0 ... {size - 1}, got {int(wrong)}")
+    wrong = (ids < first) | (ids >= size)
+    if ignore is not None:
+        wrong &= ids != ignore
+    if wrong.any():
+        got = f"got {int(ids[wrong].reshape(-1)[0])} (out of range)"
+        raise IndexError(f"[{name}] {what} must be in {first} ... {size - 1}, {got}") from None

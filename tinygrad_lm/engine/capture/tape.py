@@ -18,20 +18,10 @@ from typing import Any
 
 import numpy
 
-from ..arrays import (
-    DEVICE_TYPES,
-    LIBRARIES,
-    changed,
-    dispatch,
-    exist,
-    leaves,
-    noted,
-    quietly,
-    register_library,
-)
+from ..arrays import changed, dispatch, exist, leaves, look_at, noted, quietly
+from ..arrays.libraries import DEVICE_TYPES, LIBRARIES, register_library
 from ..arrays.replay import ONE_CALL, taping_step
 from ..core.tensor import Tensor
-from ..kernels.c import fast
 from .slots import Slots, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
@@ -57,19 +47,19 @@ class Tape:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Callable, tuple]] = []
-        self.blocks: dict[int, list] = {}  # free memory by its size
+        self.free: dict[int, list] = {}  # free memory by its size
         self.used: set[int] = set()  # ids of what was read or written, of tensors that there were
         self.thread, self.paused = threading.get_ident(), False
 
     def new(self, like: numpy.ndarray) -> Traced:
         """Memory for an array of this shape, dtype and order of axes."""
-        free = self.blocks.get(like.nbytes)
+        free = self.free.get(like.nbytes)
         block = free.pop() if free else numpy.empty(like.nbytes, numpy.uint8)
         steps = numpy.empty_like(like).strides if like.size else None
         return Traced(self, numpy.ndarray(like.shape, like.dtype, block, 0, steps), None, block)
 
-    def free(self, block: numpy.ndarray) -> None:
-        self.blocks.setdefault(block.nbytes, []).append(block)
+    def noting(self, function: Any, *args: Any, **settings: Any) -> Any:
+        return self.run(function, args, settings)
 
     def run(self, function: Any, args: tuple, settings: dict, making: bool = False) -> Any:
         """function(*args, **settings), noted. What it makes is Traced; `making`: also where it was
@@ -98,7 +88,7 @@ class Tape:
             self.call(store, ([x.plain for x in several], function, bare, named))
             return several
         made = self.taken(found, given)
-        if made.root is None and made.plain is not found:
+        if made.base is None and made.plain is not found:
             self.note(made.plain, function, bare, named)
         return made
 
@@ -111,7 +101,7 @@ class Tape:
                 if found is x.plain:
                     return x
                 if numpy.may_share_memory(found, x.plain):
-                    return Traced(self, found, x.top)
+                    return Traced(self, found, x if x.base is None else x.base)
         made = self.new(numpy.asarray(found))
         made.plain[...] = found
         return made
@@ -125,7 +115,10 @@ class Tape:
         elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
             self.call(numpy.copyto, (out, args[0]))
         elif isinstance(function, numpy.ufunc) and function not in (numpy.maximum, numpy.minimum):
-            self.call(function, (*[as_input(x, out) for x in args], out), settings)
+            # a number as an array of no axes, with which a ufunc starts sooner
+            like = partial(numpy.array, dtype=out.dtype) if out.dtype.char in "fd" else float
+            args = tuple(like(x) if type(x) is float else x for x in args)
+            self.call(function, (*args, out), settings)
         elif function in WRITING or isinstance(
             getattr(function, "__self__", function), numpy.ufunc
         ):
@@ -146,11 +139,6 @@ class Tape:
         finally:
             self.paused, LIBRARIES[numpy.ndarray] = before
 
-    def check_ids(self, ids: Traced, name: str, what: str, first: int, size: int, ignore=None):
-        """In place of `noted`: at each replay it is looked whether positions exist."""
-        self.run(check_ids, (ids, name, what, first, size, ignore), {})
-        return True
-
     def one_call(self, function: Callable, method: bool) -> Callable:
         """In place of a function that may look at values: all that it does is one call, in which
         tensors hold NumPy's arrays. A method gets tensors by itself, and returns nothing."""
@@ -168,11 +156,6 @@ class Tape:
         return stand_in
 
 
-def as_input(x: Any, out: numpy.ndarray) -> Any:
-    """A number as an array of no axes, with which a ufunc starts sooner."""
-    return numpy.array(x, out.dtype) if type(x) is float and out.dtype.char in "fd" else x
-
-
 def plain(x: Any) -> Any:
     return x.plain if type(x) is Traced else x
 
@@ -183,21 +166,6 @@ def store(outs: list, function: Callable, args: tuple, settings: dict) -> None:
         if out.shape != numpy.shape(x):
             refuse(f"make arrays whose shape depends on values, {out.shape} then {x.shape}", "pad")
         out[...] = x
-
-
-def check_ids(ids: numpy.ndarray, name: str, what: str, first: int, size: int, ignore: Any) -> None:
-    plain_ids = fast is not None and ids.dtype == numpy.int64 and ids.flags.c_contiguous
-    if plain_ids and fast.ids_fit(ids.size, ids, first, size, first if ignore is None else ignore):
-        return
-    wrong = (ids < first) | (ids >= size)
-    wrong &= True if ignore is None else ids != ignore
-    if wrong.any():
-        got = int(ids[wrong].reshape(-1)[0])
-        raise IndexError(f"[{name}] {what} must be in {first} ... {size - 1}, got {got}")
-
-
-def noting(tape: Tape, function: Callable, *args: Any, **settings: Any) -> Any:
-    return tape.run(function, args, settings)
 
 
 class Names:
@@ -212,7 +180,7 @@ class Names:
         if isinstance(found, ModuleType):
             found = Names(self._tape, found)
         elif callable(found) and (self._module is not numpy or found in MAKING):
-            found = partial(noting, self._tape, found)
+            found = partial(self._tape.noting, found)
         self.__dict__[name] = found
         return found
 
@@ -247,8 +215,9 @@ def standing_in(tape: Tape) -> Iterator[None]:
         for target in (*dispatch.WITH_KERNELS, noted, exist):
             target.kernels[Traced] = target.kernels.get(numpy.ndarray, [])
             stack.callback(target.kernels.pop, Traced, None)
-        noted.kernels[Traced] = [tape.check_ids]
-        exist.kernels[Traced] = [lambda ids, size: tape.check_ids(ids, "capture", "ids", 0, size)]
+        # whether positions exist is looked at in each replay
+        noted.kernels[Traced] = [lambda *ids: tape.run(look_at, ids, {}) is None]
+        exist.kernels[Traced] = [lambda ids, size: noted(ids, "capture", "ids", 0, size)]
         yield
 
 
@@ -276,8 +245,8 @@ def traced_tensors(tape: Tape) -> Iterator[None]:
 
     def traced(array: numpy.ndarray) -> Any:
         if id(array) not in known:
-            root = traced(array.base) if type(array.base) is numpy.ndarray else None
-            known[id(array)] = Traced(tape, array, None if root is None else root.top)
+            owner = traced(array.base) if type(array.base) is numpy.ndarray else None
+            known[id(array)] = Traced(tape, array, owner)
         return known[id(array)]
 
     for t in live_tensors():
@@ -311,29 +280,16 @@ class Taped:
         if self.slots is None:
             self.slots = Slots((args, kwargs), numpy)
         self.slots.fill((args, kwargs))
-        if self.calls is None:
+        if (calls := self.calls) is None:
             return self._record()
-        for t, array in self.held:
-            if t.array is not array:
-                raise RuntimeError(
-                    "[capture] a captured step must find the tensors as it was recorded with, got "
-                    f"another array in one of {tuple(t.shape)} (a new .data?); capture it again"
-                )
-        for leaf, must, _ in self.grads:
-            if must is not ANY and leaf._grad is not must:
-                was = "from nothing" if must is None else "added to what was there"
-                raise RuntimeError(
-                    "[capture] gradients must start as they did when the step was recorded, "
-                    f"{was}; call zero_grad() inside the step"
-                )
+        if any(t.array is not array for t, array in self.held):
+            refuse("find another array in a tensor (a new .data?)", "capture it again")
+        if any(must is not ANY and leaf._grad is not must for leaf, must, _ in self.grads):
+            refuse("add to other gradients than at first", "call zero_grad() inside the step")
         for leaf, _, grad in self.grads:
             leaf._grad = grad
-        quietly(self._replay)
+        quietly(lambda: [function(*args) for function, args in calls])
         return self.outputs
-
-    def _replay(self) -> None:
-        for function, args in self.calls:  # type: ignore[union-attr]
-            function(*args)
 
     def _record(self) -> Any:
         tape, dice = Tape(), rolled()

@@ -3,7 +3,7 @@ them is noted on a tape. Their values cannot be read, so nothing that depends on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -24,17 +24,17 @@ def refuse(what: str, instead: str = "return what is to be read, and read it out
 class Traced(NDArrayOperatorsMixin):
     """An array whose memory stays where it is from one replay to the next.
 
-    `plain` is NumPy's array of that memory, `root` the Traced that it is a view of (None: it is
-    none). Its last reference gone, a root's memory is free for what the step makes later."""
+    `plain` is NumPy's array of that memory, `base` the Traced that it is a view of, or None. That
+    one's last reference gone, its memory, `block`, is free for what the step makes later."""
 
-    __slots__ = ("__weakref__", "block", "plain", "root", "tape")
+    __slots__ = ("__weakref__", "base", "block", "plain", "tape")
 
-    def __init__(self, tape: Any, plain: numpy.ndarray, root: Traced | None = None, block=None):
-        self.tape, self.plain, self.root, self.block = tape, plain, root, block
+    def __init__(self, tape: Any, plain: numpy.ndarray, base: Traced | None = None, block=None):
+        self.tape, self.plain, self.base, self.block = tape, plain, base, block
 
     def __del__(self) -> None:
         if self.block is not None:
-            self.tape.free(self.block)
+            self.tape.free.setdefault(self.block.nbytes, []).append(self.block)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
         function = ufunc if method == "__call__" else getattr(ufunc, method)
@@ -54,7 +54,7 @@ class Traced(NDArrayOperatorsMixin):
         method = getattr(numpy.ndarray, name)
         if not callable(method):  # T, real, imag: views
             return self.tape.run(getattr, (self, name), {})
-        return lambda *args, **settings: self.tape.run(method, (self, *args), settings)
+        return partial(self.tape.noting, method, self)
 
     def __getitem__(self, key: Any) -> Any:
         for k in key if isinstance(key, tuple) else (key,):
@@ -68,19 +68,7 @@ class Traced(NDArrayOperatorsMixin):
     def __len__(self) -> int:
         return len(self.plain)
 
-    def __iter__(self) -> Iterator:
-        return (self[i] for i in range(len(self)))
-
     __hash__ = object.__hash__
-
-    @property
-    def top(self) -> Traced:
-        """What owns the memory."""
-        return self if self.root is None else self.root
-
-    @property
-    def base(self) -> Traced | None:
-        return self.root
 
     @property
     def data(self) -> Any:

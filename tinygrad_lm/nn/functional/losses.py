@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...engine.arrays import library, noted
+from ...engine.arrays import check_bounds, library, noted
 from ...engine.arrays.replay import one_call
 from ...engine.core.op import primitive
 from ...engine.core.tensor import Tensor
@@ -14,7 +14,7 @@ from ...engine.pytorch.common import check_tensors
 from ...engine.pytorch.names import named, one_op
 from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
-from .ids import check_range, whole_ids
+from .ids import whole_ids
 from .reduction import check_shape, chosen, warn_of_broadcasting, weighted, weighted_mean
 
 
@@ -105,7 +105,7 @@ def _by_ids(
     try:
         out = op(input, weight, **settings, **rest)  # checks the ids, as `gather` does
     except IndexError:
-        check_range(op.name, array, classes, ignore)  # by the name that the user knows
+        check_bounds(array, classes, op.name, 0, "ids", ignore)  # by the name that the user knows
         raise
     if n != 2 and reduction == "none":
         out = out.reshape(target.shape)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...engine.arrays import library
+from ...engine.arrays import check_bounds, library
 from ...engine.core.tensor import Tensor, wrap
 from ...engine.ops import fused
 from ...engine.ops.elementwise import minimum, relu
@@ -15,7 +15,7 @@ from ...engine.pytorch.reductions import norm
 from ...engine.pytorch.shapes import broadcast_tensors
 from .activations import logsigmoid, softplus
 from .divergences import at_least
-from .ids import check_range, whole_ids
+from .ids import whole_ids
 from .reduction import chosen
 
 # ---------------------------------------------------------------- distances
@@ -257,6 +257,6 @@ def _rows(name: str, x: Tensor) -> Tensor:
 
 def _in_range(name: str, ids: Any, classes: int) -> None:
     try:
-        check_range(name, ids, classes)
+        check_bounds(ids, classes, name, what="ids")
     except IndexError as error:  # PyTorch raises this one here
         raise RuntimeError(str(error)) from None

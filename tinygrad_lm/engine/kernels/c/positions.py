@@ -7,13 +7,20 @@ import math
 
 import numpy
 
-from ...arrays import get_num_threads, kernel
+from ...arrays import exist, get_num_threads, kernel
 from ...ops import index, reduce, windows
 from ...sparse import SparseGrad
 from . import fast
 from .rows import dense
 
 READ, ADD, WRITE = range(3)  # as in positions.h
+
+
+@kernel(exist, numpy.ndarray)
+def ids_fit(ids, size, first=0):
+    if ids.dtype != numpy.int64 or not ids.flags.c_contiguous:
+        return NotImplemented
+    return fast.ids_fit(ids.size, ids, first, size, first)
 
 
 @kernel(reduce.cumsum, numpy.ndarray)
