@@ -116,6 +116,42 @@ def test_gradients_that_would_go_on_from_others_are_refused(first):
         assert fast().tolist() == [3.0, 3.0]
 
 
+def schedules(kind):
+    """A step with a schedule and clipping by value inside."""
+    w = tg.ones(3, requires_grad=True)
+    optimizer = tg.optim.SGD([w], lr=0.5)
+    lr = tg.optim.lr_scheduler
+    halves = lr.StepLR(optimizer, 1, 0.5)
+    one = {"own": halves, "super": lr.ChainedScheduler([halves, lr.ConstantLR(optimizer)])}[kind]
+
+    def step(x):
+        optimizer.zero_grad()
+        (w * x * 100).sum().backward()
+        nn.utils.clip_grad_value_([w], 2.5)
+        optimizer.step()
+        one.step()
+        return w
+
+    return step
+
+
+@pytest.mark.parametrize("kind", ["own", "super"])
+def test_a_schedule_inside_goes_on(kind):
+    found = []
+    for captured in (False, True):
+        step = tg.capture(schedules(kind), 1) if captured else schedules(kind)
+        found.append([step(tg.full((3,), 0.01 * i)).tolist() for i in range(1, 7)])
+    assert found[0] == found[1] and len(set(map(str, found[0]))) == 6
+
+
+def test_a_captured_step_inside_another_one_is_a_part_of_it():
+    inner = tg.capture(lambda x: x * 2, 1)
+    outer = tg.capture(lambda x: inner(x) + 1, 1)
+    for i in range(5):
+        assert outer(tg.tensor(float(i))).item() == 2.0 * i + 1
+        assert inner(tg.tensor(float(i))).item() == 2.0 * i
+
+
 def test_a_convolution_as_wide_as_its_input_is_replayed():
     layer, x = nn.Conv2d(4, 4, 3, padding=1), tg.randn(2, 4, 5, 5, requires_grad=True)
 
@@ -176,10 +212,26 @@ def test_a_write_into_a_tensor_is_done_again():
 
 
 X, W = tg.randn(4, 3), tg.randn(3, requires_grad=True)
+H = {"now": tg.zeros(1)}
 
 
 def replacing(x):
     W.data = W.data - x.sum()
+    return x
+
+
+def carrying(x):  # as `self.h = f(self.h, x)` does
+    H["now"] = H["now"] + x.sum()
+    return H["now"] * 1
+
+
+def applying_late(x):
+    W.grad = W.grad * 2
+    return x
+
+
+def making_an_optimizer(x):
+    tg.optim.SGD([W], lr=0.1)
     return x
 
 
@@ -195,7 +247,10 @@ REFUSED = {
     "numpy": (lambda x: tg.tensor(x.numpy() + 1), "must not read a result"),
     "print": (lambda x: print(x), "must not read a result"),
     "mask": (lambda x: x[x > 0], "must not select by a mask|must not read"),
-    "replaced": (replacing, "must not replace what a tensor holds"),
+    "replaced": (replacing, "must not replace a tensor, or what it holds"),
+    "carried": (carrying, r"must not replace a tensor.*x\.copy_"),
+    "late": (applying_late, "must not read a gradient and replace it"),
+    "optimizer": (making_an_optimizer, "must not make an optimizer; make it outside"),
     "dice": (python_dice, "must not draw from Python's"),
     "number": (lambda x: 3, "must return Tensors on the CPU or None"),
     "inside": (lambda x: (tg.capture(lambda: X + 1, 1), Taped(lambda: X + 1, 0)())[1], "inside an"),
@@ -206,9 +261,10 @@ REFUSED = {
 def test_what_cannot_be_replayed_is_refused_in_a_sentence(name):
     step, says = REFUSED[name]
     fast = Taped(step, 0)
-    before = W.array
+    before, W.grad = W.array, tg.ones(3)
     with pytest.raises(RuntimeError, match=rf"^\[capture\].*({says})"):
         fast(X)
+    W.grad = None
     assert type(X.array) is type(W.array) is np.ndarray  # as before
     W.array = before
     assert (X + 1).sum().item() == pytest.approx(float(X.array.sum()) + 12, rel=1e-5)

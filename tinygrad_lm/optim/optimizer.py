@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 from ..engine.arrays import Array, mark_written, to_device
-from ..engine.arrays.replay import ONE_CALL
+from ..engine.arrays.replay import ONE_CALL, check_not_taping
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch.grad_mode import enable_grad, no_grad
 from ..nn.hooks import RemovableHandle
@@ -93,6 +93,7 @@ class Optimizer:
             ONE_CALL.append((cls, "run", True))
 
     def __init__(self, params: Iterable, defaults: dict[str, Any]):
+        check_not_taping("make an optimizer", "make it outside")
         if isinstance(params, Tensor):
             raise TypeError(
                 f"[{self._name}] params must be an iterable of Tensors, got a Tensor; [p]?"

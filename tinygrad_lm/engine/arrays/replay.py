@@ -33,10 +33,10 @@ def is_taping() -> bool:
     return _State.taping is not None and _State.taping == get_ident()
 
 
-def check_not_taping(what: str) -> None:
-    """An error where one is: later calls of it would not see what is new outside."""
+def check_not_taping(what: str, instead: str) -> None:
+    """An error where one is: later calls of it would not do so again."""
     if is_taping():
-        raise RuntimeError(f"[capture] a captured step must not {what}; pass a Tensor in")
+        raise RuntimeError(f"[capture] a captured step must not {what}; {instead}")
 
 
 class taping_step:

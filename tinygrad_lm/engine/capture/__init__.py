@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..arrays import DEVICE_TYPES
+from ..arrays import DEVICE_TYPES, changed
+from ..arrays.replay import is_taping
+from .slots import detached
 
 
 def capture(step: Callable, warmup: int = 2) -> Callable:
@@ -32,14 +34,17 @@ def capture(step: Callable, warmup: int = 2) -> Callable:
     - The step returns Tensors or nothing. Every replay writes the same memory anew: clone what is
       to be kept. They are outside the graph of gradients.
     - What the step does in Python is done when it is recorded, not again: what it prints, counts or
-      appends, and which branch it takes. So a learning rate's schedule belongs outside (the
-      optimizer looks at the rate in each replay), and so does `train()` or `eval()`.
+      appends, and which branch it takes. The optimizer looks at the learning rate in each replay;
+      a schedule belongs outside on a GPU, and may be inside on the CPU. `train()` and `eval()` are
+      as they were.
     - Gradients must start anew in each step, by `zero_grad()`; on the CPU a replay is refused where
       it would go on from other ones than the recording did. The tensors that it uses must live as
-      long as the recording: write into them, but do not replace what they hold (`.data = ...`).
+      long as the recording: write into them (`h.copy_(new)`), but do not replace them (`self.h =
+      new`) or what they hold (`.data = ...`).
     - It cannot read results (`item()`, `if loss > 3:`). On a GPU it cannot upload, nor use random
       numbers from the CPU; on the CPU `randint`, dropout and others draw anew in each replay.
-    - On the CPU all memory of the step stays taken between calls."""
+    - On the CPU all memory of the step stays taken between calls, and a captured step that is
+      called in another one is a part of its recording."""
     if not callable(step):
         raise TypeError(f"[capture] step must be a function, got {type(step).__name__}")
     if warmup < 1:
@@ -59,6 +64,8 @@ class Step:
         self.on_gpu = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if is_taping():  # a part of the step that is being recorded
+            return changed(self.given[0](*args, **kwargs), detached)
         if not self.on_gpu and (self.way is None or self.way.calls is None):
             self._choose()
         return self.way(*args, **kwargs)

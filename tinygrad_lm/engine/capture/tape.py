@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
+from weakref import ref
 
 import numpy
 
@@ -73,9 +74,9 @@ class Tape:
             found = function(*bare, **named)
         if function in ASKING or not (given or making or function in MAKING):
             return found
-        out = settings.get("out") or args[getattr(function, "nin", len(args)) :]
-        if found is None or out:
-            outs = out if isinstance(out, tuple) else (out,)
+        out = settings.get("out", args[getattr(function, "nin", len(args)) :])
+        outs = out if isinstance(out, tuple) else (out,)
+        if found is None or outs:
             if not all(isinstance(x, Traced) for x in outs):
                 refuse("write into an array that it did not make", "make it with this library")
             self.call(function, bare, named)
@@ -187,12 +188,11 @@ class Names:
 
 def replaced(tape: Tape) -> Iterator[tuple[Any, str, Any]]:
     """(object, name, what stands there while a step is recorded)."""
-    names = Names(tape, numpy)
     for title, module in list(sys.modules.items()):
         if title.startswith(PLACES):
             for name, value in list(vars(module).items()):
                 if value is numpy:
-                    yield module, name, names
+                    yield module, name, Names(tape, numpy)
                 elif name == "fast" and isinstance(value, ModuleType):
                     yield module, name, Names(tape, value)
     for owner, titles, method in ONE_CALL:
@@ -252,6 +252,7 @@ def traced_tensors(tape: Tape) -> Iterator[None]:
     for t in live_tensors():
         if type(t.array) is numpy.ndarray:
             t.array = traced(t.array)
+    del t  # which would live on
     try:
         yield
     finally:
@@ -269,7 +270,7 @@ class Taped:
         self.slots: Slots | None = None
         self.calls: list | None = None
         self.outputs: Any = None
-        self.held: list[tuple[Tensor, numpy.ndarray]] = []
+        self.held: list[tuple[Any, numpy.ndarray]] = []  # tensors that it reads, their arrays
         # leaf, what its .grad must be before a replay (ANY: it starts anew inside), what it is then
         self.grads: list[tuple[Tensor, Any, Any]] = []
 
@@ -294,24 +295,24 @@ class Taped:
     def _record(self) -> Any:
         tape, dice = Tape(), rolled()
         args, kwargs = self.slots.tree  # type: ignore[union-attr]
-        before = [(t, t.array, t._grad) for t in live_tensors()]
+        live, self.grads = live_tensors(), []
+        before = [(ref(t), t.array, t._grad) for t in live]
         with standing_in(tape), traced_tensors(tape):
-            traced = [(t, t.array) for t, _, _ in before]
+            traced = [t.array for t in live]
+            del live  # so that it is seen which of them the step lets go of
             found = self.step(*args, **kwargs)
-            for t, array in traced:
-                if t.array is not array:
-                    refuse("replace what a tensor holds", "write into it: x.data += y, x.copy_(y)")
-            used = {id(t) for t, array in traced if id(array) in tape.used}
-            del traced
+            read = {t() for (t, _, _), x in zip(before, traced) if id(x) in tape.used} - {None}
+            for (t, _, g), x in zip(before, traced):
+                leaf = t()
+                if id(x) in tape.used if leaf is None else leaf.array is not x:
+                    refuse("replace a tensor, or what it holds", "write into it: x.copy_(y)")
+                if leaf is not None and leaf._grad is not g and g in read:
+                    refuse("read a gradient and replace it", "call zero_grad() first")
+                if leaf is not None and (leaf._grad is not g or g in read):
+                    self.grads.append((leaf, g if g is None or g in read else ANY, leaf._grad))
         check_outputs(found, "cpu")
         if rolled() != dice:
             refuse("draw from Python's or NumPy's own random numbers", "use this library's")
-        self.outputs = changed(found, detached)
-        self.held = [(t, array) for t, array, _ in before if id(t) in used]
-        self.grads = [
-            (t, g if g is None or t._grad is g else ANY, t._grad)
-            for t, _, g in before
-            if t._grad is not g or id(g) in used
-        ]
-        self.calls = tape.calls
+        self.held = [(leaf, array) for t, array, _ in before if (leaf := t()) in read]
+        self.outputs, self.calls = changed(found, detached), tape.calls
         return self.outputs

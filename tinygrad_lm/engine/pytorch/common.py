@@ -44,7 +44,7 @@ def check_tensors(name: str, **given: Any) -> None:
 
 def _check_from_outside(x: Any) -> None:
     if isinstance(x, numpy.ndarray):
-        check_not_taping("make a tensor of a NumPy array")
+        check_not_taping("make a tensor of a NumPy array", "pass a Tensor in")
 
 
 def to_tensor(x: Any, like: Tensor | None = None) -> Tensor:

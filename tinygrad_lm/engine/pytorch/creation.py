@@ -63,7 +63,7 @@ def from_numpy(array: numpy.ndarray) -> Tensor:
     memory it may not be written."""
     if not isinstance(array, numpy.ndarray):
         raise TypeError(f"[from_numpy] expected a NumPy array, got {type(array).__name__}")
-    check_not_taping("make a tensor of a NumPy array")
+    check_not_taping("make a tensor of a NumPy array", "pass a Tensor in")
     arrays.dtype_of(array)
     array = arrays.to_numpy(array)
     reach = sum((n - 1) * abs(step) for n, step in zip(array.shape, array.strides))

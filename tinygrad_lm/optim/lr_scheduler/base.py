@@ -12,6 +12,7 @@ from functools import wraps
 from types import FunctionType
 from typing import Any
 
+from ...engine.arrays.replay import ONE_CALL
 from ..optimizer import Optimizer
 
 
@@ -58,6 +59,8 @@ class LRScheduler:
         init = cls.__dict__.get("__init__")
         if init and "verbose" not in init.__code__.co_varnames:
             cls.__init__ = without_verbose(init)  # type: ignore[method-assign]
+        if "step" in cls.__dict__:
+            ONE_CALL.append((cls, "step", True))
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1, verbose: Any = None):
         name = type(self).__name__
@@ -129,6 +132,9 @@ class LRScheduler:
 
 
 _LRScheduler = LRScheduler  # the name it had until PyTorch 2.0
+
+
+ONE_CALL.append((LRScheduler, "step", True))
 
 
 def cosine(start: float, end: float, done: float) -> float:
