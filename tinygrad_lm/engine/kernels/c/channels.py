@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy
 
 from ...arrays import get_num_threads, kernel
@@ -35,10 +33,10 @@ def _norm(x, weight, bias, groups, eps):
     if any(p is not None and p.shape != x.shape[1:2] for p in (weight, bias)):
         return NotImplemented
     (x, weight, bias), (B, C) = arrays, x.shape[:2]
-    sizes = B, C, math.prod(x.shape[2:]), groups, get_num_threads()
+    sizes, units = (B, C, x.size // (B * C), groups, get_num_threads()), B * groups or C
     weight = numpy.ones(C, x.dtype) if weight is None else weight
     bias = numpy.zeros(C, x.dtype) if bias is None else bias
-    out, (mean, scale) = numpy.empty(x.shape, x.dtype), numpy.empty((2, B * groups or C), x.dtype)
+    out, mean, scale = (numpy.empty(n, x.dtype) for n in (x.shape, units, units))
     fast.channels(*sizes, x, weight, bias, None, mean, scale, out, None, None, eps)
 
     def pullback(g):
