@@ -49,17 +49,22 @@ def attention_arguments():
     return [2, 3, 5, 6, 4, 7, 2, 0.5, False, 1.0, None, q, k, v, out, shift]
 
 
-def batch_norm_arguments(backward):
-    x, w, out = real(3, 5, 2), real(5), np.empty((3, 5, 2), "f4")
-    front = [3, 5, 2, 2, x, w, real(3, 5, 2) if backward else w, np.ones(5, "f4"), np.ones(5, "f4")]
-    sums = [np.empty(5, "f4"), np.empty(5, "f4")] if backward else [None, None]
-    return [*front, out, *sums, 1e-5]
+def channels_arguments(shape, groups, backward):
+    """Of batch norm (0 groups) and group norm."""
+    w, units = real(shape[1]), groups * shape[0] or shape[1]
+    made = [np.ones(units, "f4"), np.ones(units, "f4"), np.empty(shape, "f4")]
+    front = [*shape, groups, 2, real(*shape), w]
+    if backward:
+        return [*front, None, real(*shape), *made, w.copy(), w.copy(), 1e-5]
+    return [*front, w, None, *made, None, None, 1e-5]
 
 
 CALLS = {
     "norm": lambda: norm_arguments(3, 5),
-    "batch_norm": lambda: batch_norm_arguments(backward=False),
-    "batch_norm, backward": lambda: batch_norm_arguments(backward=True),
+    "channels": lambda: channels_arguments((3, 5, 2), 0, backward=False),
+    "channels, backward": lambda: channels_arguments((3, 5, 2), 0, backward=True),
+    "channels, side by side": lambda: channels_arguments((3, 5, 1), 0, backward=True),
+    "channels, in groups": lambda: channels_arguments((3, 6, 2), 2, backward=True),
     "map": lambda: ["silu_slope", 6, 2, real(6), real(6), np.empty(6, "f4"), 1.0, 0.0, None],
     "softmax": lambda: [2, 3, 2, real(2, 3), np.empty((2, 3), "f4"), None, False],
     "sum_rows": lambda: [2, 3, 2, real(2, 3), np.empty(3, "f4")],

@@ -133,7 +133,10 @@ def total_norm(first: Array, arrays: list[Array], p: float) -> Array:
     if p == math.inf:
         total = lib.stack([abs(a).max() for a in arrays if a.size]).max()
     elif p == 2 and all(map(_is_fast, arrays)):
-        total = math.sqrt(sum(fast.squares(a.size, get_num_threads(), a) for a in arrays))
+        squares = numpy.empty((len(arrays), 1))
+        for a, square in zip(arrays, squares):
+            fast.squares(a.size, get_num_threads(), a, None, square)
+        total = math.sqrt(sum(squares[:, 0].tolist()))
     elif p == 2:  # flat views, also of matrices that are stored column by column
         flat = [(a if a.flags.c_contiguous else a.T).reshape(-1) for a in arrays]
         total = lib.sqrt(sum(lib.vdot(a, a) for a in flat))

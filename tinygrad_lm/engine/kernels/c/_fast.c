@@ -9,7 +9,6 @@
 #include "pool.h"
 #include "rows.h"
 #include "maps.h"
-#include "batch_norm.h"
 #include "attention.h"
 #include "gemm.h"
 #include "few.h"
@@ -198,23 +197,31 @@ static PyObject *sum_rows(ARGUMENTS) {
     return end(&a);
 }
 
-/* batch_norm(N, C, L, threads, x, weight, bias, mean, scale, out, None, None, eps), or for backward
-   batch_norm(N, C, L, threads, x, weight, g, mean, scale, dx, dweight, dbias, eps) */
-static PyObject *batch_norm(ARGUMENTS) {
-    EXPECT(13);
-    long N = INT, C = INT, L = INT, threads = INT;
-    int backward = args[10] != Py_None;
-    BatchNorm w = {.N = N, .C = C, .L = L};
-    w.x = IN(N * C * L), w.weight = MAYBE_IN(C);
-    w.g = w.bias = backward ? IN(N * C * L) : MAYBE_IN(C);
-    w.mean = OUT(C), w.scale = OUT(C), w.out = OUT(N * C * L);
+/* channels(B, C, L, groups, threads, x, weight, bias, None, mean, scale, out, None, None, eps), or
+   for backward channels(B, C, L, groups, threads, x, weight, None, g, mean, scale, dx, dweight,
+   dbias, eps); groups of an image, or 0 for a channel in all images */
+static PyObject *channels(ARGUMENTS) {
+    EXPECT(15);
+    long B = INT, C = INT, L = INT, groups = INT, threads = INT, units = groups ? B * groups : C;
+    long grain = C >= 16384 ? 1 : 16384 / (C ? C : 1);
+    grain = grain < B / 64 ? B / 64 : grain;
+    Channels w = {.C = C, .L = L, .grain = L > 1 || groups ? 0 : grain};
+    w.near = groups ? C / groups : 1, w.rows = groups ? C / groups : B, w.step = groups ? 1 : C;
+    w.count = w.grain ? (B + grain - 1) / grain : B, w.numbers = (double)w.rows * L;
+    w.x = IN(B * C * L), w.weight = IN(C), w.bias = MAYBE_IN(C), w.g = MAYBE_IN(B * C * L);
+    w.mean = OUT(units), w.scale = OUT(units), w.out = OUT(B * C * L);
     w.dweight = MAYBE_OUT(C), w.dbias = MAYBE_OUT(C), w.eps = FLOAT;
-    if (READY && backward != !!w.dbias)
-        PyErr_SetString(PyExc_TypeError, "both arguments or none");
-    Work work = backward ? batch_norm_backward : batch_norm_forward;
-    threads = threads_for(N * C * L, threads);
-    long pieces = threads < 1 ? 1 : threads * ((C - 1) / (threads * ACROSS) + 1);
-    if (READY) run(work, &w, C, L > 1 ? grain_of(N * L) : (C + pieces - 1) / pieces, threads);
+    if (READY && (!w.g != !!w.bias || !w.g != !w.dweight || !w.g != !w.dbias))
+        PyErr_SetString(PyExc_ValueError, "[kernel] g goes with dweight and dbias, not with bias");
+    if (READY && !(w.parts = malloc(16 * w.count * C + 1))) PyErr_NoMemory();
+    threads = threads_for(B * C * L, threads);
+    if (READY && w.grain && !w.g) memcpy(w.mean, w.x, 4 * C);
+    if (READY && w.grain) run(columns_add, &w, B, grain, threads);
+    if (READY && !w.grain)
+        run(w.g ? units_backward : units_forward, &w, units, grain_of(w.numbers), threads);
+    if (READY && (w.grain || w.g)) run(add_parts, &w, C, grain_of(2 * w.count), threads);
+    if (READY && w.grain) run(columns_mix, &w, B, grain, threads);
+    free(w.parts);
     return end(&a);
 }
 
@@ -237,7 +244,8 @@ static PyObject *ids_fit_(ARGUMENTS) {
 }
 
 /* cross_entropy(rows, n, threads, x, targets, ignored, mean, shift, value, count): value (1,) = the
-   sum of the losses, or their mean; count (1,), in float64: what it was divided by */
+   sum of the losses, or their mean; count (1,), in float64: what it was divided by. Without shift
+   (None) x are log-probabilities. */
 static PyObject *cross_entropy(ARGUMENTS) {
     EXPECT(10);
     long rows = INT, n = INT, threads = INT, counted = 0;
@@ -245,16 +253,18 @@ static PyObject *cross_entropy(ARGUMENTS) {
     w.x = IN(rows * n), w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
     w.ignored = INT;
     int mean = INT;
-    w.shift = OUT(2 * rows);
+    w.shift = MAYBE_OUT(2 * rows);
     float *value = OUT(1);
     double *count_of = memory(&a, args[next++], 1, 8, PyBUF_WRITABLE), total = 0;
     if (READY && !ids_fit(w.targets, rows, 0, n, w.ignored))
         PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target must be a class");
-    if (READY) {
+    if (READY && w.shift)
         run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    if (READY) {
         for (long r = 0; r < rows; r++)
             if (w.targets[r] != w.ignored) {
-                total += w.shift[2 * r + 1] + (w.shift[2 * r] - w.x[r * n + w.targets[r]]);
+                const float *shift = w.shift ? w.shift + 2 * r : (float[]){0, 0};
+                total += shift[1] + (shift[0] - w.x[r * n + w.targets[r]]);
                 counted++;
             }
         *count_of = mean ? counted : 1;
@@ -263,14 +273,15 @@ static PyObject *cross_entropy(ARGUMENTS) {
     return end(&a);
 }
 
-/* cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, g, count, dx) */
+/* cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, g, count, dx); without shift
+   (None) dx has zeros */
 static PyObject *cross_entropy_slopes(ARGUMENTS) {
     EXPECT(10);
     long rows = INT, n = INT, threads = INT;
     CrossEntropy w = {.n = n};
     w.x = IN(rows * n);
     w.targets = memory(&a, args[next++], rows, 8, PyBUF_SIMPLE);
-    w.ignored = INT, w.shift = (float *)IN(2 * rows);
+    w.ignored = INT, w.shift = (float *)MAYBE_IN(2 * rows);
     const float *g = IN(1);
     const double *count_of = memory(&a, args[next++], 1, 8, PyBUF_SIMPLE);
     w.dx = OUT(rows * n);
@@ -278,7 +289,8 @@ static PyObject *cross_entropy_slopes(ARGUMENTS) {
         PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target was overwritten since forward");
     if (READY) {
         w.factor = *count_of ? *g / *count_of : NAN;
-        run(cross_entropy_backward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+        threads = threads_for(w.shift ? rows * n : rows, threads);
+        run(cross_entropy_backward, &w, rows, grain_of(n), threads);
     }
     return end(&a);
 }
@@ -321,22 +333,21 @@ static PyObject *adam_(ARGUMENTS) {
     return end(&a);
 }
 
-/* squares(n, threads, x): the sum of x x, in float64 */
+/* squares(n, threads, x, y or None, out): out (1,), in float64 = the sum of (x - y)^2 */
 static PyObject *squares(ARGUMENTS) {
-    EXPECT(3);
+    EXPECT(5);
     long n = INT, threads = INT, ranges = (n + SQUARES - 1) / SQUARES;
-    Flat w = {0};
-    w.x = IN(n);
-    double total = 0, *parts = READY ? malloc(8 * (ranges + 1)) : NULL;
-    if (READY && !parts) PyErr_NoMemory();
+    Flat w = {.x = IN(n)};
+    w.y = MAYBE_IN(n);
+    double *total = memory(&a, args[next++], 1, 8, PyBUF_WRITABLE);
+    if (READY && !(w.parts = malloc(8 * (ranges + 1)))) PyErr_NoMemory();
     if (READY) {
-        w.parts = parts;
         run(add_squares, &w, n, SQUARES, threads_for(n, threads));
-        for (long i = 0; i < ranges; i++) total += parts[i];
+        *total = 0;
+        for (long i = 0; i < ranges; i++) *total += w.parts[i];
     }
-    free(parts);
-    PyObject *done = end(&a);
-    return done ? (Py_DECREF(done), PyFloat_FromDouble(total)) : NULL;
+    free(w.parts);
+    return end(&a);
 }
 
 /* attention(B, H, T, S, D, E, threads, scale, causal, share, keep, q, k, v, out, shift), and for
@@ -469,36 +480,13 @@ static PyObject *windows(ARGUMENTS) {
     return end(&a);
 }
 
-/* channels(rows, n, threads, x, g, mean, sums, products): sums of g and g (x - mean) */
-static PyObject *channels(ARGUMENTS) {
-    EXPECT(8);
-    long rows = INT, n = INT, threads = INT;
-    Channels w = {.n = n};
-    w.x = IN(rows * n), w.g = IN(rows * n), w.mean = IN(rows);
-    w.sums = OUT(rows), w.products = OUT(rows);
-    if (READY) run(sum_channels, &w, rows, grain_of(n), threads_for(rows * n, threads));
-    return end(&a);
-}
-
-/* mix(rows, n, threads, x, g or None, mean, a, b or None, c, out): a (x - mean) + b g + c */
-static PyObject *mix(ARGUMENTS) {
-    EXPECT(10);
-    long rows = INT, n = INT, threads = INT;
-    Channels w = {.n = n};
-    w.x = IN(rows * n), w.g = MAYBE_IN(rows * n), w.mean = IN(rows), w.a = IN(rows);
-    w.b = MAYBE_IN(rows), w.c = IN(rows), w.out = OUT(rows * n);
-    if (READY && !w.b != !w.g) PyErr_SetString(PyExc_ValueError, "[kernel] b goes with g");
-    if (READY) run(mix_channels, &w, rows, grain_of(n), threads_for(rows * n, threads));
-    return end(&a);
-}
-
 #define KERNEL(name, function) {name, (PyCFunction)(void *)function, METH_FASTCALL, NULL}
 static PyMethodDef KERNELS[] = {
     KERNEL("norm", norm),
     KERNEL("norm_slopes", norm_slopes),
     KERNEL("map", map),
     KERNEL("softmax", softmax),
-    KERNEL("batch_norm", batch_norm),
+    KERNEL("channels", channels),
     KERNEL("sum_rows", sum_rows),
     KERNEL("ids_fit", ids_fit_),
     KERNEL("cross_entropy", cross_entropy),
@@ -514,8 +502,6 @@ static PyMethodDef KERNELS[] = {
     KERNEL("sums_so_far", sums_so_far_),
     KERNEL("at_ids", at_ids_),
     KERNEL("windows", windows),
-    KERNEL("channels", channels),
-    KERNEL("mix", mix),
     {0},
 };
 

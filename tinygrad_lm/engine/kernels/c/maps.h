@@ -103,6 +103,7 @@ MAP(map_softplus, choose(x * w.s > all(w.t), x, softplus(x * w.s) / w.s))
 MAP(map_softplus_slope, choose(x * w.s > all(w.t), y, y * sigmoid(x * w.s)))
 MAP(map_logit_loss, larger(x, all(0)) - x * y + log_1_plus_exp(x))
 MAP(map_logit_loss_slope, (sigmoid(x) - y) * w.s)
+MAP(map_difference, (x - y) * w.s)
 
 ROUNDED static void map_tanh_slope(void *job, long from, long to) { /* as NumPy, to the bit */
     ROUND
@@ -122,5 +123,5 @@ static const struct {
     NAMED(sigmoid_slope), NAMED(relu), NAMED(relu_slope), NAMED(leaky_relu),
     NAMED(leaky_relu_slope), NAMED(silu), NAMED(silu_slope), NAMED(gelu), NAMED(gelu_slope),
     NAMED(tanh_gelu), NAMED(tanh_gelu_slope), NAMED(softplus), NAMED(softplus_slope),
-    NAMED(logit_loss), NAMED(logit_loss_slope), {0},
+    NAMED(logit_loss), NAMED(logit_loss_slope), NAMED(difference), {0},
 };

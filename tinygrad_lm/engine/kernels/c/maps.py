@@ -7,6 +7,7 @@ import numpy
 from ...arrays import get_num_threads, kernel
 from ...ops import elementwise, fused
 from . import fast
+from .rows import dense
 
 
 def apply(name, x, y=None, s=1.0, t=0.0, factor=None):
@@ -103,3 +104,22 @@ def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
 
     # dx = g (sigmoid(x) - y) / n
     return value, (lambda g: apply("logit_loss_slope", x, y, share, 0.0, g), dy)
+
+
+@kernel(fused.mse_loss, numpy.ndarray)
+def mse_loss(x, y, *, reduction="mean"):
+    """A mean or sum over arrays of one shape."""
+    if x.shape != y.shape or not x.size or reduction not in ("mean", "sum"):
+        return NotImplemented
+    arrays = dense(x, y)
+    if arrays is None:
+        return NotImplemented
+    (x, y), share = arrays, 1 / x.size if reduction == "mean" else 1.0
+    total, value = numpy.empty((), numpy.float64), numpy.empty((), x.dtype)
+    fast.squares(x.size, get_num_threads(), x, y, total)
+    numpy.multiply(total, share, out=value, casting="same_kind")
+
+    def slope(x, y):
+        return lambda g: apply("difference", x, y, 2 * share, 0.0, g)
+
+    return value, (slope(x, y), slope(y, x))  # dx = 2 g (x - y) / n = -dy

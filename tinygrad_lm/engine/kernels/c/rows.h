@@ -191,19 +191,22 @@ static void cross_entropy_forward(void *job, long from, long to) {
     }
 }
 
-/* dx = factor (softmax(x) - one-hot), 0 in a row that is ignored; factor = g / rows that count */
+/* dx = factor (softmax(x) - one-hot), 0 in a row that is ignored; factor = g / rows that count.
+   Without shift x are log-probabilities, and dx, which has zeros, becomes -factor one-hot. */
 static void cross_entropy_backward(void *job, long from, long to) {
     CrossEntropy *w = job;
     long n = w->n;
     for (long r = from; r < to; r++) {
         const float *x = w->x + r * n;
-        float *dx = w->dx + r * n, top = w->shift[2 * r], rest = w->shift[2 * r + 1];
-        if (w->targets[r] == w->ignored) {
+        float *dx = w->dx + r * n;
+        int counts = w->targets[r] != w->ignored;
+        if (w->shift && counts) {
+            float top = w->shift[2 * r], rest = w->shift[2 * r + 1];
+            EACH(i, n) put(dx, exp_(get(x, i, n, 0) - top - rest) * w->factor, i, n);
+        } else if (w->shift) {
             memset(dx, 0, 4 * n);
-            continue;
         }
-        EACH(i, n) put(dx, exp_(get(x, i, n, 0) - top - rest) * w->factor, i, n);
-        dx[w->targets[r]] -= w->factor;
+        if (counts) dx[w->targets[r]] -= w->factor;
     }
 }
 
@@ -259,8 +262,8 @@ ROUNDED static void adam(void *job, long from, long to) {
 }
 
 typedef struct {
-    const float *x;
-    double *parts; /* one per range of SQUARES numbers */
+    const float *x, *y; /* y may be NULL */
+    double *parts;      /* one per range of SQUARES numbers */
 } Flat;
 
 #define SQUARES 65536
@@ -273,6 +276,7 @@ static void add_squares(void *job, long from, long to) {
         vec run = all(0);
         EACH(j, end - i) {
             vec x = get(w->x + i, j, end - i, 0);
+            if (w->y) x -= get(w->y + i, j, end - i, 0);
             run += x * x;
         }
         total += sum(run);

@@ -68,29 +68,6 @@ def _norm(x, weight, bias, axes, eps, centred):
     return out, pullback
 
 
-@kernel(fused.batch_norm, numpy.ndarray)
-def batch_norm(x, weight=None, bias=None, *, mean=None, var=None, eps=1e-5):
-    """x (N, C) or (N, C, ...), by the batch's own statistics."""
-    arrays = dense(x, weight, bias)
-    if arrays is None or mean is not None or x.ndim < 2 or not x.size:
-        return NotImplemented
-    if any(p is not None and p.shape != x.shape[1:2] for p in (weight, bias)):
-        return NotImplemented
-    (x, weight, bias), (N, C), threads = arrays, x.shape[:2], get_num_threads()
-    sizes, out = (N, C, x.size // (N * C), threads), numpy.empty(x.shape, x.dtype)
-    mean, scale = numpy.empty(C, x.dtype), numpy.empty(C, x.dtype)
-    fast.batch_norm(*sizes, x, weight, bias, mean, scale, out, None, None, eps)
-
-    def pullback(g):
-        # dx = scale weight (g - mean(g) - normal mean(g normal))
-        (g,) = dense(g)
-        dx, dweight, dbias = (numpy.empty(a.shape, a.dtype) for a in (x, mean, mean))
-        fast.batch_norm(*sizes, x, weight, g, mean, scale, dx, dweight, dbias, eps)
-        return dx, dweight, dbias
-
-    return out, pullback
-
-
 @kernel(fused.softmax, numpy.ndarray)
 def softmax(x, *, axis=-1):
     """e^x over its sum along the last axis."""
@@ -167,27 +144,39 @@ def cross_entropy(
 ):
     """logits (N, V) and targets (N,), a mean or sum, without class weights and smoothing. Kept are
     the logits and two numbers per row; no row of probabilities is."""
-    if weight is not None or label_smoothing or reduction not in ("mean", "sum"):
+    # dlogits = g (softmax(logits) - one-hot) / count
+    if label_smoothing:
         return NotImplemented
-    if logits.ndim != 2 or targets.shape != logits.shape[:1] or not logits.size:
+    return _of_targets(logits, weight, targets, ignore_index, reduction, log=False)
+
+
+@kernel(fused.nll_loss, numpy.ndarray)
+def nll_loss(logp, weight=None, *, targets, ignore_index=-100, reduction="mean"):
+    """logp (N, V) and targets (N,), a mean or sum, without class weights."""
+    # dlogp = -g one-hot / count
+    return _of_targets(logp, weight, targets, ignore_index, reduction, log=True)
+
+
+def _of_targets(x, weight, targets, ignore_index, reduction, log):
+    """x are log-probabilities if `log`, else logits."""
+    if weight is not None or reduction not in ("mean", "sum"):
         return NotImplemented
-    arrays = dense(logits)
+    if x.ndim != 2 or targets.shape != x.shape[:1] or not x.size:
+        return NotImplemented
+    arrays = dense(x)
     if arrays is None or targets.dtype != numpy.int64 or not targets.flags.c_contiguous:
         return NotImplemented
-    (x,), threads, (rows, n) = arrays, get_num_threads(), logits.shape
-    ignored = int(ignore_index)
-    shift, value = numpy.empty((rows, 2), x.dtype), numpy.empty((), x.dtype)
-    count = numpy.empty((), numpy.float64)
+    (x,), given = arrays, (*x.shape, get_num_threads(), arrays[0], targets, int(ignore_index))
+    shift = None if log else numpy.empty((len(x), 2), x.dtype)
+    value, count = numpy.empty((), x.dtype), numpy.empty((), numpy.float64)
     try:
-        mean = reduction == "mean"
-        fast.cross_entropy(rows, n, threads, x, targets, ignored, mean, shift, value, count)
+        fast.cross_entropy(*given, reduction == "mean", shift, value, count)
     except IndexError:
         return NotImplemented  # the composition says which target is no class
 
     def pullback(g):
-        # dlogits = g (softmax(logits) - one-hot) / count
-        dx = numpy.empty(x.shape, x.dtype)
-        fast.cross_entropy_slopes(rows, n, threads, x, targets, ignored, shift, g, count, dx)
+        dx = numpy.zeros(x.shape, x.dtype) if log else numpy.empty(x.shape, x.dtype)
+        fast.cross_entropy_slopes(*given, shift, g, count, dx)
         return dx
 
     return value, (pullback, None)
