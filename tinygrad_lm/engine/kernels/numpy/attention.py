@@ -31,7 +31,8 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     if mask is not None and (mask.dtype != bool or mask.ndim > 4 or causal):
         return NotImplemented
     hidden, masked = _hidden(mask, causal, B, T, S), causal or mask is not None
-    scaled = q * q.dtype.type(1 / math.sqrt(D) if scale is None else scale)
+    scale = q.dtype.type(1 / math.sqrt(D) if scale is None else scale)
+    scaled = q * scale
     share = None if keep is None else q.dtype.type(1 / (1 - p) if p < 1 else 0)
     blocks = _query_blocks(H, T, S, causal)
     out = numpy.empty((B, T, H, E), q.dtype).swapaxes(1, 2)
@@ -78,10 +79,12 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     in_blocks(forward, batch, scaled, k, v, hidden, out, shift, cost=H * T * S)
 
     def pullback(g):
-        dq, dk, dv = (
-            numpy.empty((x.shape[0], x.shape[2], H, x.shape[3]), q.dtype).swapaxes(1, 2)
-            for x in (q, k, v)
-        )
+        if (T, D) == (S, E):  # in one array: if q, k, v were split from one, this is its gradient
+            dq, dk, dv = numpy.empty((B, T, 3, H, D), q.dtype).transpose(2, 0, 3, 1, 4)
+        else:
+            dq, dk, dv = (
+                numpy.empty_like(x.swapaxes(1, 2), order="C").swapaxes(1, 2) for x in (q, k, v)
+            )
 
         def backward(batch, q, k, v, hidden, out, shift, g, dq, dk, dv):
             # With the weights w: dv = w^T g, dw = g v^T, dscores = w (dw - sum(g out)),
@@ -105,9 +108,9 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
                 cover(slopes, hidden, now, end, 0)
                 _accumulate(slopes, q[:, :, now], dk, end, now.stop == T)
                 numpy.matmul(slopes.transpose(1, 2, 3, 0), k[:, :, :end], out=dq[:, :, now])
+            dq *= scale
 
         in_blocks(backward, batch, scaled, k, v, hidden, out, shift, g, dq, dk, dv, cost=H * T * S)
-        dq *= q.dtype.type(1 / math.sqrt(D) if scale is None else scale)
         return dq, dk, dv, None
 
     return out, pullback

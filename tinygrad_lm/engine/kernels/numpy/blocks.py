@@ -78,9 +78,14 @@ def in_blocks(function: Callable, *arrays: Array, cost: int | None = None) -> li
 
 
 def product(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """a (N, K) @ b (K, M) + bias (M,), in blocks of rows."""
-    out = numpy.empty((len(a), b.shape[1]), a.dtype)
-    write_product(a, b, bias, out)
+    """a (N, K) @ b (K, M) + bias (M,), in blocks of rows where it is large."""
+    if len(a) * b.size < SHARED * PRODUCTS:
+        out = a @ b
+        if bias is not None:
+            out += bias
+    else:
+        out = numpy.empty((len(a), b.shape[1]), a.dtype)
+        write_product(a, b, bias, out)
     return out
 
 

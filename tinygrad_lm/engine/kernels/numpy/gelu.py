@@ -43,7 +43,9 @@ def gelu(x, *, approximate="none"):
 
     def pullback(g):
         # dx = g (Phi + x Phi'): the slope, made in the forward pass
-        return (g.reshape(-1) * slope).reshape(shape)
+        dx = numpy.empty_like(slope)
+        in_blocks(numpy.multiply, g.reshape(-1), slope, dx)
+        return dx.reshape(shape)
 
     return out.reshape(shape), (pullback,)
 

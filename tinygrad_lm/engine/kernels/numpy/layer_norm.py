@@ -49,7 +49,8 @@ def layer_norm(x, weight=None, bias=None, *, axes=1, eps=1e-5):
         def backward(g, normal, scale, dx):
             # dx = scale (h - mean(h) - normal mean(h normal)) with h = weight g
             product = g * normal
-            dweight, dbias = summed(product, 0), summed(g, 0)
+            dweight = 0 if weight is None else summed(product, 0)
+            dbias = 0 if bias is None else summed(g, 0)
             along = product @ slope
             numpy.multiply(normal, along[:, None], out=product)
             product += (g @ slope)[:, None]
