@@ -79,12 +79,7 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
     in_blocks(forward, batch, scaled, k, v, hidden, out, shift, cost=H * T * S)
 
     def pullback(g):
-        if (T, D) == (S, E):  # in one array: if q, k, v were split from one, this is its gradient
-            dq, dk, dv = numpy.empty((B, T, 3, H, D), q.dtype).transpose(2, 0, 3, 1, 4)
-        else:
-            dq, dk, dv = (
-                numpy.empty_like(x.swapaxes(1, 2), order="C").swapaxes(1, 2) for x in (q, k, v)
-            )
+        dq, dk, dv = _gradients(q, k, v)
 
         def backward(batch, q, k, v, hidden, out, shift, g, dq, dk, dv):
             # With the weights w: dv = w^T g, dw = g v^T, dscores = w (dw - sum(g out)),
@@ -124,6 +119,15 @@ def _hidden(mask, causal, B, T, S):
     hidden = numpy.ascontiguousarray(~seen.swapaxes(-1, -2))
     hidden = hidden.reshape((1,) * (4 - hidden.ndim) + hidden.shape)
     return numpy.broadcast_to(hidden, (B, hidden.shape[1], S, T))
+
+
+def _gradients(q, k, v):
+    """Arrays of the shapes of q, k, v, (B, T, H, D) in memory; where they are alike, in one array:
+    if q, k, v were split from one, this is its gradient."""
+    if q.shape == k.shape == v.shape:
+        B, H, T, D = q.shape
+        return numpy.empty((B, T, 3, H, D), q.dtype).transpose(2, 0, 3, 1, 4)
+    return [numpy.empty_like(x.swapaxes(1, 2), order="C").swapaxes(1, 2) for x in (q, k, v)]
 
 
 def _query_blocks(H, T, S, causal):
