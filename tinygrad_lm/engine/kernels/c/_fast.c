@@ -16,6 +16,7 @@
 #include "mersenne.h"
 #include "positions.h"
 #include "channels.h"
+#include "images.h"
 
 #define MOST 12   /* arrays of one call */
 
@@ -453,19 +454,28 @@ static PyObject *at_ids_(ARGUMENTS) {
     return end(&a);
 }
 
-/* windows(outer, n, m, inner, threads, back, lines, spots, bounds): bounds (m, 2) */
-static PyObject *windows(ARGUMENTS) {
-    EXPECT(9);
-    long outer = INT, n = INT, m = INT, inner = INT, threads = INT, back = INT;
-    Lines w = {.n = n, .m = m, .inner = inner};
-    w.lines = back ? OUT(outer * n * inner) : (float *)IN(outer * n * inner);
-    w.spots = back ? (float *)IN(outer * m * inner) : OUT(outer * m * inner);
-    w.ids = memory(&a, args[next++], 2 * m, 8, PyBUF_SIMPLE);
-    if (READY && !ids_fit(w.ids, 2 * m, 0, n + 1, 0))
-        PyErr_SetString(PyExc_IndexError, "[kernel] windows must lie inside");
-    if (outer * n * inner < 1 << 15) threads = 1;
-    Work work = back ? spread_windows : sum_windows;
-    if (READY) run(work, &w, outer * inner, lines_of(n), threads);
+/* pool(planes, n, n, n, m, m, m, threads, how, axes, x, out, ids or None): planes of n x n x n
+   elements and m x m x m windows; axes (m + m + m, 4) and `how`: see `images.h` */
+static PyObject *pool_(ARGUMENTS) {
+    EXPECT(13);
+    long planes = INT, m[3];
+    Pool w = {.size = 1, .windows = 1};
+    for (int i = 0; i < 3; i++) w.size *= w.n[i] = INT;
+    for (int i = 0; i < 3; i++) w.windows *= m[i] = INT;
+    int threads = INT, how = INT;
+    const int64_t *row = memory(&a, args[next++], 4 * (m[0] + m[1] + m[2]), 8, PyBUF_SIMPLE);
+    w.x = how == SPREAD ? OUT(planes * w.size) : (float *)IN(planes * w.size);
+    w.out = how == SPREAD ? (float *)IN(planes * w.windows) : OUT(planes * w.windows);
+    w.ids = how == LARGEST ? memory(&a, args[next++], planes * w.windows, 8, PyBUF_WRITABLE) : NULL;
+    w.axes[0] = row;
+    for (int i = 0; i < 3; w.axes[++i] = row)
+        for (long j = 0; READY && j < m[i]; j++, row += 4)
+            if (row[0] < 0 || row[0] >= row[1] || row[1] > w.n[i] || row[2] < 1)
+                PyErr_SetString(PyExc_IndexError, "[kernel] windows must lie inside");
+    Work work = how == LARGEST ? pool_largest : how == MEAN ? pool_mean : pool_spread;
+    if (READY && w.size > INT32_MAX) PyErr_SetString(PyExc_ValueError, "[kernel] a large plane");
+    if (READY) run(work, &w, planes, grain_of(w.size), threads_for(4 * planes * w.size, threads));
+    if (w.failed) PyErr_NoMemory();
     return end(&a);
 }
 
@@ -513,7 +523,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("keep_below", keep_below_),
     KERNEL("sums_so_far", sums_so_far_),
     KERNEL("at_ids", at_ids_),
-    KERNEL("windows", windows),
+    KERNEL("pool", pool_),
     KERNEL("channels", channels),
     KERNEL("mix", mix),
     {0},
