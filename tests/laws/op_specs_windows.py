@@ -35,7 +35,7 @@ def fold_case(pick):
     assert shape[-1] == size
     if how["step"] == 1 and pick.of(True, False):
         del how["step"]
-    return Case((pick.real(*shape),), {"length": length, **how})
+    return Case((pick.real(*shape),), {"length": length + pick.of(0, 1, 2), **how})
 
 
 def fold_value(g, *, axis, length, step=1, dilation=1):
@@ -120,7 +120,8 @@ def convolution_case(pick, transposed=False):
     channels = (inner, outer // groups) if transposed else (outer, inner // groups)
     settings = {"stride": stride, "padding": padding, "dilation": dilation}
     if transposed:
-        settings["output_padding"] = tuple(pick.of(0, 1) if s > 1 else 0 for s in stride)
+        most = [max(pair) - 1 for pair in zip(stride, dilation)]
+        settings["output_padding"] = tuple(pick.of(0, 1) if n else 0 for n in most)
     if groups > 1:
         settings["groups"] = groups
     bias = pick.of(None, pick.real(outer))

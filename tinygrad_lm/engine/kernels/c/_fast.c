@@ -17,6 +17,7 @@
 #include "positions.h"
 #include "channels.h"
 #include "images.h"
+#include "convolution.h"
 
 #define MOST 12   /* arrays of one call */
 
@@ -479,6 +480,40 @@ static PyObject *pool_(ARGUMENTS) {
     return end(&a);
 }
 
+/* convolution(images, groups, C, O, threads, back, sizes, x, weight, bias, y): y = weight times
+   windows of x + bias, or with `back` weight = y times windows; sizes (6, 3): `convolution.h` */
+static PyObject *convolution(ARGUMENTS) {
+    EXPECT(11);
+    Convolution w = {.taps = 1, .size = 1, .windows = 1};
+    w.images = INT, w.groups = INT, w.C = INT, w.O = INT;
+    int threads = INT, back = INT, good = w.images > 0 && w.groups > 0 && w.C > 0 && w.O > 0;
+    const int64_t *sizes = memory(&a, args[next++], 18, 8, PyBUF_SIMPLE);
+    if (sizes) memcpy(w.n, sizes, 18 * 8);
+    for (int i = 0; i < 3; i++) {
+        w.size *= w.n[i], w.windows *= w.m[i], w.taps *= w.k[i];
+        good &= w.n[i] > 0 && w.m[i] > 0 && w.k[i] > 0 && w.step[i] > 0 && w.pad[i] >= 0;
+        good &= w.apart[i] > 0 && (w.m[i] - 1) * w.step[i] + (w.k[i] - 1) * w.apart[i]
+                                      < w.n[i] + 2 * w.pad[i];
+    }
+    long parts = w.images * w.groups, weights = w.groups * w.O * w.C * w.taps;
+    w.x = IN(parts * w.C * w.size);
+    w.weight = back ? OUT(weights) : (float *)IN(weights);
+    w.bias = MAYBE_IN(w.groups * w.O);
+    w.y = back ? (float *)IN(parts * w.O * w.windows) : OUT(parts * w.O * w.windows);
+    if (READY && (!good || threads < 1))
+        PyErr_SetString(PyExc_ValueError, "[kernel] windows must lie inside");
+    if (READY && !(w.failed = !prepare_convolution(&w, !back))) {
+        long most = 10000 / (w.O * w.taps), share = pieces_of(w.C, 4);
+        w.block = round_up(pieces_of(w.O, pieces_of(2 * threads, parts)), TALL);
+        if (back) w.block = most < 1 ? 1 : least(most, share);
+        long pieces = back ? w.groups * pieces_of(w.C, w.block) : parts * pieces_of(w.O, w.block);
+        run(back ? convolve_slopes : convolve, &w, pieces, 1, threads);
+    }
+    free(w.places), free(w.panels), free(w.vectors);
+    if (w.failed) PyErr_NoMemory();
+    return end(&a);
+}
+
 /* channels(rows, n, threads, x, g, mean, sums, products): sums of g and g (x - mean) */
 static PyObject *channels(ARGUMENTS) {
     EXPECT(8);
@@ -524,6 +559,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("sums_so_far", sums_so_far_),
     KERNEL("at_ids", at_ids_),
     KERNEL("pool", pool_),
+    KERNEL("convolution", convolution),
     KERNEL("channels", channels),
     KERNEL("mix", mix),
     {0},
