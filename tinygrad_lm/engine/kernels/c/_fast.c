@@ -502,10 +502,12 @@ static PyObject *convolution(ARGUMENTS) {
     w.y = back ? (float *)IN(parts * w.O * w.windows) : OUT(parts * w.O * w.windows);
     if (READY && (!good || threads < 1))
         PyErr_SetString(PyExc_ValueError, "[kernel] windows must lie inside");
+    if (parts * w.O * w.windows * w.C * w.taps < 1 << 19) threads = 1;
     if (READY && !(w.failed = !prepare_convolution(&w, !back))) {
-        long most = 10000 / (w.O * w.taps), share = pieces_of(w.C, 4);
-        w.block = round_up(pieces_of(w.O, pieces_of(2 * threads, parts)), TALL);
-        if (back) w.block = most < 1 ? 1 : least(most, share);
+        if (back) /* the sums of a piece stay in the second cache */
+            w.block = least(10000 / (w.O * w.taps) + 1, pieces_of(w.C, 4));
+        else
+            w.block = round_up(pieces_of(w.O, pieces_of(2 * threads, parts)), TALL);
         long pieces = back ? w.groups * pieces_of(w.C, w.block) : parts * pieces_of(w.O, w.block);
         run(back ? convolve_slopes : convolve, &w, pieces, 1, threads);
     }
