@@ -17,6 +17,11 @@ CALLS = {
     "conv2d, deep": (F.conv2d, [(2, 90, 7, 9), (3, 90, 3, 3)], {}),
     "conv3d, steps": (F.conv3d, [(2, 3, 5, 6, 19), (4, 3, 2, 3, 3)], {"stride": 2, "padding": 1}),
     "transposed": (F.conv_transpose2d, [(4, 6, 9, 17), (6, 5, 3, 3), (5,)], {"padding": 1}),
+    "transposed, more": (
+        F.conv_transpose1d,
+        [(3, 4, 12), (4, 8, 4)],
+        {"padding": 2, "output_padding": 1, "dilation": 2},
+    ),
     "max_pool2d": (F.max_pool2d, [(4, 5, 21, 43)], {"kernel_size": 3, "stride": 2, "padding": 1}),
     "max_pool3d": (F.max_pool3d, [(3, 7, 8, 19)], {"kernel_size": 2, "dilation": (1, 2, 3)}),
     "avg_pool2d": (F.avg_pool2d, [(4, 5, 21, 43)], {"kernel_size": (3, 20), "ceil_mode": True}),
