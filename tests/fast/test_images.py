@@ -16,8 +16,8 @@ CALLS = {
     "conv2d, groups": (F.conv2d, [(4, 12, 9, 21), (6, 4, 3, 2), (6,)], {"groups": 3}),
     "conv2d, deep": (F.conv2d, [(2, 90, 7, 9), (3, 90, 3, 3)], {}),
     "conv3d, steps": (F.conv3d, [(2, 3, 5, 6, 19), (4, 3, 2, 3, 3)], {"stride": 2, "padding": 1}),
-    "transposed": (F.conv_transpose2d, [(4, 6, 9, 17), (6, 5, 3, 3), (5,)], {"padding": 1}),
-    "transposed, more": (
+    "conv_transpose": (F.conv_transpose2d, [(4, 6, 9, 17), (6, 5, 3, 3), (5,)], {"padding": 1}),
+    "conv_transpose, more": (
         F.conv_transpose1d,
         [(3, 4, 12), (4, 8, 4)],
         {"padding": 2, "output_padding": 1, "dilation": 2},
@@ -57,7 +57,8 @@ def test_as_in_float64_with_any_number_of_threads(name, spoil):
     with reference_only():
         want = found(name, "float64", spoil)
     for i, (a, b, c) in enumerate(zip(alone, together, want)):
-        by_blas = "steps" in name and i == 1  # the way back to x, whose bits are NumPy's
+        # without a compiler, and on the way back over steps, the bits are those of NumPy's BLAS
+        by_blas = "conv" in name and (fast is None or ("steps" in name and i == 1))
         assert by_blas or a.tobytes() == b.tobytes()
         scale = np.abs(c[np.isfinite(c)]).max(initial=1)
         np.testing.assert_allclose(a, c, 1e-5, 2e-6 * scale)
