@@ -2,6 +2,7 @@
 Every definition goes window by window, or element by element, with plain loops."""
 
 import itertools
+import math
 
 import numpy as np
 from op_specs import INF, NAN, SPECS, X23, Case, Spec, Wrong, known, text
@@ -34,7 +35,7 @@ def fold_case(pick):
     assert shape[-1] == size
     if how["step"] == 1 and pick.of(True, False):
         del how["step"]
-    return Case((pick.real(*shape),), {"length": length, **how})
+    return Case((pick.real(*shape),), {"length": length + pick.of(0, 1, 2), **how})
 
 
 def fold_value(g, *, axis, length, step=1, dilation=1):
@@ -119,7 +120,8 @@ def convolution_case(pick, transposed=False):
     channels = (inner, outer // groups) if transposed else (outer, inner // groups)
     settings = {"stride": stride, "padding": padding, "dilation": dilation}
     if transposed:
-        settings["output_padding"] = tuple(pick.of(0, 1) if s > 1 else 0 for s in stride)
+        most = [max(pair) - 1 for pair in zip(stride, dilation)]
+        settings["output_padding"] = tuple(pick.of(0, 1) if n else 0 for n in most)
     if groups > 1:
         settings["groups"] = groups
     bias = pick.of(None, pick.real(outer))
@@ -167,39 +169,61 @@ def conv_transpose_value(
 # ---------------------------------------------------------------- max pooling
 
 
-def pool_case(pick):
-    axes = pick.of(1, 2)
-    size, step, padding, dilation = window_settings(pick, axes)
-    spans = [d * (k - 1) + 1 for k, d in zip(size, dilation)]
-    padding = tuple(min(p, span // 2) for p, span in zip(padding, spans))
-    sizes = [span + pick.of(0, 1, 2) for span in spans]
-    reach = [n + 2 * p - m for n, p, m in zip(sizes, padding, spans)]
-    counts = tuple(r // s + 1 for r, s in zip(reach, step))
-    if pick.of(True, False):  # a window more, which begins inside
-        more = zip(counts, step, sizes, padding)
-        counts = tuple(c + (c * s < n + p) for c, s, n, p in more)
-    lead = tuple(pick.of(*pick.sizes) for _ in range(pick.of(1, 2)))
-    settings = {"size": size, "step": step, "padding": padding, "dilation": dilation}
-    return Case((pick.distinct(*lead, *sizes),), settings | {"counts": counts})
+def pool_windows(pick, dilated):
+    """Per axis a size, and ranges of positions for windows: regular ones, or as equal as can be."""
+    for _ in range(pick.of(1, 2)):
+        size, step, dilation = pick.of(1, 2, 3), pick.of(1, 2), pick.of(1, 2) if dilated else 1
+        span = dilation * (size - 1) + 1
+        n, padding = span + pick.of(0, 1, 2), pick.of(0, min(1, span // 2))
+        ends = (n, n + dilation * padding)[pick.of(0, 1)]  # the last window may be cut off
+        starts = range(-padding, ends - span + 1, step)
+        regular = [range(max(a, a % dilation), min(a + span, n), dilation) for a in starts]
+        bins = [range(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
+        yield n, tuple(pick.of(regular, bins))
 
 
-def max_pool_value(x, *, size, step, padding, dilation, counts):
-    lead, sizes = x.shape[: -len(size)], x.shape[-len(size) :]
-    out = np.full((*lead, *counts), -INF)
-    for at in np.ndindex(*counts):
-        for k in np.ndindex(*size):
-            there = [i * s - p + j * d for i, s, p, j, d in zip(at, step, padding, k, dilation)]
-            if all(0 <= i < n for i, n in zip(there, sizes)):
-                out[(..., *at)] = np.maximum(out[(..., *at)], x[(..., *there)])
+def max_pool_case(pick):
+    sizes, windows = zip(*pool_windows(pick, True))
+    lead = [pick.of(*pick.sizes) for _ in range(pick.of(0, 1, 2))]
+    return Case((pick.distinct(*lead, *sizes),), {"windows": windows})
+
+
+def avg_pool_case(pick):
+    sizes, windows = zip(*pool_windows(pick, False))
+    lead = [pick.of(*pick.sizes) for _ in range(pick.of(0, 1, 2))]
+    divisors = tuple([tuple([pick.of(1, 2, 3) for _ in ranges]) for ranges in windows])
+    return Case((pick.real(*lead, *sizes),), {"windows": windows, "divisors": divisors})
+
+
+def pooled(x, windows, of_window):
+    out = np.zeros((*x.shape[: -len(windows)], *map(len, windows)))
+    for at in np.ndindex(*map(len, windows)):
+        seen = np.ix_(*[ranges[i] for i, ranges in zip(at, windows)])
+        out[(..., *at)] = of_window(x[(..., *seen)], at)
     return out
+
+
+def max_pool_value(x, *, windows):
+    last = tuple(range(-len(windows), 0))
+    return pooled(x, windows, lambda seen, at: seen.max(last))
+
+
+def avg_pool_value(x, *, windows, divisors):
+    last = tuple(range(-len(windows), 0))
+
+    def mean(seen, at):
+        return seen.sum(last) / math.prod([each[i] for i, each in zip(at, divisors)])
+
+    return pooled(x, windows, mean)
 
 
 X145, W223 = np.ones((1, 4, 5)), np.ones((2, 2, 3))
 CONV = {"stride": (1,), "padding": (0,), "dilation": (1,)}
 BACK = CONV | {"output_padding": (0,)}
-POOL = {"size": (2,), "step": (2,), "padding": (0,), "dilation": (1,), "counts": (2,)}
-OVER = POOL | {"size": (3,), "step": (1,), "padding": (1,), "counts": (3,)}
-APART = POOL | {"dilation": (2,), "step": (1,), "padding": (1,), "counts": (3,)}
+POOL = {"windows": ((range(2), range(2, 4)),)}
+OVER = {"windows": ((range(2), range(3), range(1, 3)),)}
+APART = {"windows": ((range(1, 3, 2), range(0, 3, 2), range(1, 2)),)}
+SQUARE = {"windows": ((range(2),), (range(2),))}
 
 SPECS |= {
     "unfold": Spec(
@@ -303,16 +327,29 @@ SPECS |= {
         empty=False,
     ),
     "max_pool": Spec(
-        pool_case,
+        max_pool_case,
         max_pool_value,
         (text(**POOL),),
         known=(
             known([[1.0, 1.0, 2.0, 3.0]], [1, 3], [1, 0, 0, 1], **POOL),
             known([[NAN, 5.0, NAN, NAN]], [NAN, NAN], [1, 0, 0, 1], **POOL),
             known([[-INF, -INF, INF, INF]], [-INF, INF], [1, 0, 1, 0], **POOL),
+            known([[-0.0, 0.0, 0.0, -0.0]], [0, 0], [1, 0, 1, 0], **POOL),
             known([[-INF, -INF, -INF]], [-INF] * 3, [2, 1, 0], **OVER),
             known([[1.0, 1.0, 0.0]], [1, 1, 1], [2, 1, 0], **OVER),
             known([[1.0, 3.0, 2.0]], [3, 2, 3], [0, 2, 1], **APART),
+            known([[[1.0, 2.0], [2.0, 1.0]]], [[2]], [[0, 1], [0, 0]], **SQUARE),
+            known([[[NAN, 2.0], [NAN, 3.0]]], [[NAN]], [[0, 0], [1, 0]], **SQUARE),
+        ),
+        empty=False,
+    ),
+    "avg_pool": Spec(
+        avg_pool_case,
+        avg_pool_value,
+        (text(**POOL, divisors=((2, 2),)),),
+        known=(
+            known([[1.0, 3.0, 4.0, 6.0]], [2, 5], [0.5] * 4, **POOL, divisors=((2, 2),)),
+            known([[NAN, 3.0, INF, 6.0]], [NAN, INF], [0.5] * 4, **POOL, divisors=((2, 2),)),
         ),
         empty=False,
     ),

@@ -10,6 +10,7 @@ from . import (
     index,
     linear,
     over_tensors,
+    pooling,
     quotients,
     reduce,
     running,

@@ -1,5 +1,4 @@
-"""Convolution and max pooling over any number of axes, as compositions: windows and one product, or
-windows and their largest elements.
+"""Convolution over any number of axes, as a composition: windows and one product.
 
 Shapes: B images, C channels (O of the result), any sizes behind them; a kernel has as many sizes,
 as have stride, padding and dilation."""
@@ -8,9 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ..arrays import in_float32, library
 from ..core.op import fused
-from .reduce import take_along_axis
 from .shape import pad, reshape, transpose
 from .windows import fold, unfold
 
@@ -92,56 +89,3 @@ def image_of(columns, sizes, stride, padding, dilation):
 def _swapped(n):
     """Two groups of n axes behind the first two change places."""
     return (0, 1, *range(2 + n, 2 + 2 * n), *range(2, 2 + n))
-
-
-@fused
-def max_pool(x, *, size, step, padding, dilation, counts):
-    """The largest element of each window of the last axes, `counts` windows along each; padding is
-    never chosen."""
-    # dx = at each position the sum of g over the windows that chose it, the first if several tie
-    regular = zip(x.shape[-len(size) :], size, step, padding, dilation, counts)
-    windows = [positions(library(x.array), *each) for each in regular]
-    out = at_positions(x, largest(x.array, windows), len(size))
-    return out.reshape(*x.shape[: -len(size)], *counts)
-
-
-def positions(lib, length, size, step, padding, dilation, count):
-    """Where along an axis each window looks: (count, size). In place of positions outside there are
-    the first, or last, that the window has inside."""
-    starts = lib.arange(count).reshape(count, 1) * step - padding
-    first = lib.maximum(starts, starts % dilation)
-    last = length - 1 - (length - 1 - starts) % dilation
-    return lib.clip(starts + lib.arange(size) * dilation, first, last)
-
-
-def largest(x, windows):
-    """The position, counted row by row in the last axes of x, of the first maximum in each window,
-    or of its last NaN; windows: per axis the positions (count, size) they look at."""
-    lib, x, axes = library(x), in_float32(x), len(windows)  # CuPy compares no bfloat16
-    lead, place = x.shape[:-axes], 0
-    for axis, each in enumerate(windows):
-        place = place * x.shape[axis - axes] + each.reshape(
-            *each.shape, *[1, 1] * (axes - axis - 1)
-        )
-        x = lib.take(x, each.reshape(-1), axis - axes)
-    apart = x.reshape(*lead, *place.shape)  # counts and sizes take turns
-
-    def in_windows(a):
-        order = [*range(a.ndim - 2 * axes), *range(-2 * axes, 0, 2), *range(1 - 2 * axes, 0, 2)]
-        a = lib.transpose(a, [i % a.ndim for i in order])
-        return a.reshape(*a.shape[:-axes], math.prod(a.shape[a.ndim - axes :]))
-
-    x, place = in_windows(apart), in_windows(place)
-    wrong = x != x
-    last = x.shape[-1] - 1 - lib.flip(wrong, -1).argmax(axis=-1)
-    chosen = lib.where(wrong.any(axis=-1), last, x.argmax(axis=-1))
-    place = lib.broadcast_to(place, x.shape)
-    return lib.take_along_axis(place, chosen[..., None], -1)[..., 0]
-
-
-def at_positions(x, ids, axes):
-    """The elements of x at ids (..., *counts), counted row by row in its last `axes` axes."""
-    lead = tuple(x.shape[:-axes])
-    flat = x.reshape(*lead, math.prod(x.shape[-axes:]))
-    ids = ids.reshape(*lead, math.prod(ids.shape[-axes:]))
-    return take_along_axis(flat, indices=ids, axis=-1)

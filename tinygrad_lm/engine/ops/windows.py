@@ -33,12 +33,14 @@ def fold(g, *, axis, length, step=1, dilation=1):
     """Windows, what is in them last, added up into an axis of a length: the mirror of unfold."""
     # dg = unfold(h)
     size = g.shape[-1]
-    if dilation * (size - 1) + step * (g.shape[axis] - 1) >= length:
+    needed = dilation * (size - 1) + step * (g.shape[axis] - 1) + 1
+    if needed > length:
         raise RuntimeError(
             f"[fold] an axis of {length} must hold all windows, got {g.shape[axis]} of {size}"
         )
     how = {"axis": axis, "step": step, "dilation": dilation}
-    return folded(g, length=length, **how), (lambda h: unfolded(h, size=size, **how),)
+    seen = (*(slice(None),) * axis, slice(needed))
+    return folded(g, length=length, **how), (lambda h: unfolded(h[seen], size=size, **how),)
 
 
 def unfolded(x, axis, size, step, dilation):

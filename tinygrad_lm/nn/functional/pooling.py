@@ -3,46 +3,68 @@ given by its size, or by how many of them there shall be (`adaptive`)."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
-from ...engine.arrays import library
 from ...engine.core.tensor import Tensor, wrap
-from ...engine.ops import convolution as ops
-from ...engine.ops.shape import pad
-from ...engine.ops.windows import window_sums
+from ...engine.ops import pooling as ops
 from ...engine.pytorch.names import named
 from .convolution import Numbers, along, check_axes, numbers
 
-REGULAR = ("size", "step", "padding", "dilation", "counts")
+Ranges: TypeAlias = "tuple[range, ...]"  # of the positions that each window sees along an axis
 
 # Shapes: (B, C, *sizes) or (C, *sizes), as many sizes as the name says.
 
 
+@lru_cache(1024)
 def _windows(
-    name: str, axes: int, input: Tensor, kernel: Any, stride: Any, ceil_mode: bool, **how: Any
-) -> dict[str, tuple[int, ...]]:
-    """Checked numbers per axis, and how many windows there are."""
+    name: str, n: int, size: int, step: int, padding: int, dilation: int, ceil_mode: bool
+) -> tuple[Ranges, tuple[int, ...]]:
+    """Windows along an axis of n elements; and how many each would see if padding counted."""
+    span = dilation * (size - 1) + 1
+    if padding > span // 2:
+        raise RuntimeError(f"[{name}] padding must be at most half of {span}, got {padding}")
+    count = (n + 2 * padding - span + (step - 1 if ceil_mode else 0)) // step + 1
+    if ceil_mode and (count - 1) * step >= n + padding:  # the last window must begin inside
+        count -= 1
+    starts = range(-padding, count * step - padding, step)
+    seen = tuple([range(max(a, a % dilation), min(a + span, n), dilation) for a in starts])
+    if not seen or not all(seen):
+        raise RuntimeError(
+            f"[{name}] a window of {span} must fit into {n} elements and padding {padding}"
+        )
+    return seen, tuple([min(a + span, n + padding) - a for a in starts])
+
+
+def _per_axis(
+    name: str,
+    axes: int,
+    input: Tensor,
+    kernel_size: Numbers,
+    stride: Numbers | None,
+    padding: Numbers,
+    dilation: Numbers,
+    ceil_mode: bool,
+) -> list[tuple[Ranges, tuple[int, ...]]]:
     check_axes(name, input, axes)
-    size = numbers(name, "kernel_size", kernel, axes)
-    step = numbers(name, "stride", kernel if stride is None or stride == [] else stride, axes)
-    padding = numbers(name, "padding", how.get("padding", 0), axes, 0)
-    dilation = numbers(name, "dilation", how.get("dilation", 1), axes)
-    counts = []
-    for n, k, s, p, d in zip(input.shape[-axes:], size, step, padding, dilation):
-        span = d * (k - 1) + 1
-        if p > span // 2:
-            raise RuntimeError(f"[{name}] padding must be at most half of {span}, got {p}")
-        count = (n + 2 * p - span + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (count - 1) * s >= n + p:  # the last window must begin inside
-            count -= 1
-        if count < 1:
-            raise RuntimeError(
-                f"[{name}] a window of {span} must fit into {n} elements and padding {p}"
-            )
-        counts.append(count)
-    found = {"size": size, "step": step, "padding": padding, "counts": tuple(counts)}
-    return found | ({"dilation": dilation} if "dilation" in how else {})
+    size = numbers(name, "kernel_size", kernel_size, axes)
+    step = size if stride is None or stride == [] else numbers(name, "stride", stride, axes)
+    around = numbers(name, "padding", padding, axes, 0)
+    apart = numbers(name, "dilation", dilation, axes)
+    regular = zip(input.shape[-axes:], size, step, around, apart)
+    return [_windows(name, *each, ceil_mode) for each in regular]
+
+
+def _printed(axes: int, name: str) -> str:
+    return "SqueezeBackward1" if axes == 1 else name.format(axes)
+
+
+def _largest(axes: int, input: Tensor, windows: tuple, where: bool, name: str) -> Any:
+    """The largest elements of windows, and where they are if that is asked for."""
+    if not where:
+        return named(ops.max_pool(input, windows=windows), _printed(axes, name))
+    ids = ops.largest(input.array, windows)
+    return named(ops.at_positions(input, ids, axes), _printed(axes, name)), wrap(ids)
 
 
 def max_pool(
@@ -58,36 +80,12 @@ def max_pool(
     """The largest element of each window, of which there is one every `stride` (by default they
     touch); with return_indices also where it is, counted row by row in the last axes. The gradient
     goes to the first of several that tie. ceil_mode: a last window may be cut off by the end."""
-    how = _windows(
-        f"max_pool{axes}d",
-        axes,
-        input,
-        kernel_size,
-        stride,
-        ceil_mode,
-        padding=padding,
-        dilation=dilation,
-    )
-    if not return_indices:
-        out = ops.max_pool(input, **how)
-        return named(out, _printed(axes, "MaxPool{}DWithIndicesBackward0"))
-    regular = zip(input.shape[-axes:], *[how[k] for k in REGULAR])
-    return _chosen(input, [ops.positions(library(input.array), *each) for each in regular])
+    how = (kernel_size, stride, padding, dilation, ceil_mode)
+    windows, _ = zip(*_per_axis(f"max_pool{axes}d", axes, input, *how))
+    return _largest(axes, input, windows, return_indices, "MaxPool{}DWithIndicesBackward0")
 
 
 max_pool1d, max_pool2d, max_pool3d = along(max_pool)
-
-
-def _printed(axes: int, name: str) -> str:
-    return "SqueezeBackward1" if axes == 1 else name.format(axes)
-
-
-def _chosen(input: Tensor, windows: list) -> tuple[Tensor, Tensor]:
-    """The largest elements of windows, and where they are."""
-    axes = len(windows)
-    ids = ops.largest(input.array, windows)
-    out = ops.at_positions(input, ids, axes).reshape(ids.shape)
-    return named(out, _printed(axes, "MaxPool{}DWithIndicesBackward0")), wrap(ids)
 
 
 def avg_pool(
@@ -102,39 +100,34 @@ def avg_pool(
 ) -> Tensor:
     """The mean of each window. Padding counts as zeros, or not at all without count_include_pad;
     divisor_override: the sum over that number."""
-    name, lead = f"avg_pool{axes}d", input.ndim - axes
+    name = f"avg_pool{axes}d"
     if not input.is_floating_point():
         raise NotImplementedError(
             f"[{name}] needs a floating-point tensor, got {input.dtype}; use float()"
         )
     if divisor_override == 0:
         raise RuntimeError(f"[{name}] divisor_override must not be 0")
-    how = _windows(name, axes, input, kernel_size, stride, ceil_mode, padding=padding)
-    out, widths = input, [(0, 0)] * lead
-    areas: Any = 1
-    for axis, (n, k, s, p, m) in enumerate(
-        zip(input.shape[lead:], how["size"], how["step"], how["padding"], how["counts"]), lead
-    ):
-        starts = library(input.array).arange(m) * s - p
-        first, last = (-p, n + p) if count_include_pad else (0, n)
-        inside = (starts + k).clip(None, last) - starts.clip(first, None)
-        areas = inside if axis == lead else areas[..., None] * inside
-        widths.append((p, max((m - 1) * s + k - n - p, 0)))
-    if any(map(any, widths)):
-        out = pad(out, widths=widths)
-        areas = wrap(areas.astype(out.array.dtype))
-    else:
-        areas = math.prod(how["size"])
-    for axis, (k, s, m) in enumerate(zip(how["size"], how["step"], how["counts"]), lead):
-        out = window_sums(out, axis=axis, bounds=[(i * s, i * s + k) for i in range(m)])
-    return named(out / (divisor_override or areas), _printed(axes, "AvgPool{}DBackward0"))
+    how = (kernel_size, stride, padding, 1, ceil_mode)
+    windows, divisors = zip(*_per_axis(name, axes, input, *how))
+    if divisor_override:
+        divisors = tuple([(1,) * len(ranges) for ranges in windows])
+        divisors = ((divisor_override,) * len(windows[0]), *divisors[1:])
+    elif not count_include_pad:
+        divisors = tuple([tuple(map(len, ranges)) for ranges in windows])
+    out = ops.avg_pool(input, windows=windows, divisors=divisors)
+    return named(out, _printed(axes, "AvgPool{}DBackward0"))
 
 
 avg_pool1d, avg_pool2d, avg_pool3d = along(avg_pool)
 
 
-def _bins(name: str, axes: int, input: Tensor, output_size: Any) -> list[list[tuple[int, int]]]:
-    """(start, stop) of each window, per axis; None keeps an axis as it is."""
+@lru_cache(1024)
+def _bins(n: int, m: int) -> Ranges:
+    return tuple([range(i * n // m, -(-(i + 1) * n // m)) for i in range(m)])
+
+
+def _all_bins(name: str, axes: int, input: Tensor, output_size: Any) -> tuple[Ranges, ...]:
+    """As many windows per axis as output_size says; None keeps an axis as it is."""
     check_axes(name, input, axes)
     sizes = input.shape[-axes:]
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
@@ -142,25 +135,16 @@ def _bins(name: str, axes: int, input: Tensor, output_size: Any) -> list[list[tu
     wanted = numbers(name, "output_size", wanted if len(given) == axes else given, axes)
     if 0 in sizes:
         raise RuntimeError(f"[{name}] needs elements to choose from, got {tuple(input.shape)}")
-    return [[(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(sizes, wanted)]
+    return tuple(map(_bins, sizes, wanted))
 
 
 def adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
     """The means of output_size windows per axis, as equal as they can be; None keeps an axis."""
-    name, out = f"adaptive_avg_pool{axes}d", input
-    all_bins = _bins(name, axes, input, output_size)
-    if all(len(bins) == 1 for bins in all_bins):
-        out = input.mean(tuple(range(-axes, 0)), keepdim=True)
-        return named(out, "MeanBackward1" if axes > 1 else "SqueezeBackward1")
-    for axis, bins in enumerate(all_bins, input.ndim - axes):
-        out = window_sums(out, axis=axis, bounds=bins)
-        sizes = [b - a for a, b in bins]
-        if len({*sizes}) > 1:
-            along = library(out.array).array(sizes, out.array.dtype)
-            out = out / wrap(along.reshape(-1, *[1] * (out.ndim - axis - 1)))
-        else:
-            out = out / sizes[0]
-    return named(out, _printed(axes, "AdaptiveAvgPool{}DBackward0"))
+    windows = _all_bins(f"adaptive_avg_pool{axes}d", axes, input, output_size)
+    divisors = tuple([tuple(map(len, ranges)) for ranges in windows])
+    out = ops.avg_pool(input, windows=windows, divisors=divisors)
+    one = axes > 1 and all(len(ranges) == 1 for ranges in windows)
+    return named(out, "MeanBackward1" if one else _printed(axes, "AdaptiveAvgPool{}DBackward0"))
 
 
 adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = along(adaptive_avg_pool)
@@ -170,15 +154,8 @@ def adaptive_max_pool(
     axes: int, input: Tensor, output_size: Any, return_indices: bool = False
 ) -> Any:
     """The largest elements of output_size windows per axis, as equal as they can be."""
-    lib = library(input.array)
-    windows = []
-    for bins in _bins(f"adaptive_max_pool{axes}d", axes, input, output_size):
-        starts, stops = (lib.asarray(column).reshape(-1, 1) for column in zip(*bins))
-        longest = max(b - a for a, b in bins)
-        windows.append(lib.minimum(starts + lib.arange(longest), stops - 1))
-    out, ids = _chosen(input, windows)
-    out = named(out, _printed(axes, "AdaptiveMaxPool{}DBackward0"))
-    return (out, ids) if return_indices else out
+    windows = _all_bins(f"adaptive_max_pool{axes}d", axes, input, output_size)
+    return _largest(axes, input, windows, return_indices, "AdaptiveMaxPool{}DBackward0")
 
 
 adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = along(adaptive_max_pool)

@@ -55,7 +55,7 @@ def load_best() -> Any:
 
 fast = load_best()
 if fast is not None:
-    from . import attention, channels, maps, positions, random, rows
+    from . import attention, channels, convolution, maps, pooling, positions, random, rows
 
     if fast.LANES > 4:  # by vectors of four numbers NumPy's BLAS is faster
         from . import linear

@@ -15,6 +15,8 @@
 #include "mersenne.h"
 #include "positions.h"
 #include "channels.h"
+#include "images.h"
+#include "convolution.h"
 
 #define MOST 12   /* arrays of one call */
 
@@ -464,19 +466,64 @@ static PyObject *at_ids_(ARGUMENTS) {
     return end(&a);
 }
 
-/* windows(outer, n, m, inner, threads, back, lines, spots, bounds): bounds (m, 2) */
-static PyObject *windows(ARGUMENTS) {
-    EXPECT(9);
-    long outer = INT, n = INT, m = INT, inner = INT, threads = INT, back = INT;
-    Lines w = {.n = n, .m = m, .inner = inner};
-    w.lines = back ? OUT(outer * n * inner) : (float *)IN(outer * n * inner);
-    w.spots = back ? (float *)IN(outer * m * inner) : OUT(outer * m * inner);
-    w.ids = memory(&a, args[next++], 2 * m, 8, PyBUF_SIMPLE);
-    if (READY && !ids_fit(w.ids, 2 * m, 0, n + 1, 0))
-        PyErr_SetString(PyExc_IndexError, "[kernel] windows must lie inside");
-    if (outer * n * inner < 1 << 15) threads = 1;
-    Work work = back ? spread_windows : sum_windows;
-    if (READY) run(work, &w, outer * inner, lines_of(n), threads);
+/* pool(planes, n, n, n, m, m, m, threads, how, axes, x, out, ids or None): planes of n x n x n
+   elements and m x m x m windows; axes (m + m + m, 4) and `how`: see `images.h` */
+static PyObject *pool_(ARGUMENTS) {
+    EXPECT(13);
+    long planes = INT, m[3];
+    Pool w = {.size = 1, .windows = 1};
+    for (int i = 0; i < 3; i++) w.size *= w.n[i] = INT;
+    for (int i = 0; i < 3; i++) w.windows *= m[i] = INT;
+    int threads = INT, how = INT;
+    const int64_t *row = memory(&a, args[next++], 4 * (m[0] + m[1] + m[2]), 8, PyBUF_SIMPLE);
+    w.x = how == SPREAD ? OUT(planes * w.size) : (float *)IN(planes * w.size);
+    w.out = how == SPREAD ? (float *)IN(planes * w.windows) : OUT(planes * w.windows);
+    w.ids = how == LARGEST ? memory(&a, args[next++], planes * w.windows, 8, PyBUF_WRITABLE) : NULL;
+    w.axes[0] = row;
+    for (int i = 0; i < 3; w.axes[++i] = row)
+        for (long j = 0; READY && j < m[i]; j++, row += 4)
+            if (row[0] < 0 || row[0] >= row[1] || row[1] > w.n[i] || row[2] < 1)
+                PyErr_SetString(PyExc_IndexError, "[kernel] windows must lie inside");
+    Work work = how == LARGEST ? pool_largest : how == MEAN ? pool_mean : pool_spread;
+    if (READY && w.size > INT32_MAX) PyErr_SetString(PyExc_ValueError, "[kernel] a large plane");
+    if (READY) run(work, &w, planes, grain_of(w.size), threads_for(4 * planes * w.size, threads));
+    if (w.failed) PyErr_NoMemory();
+    return end(&a);
+}
+
+/* convolution(images, groups, C, O, threads, back, sizes, x, weight, bias, y): y = weight times
+   windows of x + bias, or with `back` weight = y times windows; sizes (6, 3): `convolution.h` */
+static PyObject *convolution(ARGUMENTS) {
+    EXPECT(11);
+    Convolution w = {.taps = 1, .size = 1, .windows = 1};
+    w.images = INT, w.groups = INT, w.C = INT, w.O = INT;
+    int threads = INT, back = INT, good = w.images > 0 && w.groups > 0 && w.C > 0 && w.O > 0;
+    const int64_t *sizes = memory(&a, args[next++], 18, 8, PyBUF_SIMPLE);
+    if (sizes) memcpy(w.n, sizes, 18 * 8);
+    for (int i = 0; i < 3; i++) {
+        w.size *= w.n[i], w.windows *= w.m[i], w.taps *= w.k[i];
+        good &= w.n[i] > 0 && w.m[i] > 0 && w.k[i] > 0 && w.step[i] > 0 && w.pad[i] >= 0;
+        good &= w.apart[i] > 0 && (w.m[i] - 1) * w.step[i] + (w.k[i] - 1) * w.apart[i]
+                                      < w.n[i] + 2 * w.pad[i];
+    }
+    long parts = w.images * w.groups, weights = w.groups * w.O * w.C * w.taps;
+    w.x = IN(parts * w.C * w.size);
+    w.weight = back ? OUT(weights) : (float *)IN(weights);
+    w.bias = MAYBE_IN(w.groups * w.O);
+    w.y = back ? (float *)IN(parts * w.O * w.windows) : OUT(parts * w.O * w.windows);
+    if (READY && (!good || threads < 1))
+        PyErr_SetString(PyExc_ValueError, "[kernel] windows must lie inside");
+    if (parts * w.O * w.windows * w.C * w.taps < 1 << 19) threads = 1;
+    if (READY && !(w.failed = !prepare_convolution(&w, !back))) {
+        if (back) /* the sums of a piece stay in the second cache */
+            w.block = least(10000 / (w.O * w.taps) + 1, pieces_of(w.C, 4));
+        else
+            w.block = round_up(pieces_of(w.O, pieces_of(2 * threads, parts)), TALL);
+        long pieces = back ? w.groups * pieces_of(w.C, w.block) : parts * pieces_of(w.O, w.block);
+        run(back ? convolve_slopes : convolve, &w, pieces, 1, threads);
+    }
+    free(w.places), free(w.panels), free(w.vectors);
+    if (w.failed) PyErr_NoMemory();
     return end(&a);
 }
 
@@ -501,7 +548,8 @@ static PyMethodDef KERNELS[] = {
     KERNEL("keep_below", keep_below_),
     KERNEL("sums_so_far", sums_so_far_),
     KERNEL("at_ids", at_ids_),
-    KERNEL("windows", windows),
+    KERNEL("pool", pool_),
+    KERNEL("convolution", convolution),
     {0},
 };
 

@@ -92,22 +92,3 @@ INLINE void at_ids(Lines *w, long from, long to, int how) {
 static void read_at(void *job, long from, long to) { at_ids(job, from, to, READ); }
 static void add_at(void *job, long from, long to) { at_ids(job, from, to, ADD); }
 static void write_at(void *job, long from, long to) { at_ids(job, from, to, WRITE); }
-
-/* spots[o, j, i] = the sum of lines[o, k, i] for k from ids[2 j] up to ids[2 j + 1]; with `back`
-   each of these gets spots[o, j, i] in addition. */
-INLINE void in_windows(Lines *w, long from, long to, int back) {
-    long n = w->n, m = w->m, inner = w->inner;
-    EACH_PART(from, to, inner) {
-        float *line = w->lines + o * n * inner, *spot = w->spots + o * m * inner;
-        const int64_t *bounds = w->ids;
-        for (long j = 0; j < m; j++, spot += inner, bounds += 2)
-            for (long k = bounds[0]; k < bounds[1]; k++)
-                for (long i = low; i < high; i++) {
-                    float *here = spot + i, *there = line + k * inner + i;
-                    if (back) *there += *here;
-                    else *here = k == bounds[0] ? *there : *here + *there;
-                }
-    }
-}
-static void sum_windows(void *job, long from, long to) { in_windows(job, from, to, 0); }
-static void spread_windows(void *job, long from, long to) { in_windows(job, from, to, 1); }

@@ -8,7 +8,7 @@ import math
 import numpy
 
 from ...arrays import exist, get_num_threads, kernel
-from ...ops import index, reduce, windows
+from ...ops import index, reduce
 from ...sparse import SparseGrad
 from . import fast
 from .rows import dense
@@ -154,24 +154,3 @@ def scatter(x, source, *, indices, axis):
         return out
 
     return out, (dx, lambda g: spots.read(*dense(g)))
-
-
-@kernel(windows.window_sums, numpy.ndarray)
-def window_sums(x, *, axis, bounds):
-    """Sums between bounds, and each number back to all that it is the sum of."""
-    if x.dtype.char != "f" or not x.size or not bounds:
-        return NotImplemented
-    if any(not 0 <= a < b <= x.shape[axis] for a, b in bounds):
-        return NotImplemented  # the op says what is wrong
-    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    shape, pairs = x.shape, numpy.array(bounds)
-    sizes = math.prod(before), n, len(bounds), math.prod(after), get_num_threads()
-    out = numpy.empty((*before, len(bounds), *after), x.dtype)
-    fast.windows(*sizes, False, *dense(x), out, pairs)
-
-    def dx(g):
-        whole = numpy.zeros(shape, g.dtype)
-        fast.windows(*sizes, True, whole, *dense(g), pairs)
-        return whole
-
-    return out, (dx,)

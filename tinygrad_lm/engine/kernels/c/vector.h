@@ -63,6 +63,12 @@ INLINE void store_part(float *p, vec x, long n) { memcpy(p, &x, 4 * n); }
 
 /* mask ? x : y, lane by lane; a comparison gives -1 or 0. */
 INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((ints)y & ~mask)); }
+INLINE ints count_from(int32_t first) {
+    static const int32_t NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    ints x;
+    memcpy(&x, NUMBERS, sizeof x);
+    return x + first;
+}
 INLINE vec larger(vec x, vec y) { return choose(x > y, x, y); }
 
 typedef float oct __attribute__((vector_size(32)));

@@ -14,7 +14,6 @@ from . import (
     index,
     layer_norm,
     linear,
-    max_pool,
     nll_loss,
     order,
     rms_norm,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy
 
-from ...arrays import Array, kernel, summed
+from ...arrays import Array, kernel, summed, with_kernels
 from ...arrays.replay import one_call
 from ...ops import convolution as ops
 from .blocks import floating, in_blocks
@@ -39,14 +39,16 @@ class Windows(NamedTuple):
 
     def mirrored(self) -> Windows | None:
         """Where windows are one element apart, the way back is a convolution by the mirrored
-        kernel, whose windows these are; None if that is more work than adding up columns."""
+        kernel, whose windows these are; None if that is more work than adding up columns, and
+        where there are elements that no window sees."""
         around = tuple(
             [d * (k - 1) - p for k, p, d in zip(self.kernel, self.padding, self.dilation)]
         )
         more = math.prod(self.sizes) / math.prod(self.counts)
-        if max(self.stride) > 1 or min(around) < 0 or more > 1.25:
+        if max(self.stride) > 1 or min(around) < 0 or more > 1.5:
             return None
-        return Windows(self.counts, self.sizes, self.kernel, self.stride, around, self.dilation)
+        found = Windows(self.counts, self.sizes, self.kernel, self.stride, around, self.dilation)
+        return found if found.fit() else None
 
     def padded(self, channels: int, N: int, dtype: numpy.dtype) -> tuple[Array, Array]:
         """Zeros (C, *sizes, N), and the same with their padding around."""
@@ -81,7 +83,8 @@ class Windows(NamedTuple):
         return numpy.moveaxis(inside, -1, 0)
 
 
-def outputs_of(x: Array, rows: Array, where: Windows) -> Array:
+@with_kernels
+def outputs_of(x: Array, rows: Array, where: Windows, bias: Array | None = None) -> Array:
     """Rows (G, O / G, C / G K) times the windows of x (N, C, *sizes): (N, O, *counts)."""
     out = numpy.empty((len(x), rows.shape[0] * rows.shape[1], *where.counts), x.dtype)
 
@@ -90,7 +93,7 @@ def outputs_of(x: Array, rows: Array, where: Windows) -> Array:
         out[...] = numpy.moveaxis(found, -1, 0)
 
     in_blocks(block, x, out, cost=where.cost(rows[:, 0].size))
-    return out
+    return _biased(out, bias)
 
 
 @one_call
@@ -115,6 +118,7 @@ def inputs_of(g: Array, rows: Array, where: Windows) -> Array:
     return out
 
 
+@with_kernels
 def rows_of(x: Array, g: Array, where: Windows, groups: int) -> Array:
     """The way back to the rows: g (N, O, *counts) times the windows of x, transposed."""
 
@@ -141,7 +145,7 @@ def convolution(x, weight, bias=None, *, stride, padding, dilation, groups=1):
     if not _usual(x, weight, bias, len(weight), weight.shape[1] * groups, where, groups):
         return NotImplemented
     rows = weight.reshape(groups, len(weight) // groups, -1)
-    return _biased(outputs_of(x, rows, where), bias), (
+    return outputs_of(x, rows, where, bias), (
         lambda g: inputs_of(g, rows, where),
         lambda g: rows_of(x, g, where, groups).reshape(weight.shape),
         _dbias,
