@@ -1,5 +1,5 @@
-"""Sums so far, and reading, adding and writing at positions along an axis, by the loops of
-`positions.h`. Other dtypes than float32, and rarer forms, are left to NumPy."""
+"""Sums so far, reading, adding and writing at positions along an axis, and where the largest are,
+by the loops of `positions.h`. Other dtypes than float32, and rarer forms, are left to NumPy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import math
 
 import numpy
 
-from ...arrays import get_num_threads, kernel
-from ...ops import index, reduce, windows
+from ...arrays import get_num_threads, is_numpy, kernel
+from ...ops import fused, index, reduce, windows
 from ...sparse import SparseGrad
 from . import fast
 from .rows import dense
 
 READ, ADD, WRITE = range(3)  # as in positions.h
+FEW = 64  # MOST_BEST there
+WHOLE = slice(None)
 
 
 @kernel(reduce.cumsum, numpy.ndarray)
@@ -104,14 +106,88 @@ def gather(x, *, indices, axis):
     return picked(x, indices, axis, False)
 
 
+def slices(x, ids, axis, wrap, whole=None):
+    """Whole slices of x along an axis, at ids of any shape; the way back, to the shape `whole`."""
+    if x.dtype.char != "f" or ids.dtype.char != "l" or not (x.size and ids.size):
+        return NotImplemented
+    spots = Spots(x.shape, numpy.ascontiguousarray(ids), axis, True)
+    spots.lines = whole or x.shape
+    out = spots.read(*dense(x), wrap)
+    return out if out is NotImplemented else (out, (spots.spread,))
+
+
 @kernel(index.take, numpy.ndarray)
 def take(x, *, indices, axis):
-    """Whole slices: along the first axes `numpy.take` is as fast, but not its way back."""
-    if x.dtype.char != "f" or indices.dtype.char != "l" or not (x.size and indices.size):
+    return slices(x, indices, axis % x.ndim, False)
+
+
+@kernel(fused.embedding, numpy.ndarray)
+def embedding(weight, *, ids):
+    """weight (V, C) at integer ids of any shape, which below 0 count from the end. The gradient is
+    added row by row, in order, to what has already arrived for the table."""
+    return slices(weight, ids, 0, True) if weight.ndim == 2 else NotImplemented
+
+
+@kernel(index.getitem, numpy.ndarray)
+def getitem(x, *, key):
+    """At ids along one axis, the only thing in the key but whole axes before it; or at a mask."""
+    ids = key[-1] if key else None
+    if not is_numpy(ids) or not x.flags.c_contiguous:
         return NotImplemented
-    spots = Spots(x.shape, numpy.ascontiguousarray(indices), axis % x.ndim, True)
-    out = spots.read(*dense(x))
-    return out if out is NotImplemented else (out, (spots.spread,))
+    if any(type(k) is not slice or k != WHOLE for k in key[:-1]):
+        return NotImplemented
+    if ids.dtype.char != "?":
+        return slices(x, ids, len(key) - 1, True)
+    if len(key) > 1 or not 0 < ids.ndim <= x.ndim or ids.shape != x.shape[: ids.ndim]:
+        return NotImplemented
+    rows = x.reshape(-1, *x.shape[ids.ndim :])
+    return slices(rows, numpy.flatnonzero(ids), 0, True, x.shape)
+
+
+@kernel(index.add_rows, numpy.ndarray)
+def add_rows(total, ids, g):
+    """total[ids[i]] += g[i], row after row: total (R, ...), g (N, ...), ids (N,)."""
+    if total.dtype.char != "f" or g.dtype.char != "f" or ids.dtype.char != "l" or not g.size:
+        return NotImplemented
+    Spots(total.shape, numpy.ascontiguousarray(ids), 0, True).meet(ADD, total, *dense(g), True)
+    return None
+
+
+@kernel(reduce.argmax, numpy.ndarray)
+def argmax(x, *, axis=None, keepdims=False):
+    return largest(x, axis, keepdims, False)
+
+
+@kernel(reduce.argmin, numpy.ndarray)
+def argmin(x, *, axis=None, keepdims=False):
+    return largest(x, axis, keepdims, True)
+
+
+def largest(x, axis, keepdims, negative):
+    """Where the largest, or that of -x, is along an axis; along the last NumPy is fast."""
+    if x.dtype.char != "f" or type(axis) is not int or not 0 < x.size < 1 << 31:
+        return NotImplemented
+    axis %= x.ndim
+    if axis == x.ndim - 1:
+        return NotImplemented
+    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    order = numpy.empty((*before, *[1] * keepdims, *after), numpy.int64)
+    sizes = math.prod(before), n, 1, math.prod(after), get_num_threads()
+    fast.largest(*sizes, negative, *dense(x), order)
+    return order, None
+
+
+@kernel(reduce.argsort, numpy.ndarray)
+def argsort(x, *, axis=-1, descending=False, first=None):
+    """Where the few largest of each long row are, in order; short rows NumPy sorts as fast."""
+    if x.dtype.char != "f" or not descending or not first or axis not in (-1, x.ndim - 1):
+        return NotImplemented
+    n, count = x.shape[-1], first
+    if count > FEW or n < 16 * count or not 0 < x.size < 1 << 31:
+        return NotImplemented
+    order = numpy.empty((*x.shape[:-1], count), numpy.int64)
+    fast.largest(x.size // n, n, count, 1, get_num_threads(), False, *dense(x), order)
+    return order, None
 
 
 def met(how, x, source, ids, axis):
