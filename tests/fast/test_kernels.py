@@ -157,6 +157,7 @@ def test_rows_are_added_in_the_order_of_the_definition(kernel, kind, shape):
 IDS = np.array([[0, 5], [-1, 2]])
 KEYS = {
     "ids": ((IDS,), 2),
+    "one id": ((np.array(-2),), 2),
     "ids after an axis": ((slice(None), IDS % 3), 1),
     "a mask": ((np.arange(6) % 4 < 2,), 1),
     "a mask of two axes": ((np.arange(18).reshape(6, 3) % 4 < 2,), 1),

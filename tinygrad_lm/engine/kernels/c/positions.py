@@ -60,16 +60,20 @@ class Spots:
         return spots
 
     def spread(self, g):
-        """The way back: zeros with g added."""
-        (g,) = dense(g)
+        return spread(g, self.lines, self.sizes, self.shared, self.ids)
 
-        def add_to(total):
-            whole = total if total.flags.c_contiguous else numpy.zeros(self.lines, total.dtype)
-            self.meet(ADD, whole, g, True)
-            if whole is not total:
-                total += whole
 
-        return SparseGrad(g, self.lines, add_to)
+def spread(g, shape, sizes, shared, ids):
+    """The way back: zeros of a shape with g added at ids."""
+    g = numpy.ascontiguousarray(g)
+
+    def add_to(total):
+        whole = total if total.flags.c_contiguous else numpy.zeros(shape, total.dtype)
+        fast.at_ids(*sizes, ADD, True, shared, whole, g, ids)
+        if whole is not total:
+            total += whole
+
+    return SparseGrad(g, shape, add_to)
 
 
 def spots_of(x, ids, axis):
@@ -106,26 +110,27 @@ def gather(x, *, indices, axis):
     return picked(x, indices, axis, False)
 
 
-def slices(x, ids, axis, wrap, whole=None):
-    """Whole slices of x along an axis, at ids of any shape; the way back, to the shape `whole`."""
+@kernel(fused.embedding, numpy.ndarray)
+def slices(x, *, ids, axis=0, wrap=True, whole=None):
+    """Whole slices of x along an axis, at ids of any shape, which with `wrap` may count from the
+    end. The gradient, in the shape `whole` if that is another one, is added slice by slice, in
+    order, to what has already arrived."""
     if x.dtype.char != "f" or ids.dtype.char != "l" or not (x.size and ids.size):
         return NotImplemented
-    spots = Spots(x.shape, numpy.ascontiguousarray(ids), axis, True)
-    spots.lines = whole or x.shape
-    out = spots.read(*dense(x), wrap)
-    return out if out is NotImplemented else (out, (spots.spread,))
+    shape, flat = x.shape, numpy.ascontiguousarray(ids)
+    before, n, after = shape[:axis], shape[axis], shape[axis + 1 :]
+    sizes = math.prod(before), n, flat.size, math.prod(after), get_num_threads()
+    out = numpy.empty((*before, *ids.shape, *after), x.dtype)
+    try:
+        fast.at_ids(*sizes, READ, wrap, True, numpy.ascontiguousarray(x), out, flat)
+    except IndexError:
+        return NotImplemented  # the op says which one is wrong
+    return out, (lambda g: spread(g, whole or shape, sizes, True, flat),)
 
 
 @kernel(index.take, numpy.ndarray)
 def take(x, *, indices, axis):
-    return slices(x, indices, axis % x.ndim, False)
-
-
-@kernel(fused.embedding, numpy.ndarray)
-def embedding(weight, *, ids):
-    """weight (V, C) at integer ids of any shape, which below 0 count from the end. The gradient is
-    added row by row, in order, to what has already arrived for the table."""
-    return slices(weight, ids, 0, True) if weight.ndim == 2 else NotImplemented
+    return slices(x, ids=indices, axis=axis % x.ndim, wrap=False)
 
 
 @kernel(index.getitem, numpy.ndarray)
@@ -136,12 +141,12 @@ def getitem(x, *, key):
         return NotImplemented
     if any(type(k) is not slice or k != WHOLE for k in key[:-1]):
         return NotImplemented
-    if ids.dtype.char != "?":
-        return slices(x, ids, len(key) - 1, True)
+    if ids.dtype.kind != "b":
+        return slices(x, ids=ids, axis=len(key) - 1)
     if len(key) > 1 or not 0 < ids.ndim <= x.ndim or ids.shape != x.shape[: ids.ndim]:
         return NotImplemented
     rows = x.reshape(-1, *x.shape[ids.ndim :])
-    return slices(rows, numpy.flatnonzero(ids), 0, True, x.shape)
+    return slices(rows, ids=numpy.flatnonzero(ids), whole=x.shape)
 
 
 @kernel(index.add_rows, numpy.ndarray)
