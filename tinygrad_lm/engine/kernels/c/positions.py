@@ -136,7 +136,7 @@ def take(x, *, indices, axis):
 @kernel(index.getitem, numpy.ndarray)
 def getitem(x, *, key):
     """At ids along one axis, the only thing in the key but whole axes before it; or at a mask."""
-    ids = key[-1] if key else None
+    ids = key[-1] if key and x.dtype.char == "f" else None
     if not is_numpy(ids) or not x.flags.c_contiguous:
         return NotImplemented
     if any(type(k) is not slice or k != WHOLE for k in key[:-1]):
