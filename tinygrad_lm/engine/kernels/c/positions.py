@@ -11,6 +11,7 @@ from ...arrays import get_num_threads, is_numpy, kernel
 from ...ops import fused, index, reduce, windows
 from ...sparse import SparseGrad
 from . import fast
+from .maps import apply
 from .rows import dense
 
 READ, ADD, WRITE = range(3)  # as in positions.h
@@ -184,11 +185,11 @@ def largest(x, axis, keepdims, negative):
 
 @kernel(reduce.argsort, numpy.ndarray)
 def argsort(x, *, axis=-1, descending=False, first=None):
-    """Where the few largest of each long row are, in order; short rows NumPy sorts as fast."""
+    """Where the few largest of each row are, in order; NumPy sorts many short rows as fast."""
     if x.dtype.char != "f" or not descending or not first or axis not in (-1, x.ndim - 1):
         return NotImplemented
     n, count = x.shape[-1], first
-    if count > FEW or n < 16 * count or not 0 < x.size < 1 << 31:
+    if count > FEW or (n < 16 * count and x.size > 1 << 10) or not 0 < x.size < 1 << 31:
         return NotImplemented
     order = numpy.empty((*x.shape[:-1], count), numpy.int64)
     fast.largest(x.size // n, n, count, 1, get_num_threads(), False, *dense(x), order)
@@ -200,7 +201,7 @@ def met(how, x, source, ids, axis):
     spots = spots_of(x, ids, axis)
     if spots is None or source.shape != ids.shape or source.dtype != x.dtype:
         return None, None
-    out = x.copy("C")
+    out = apply("scale", *dense(x))  # copied by all threads
     try:
         spots.meet(how, out, *dense(source))
     except IndexError:
@@ -223,7 +224,7 @@ def scatter(x, source, *, indices, axis):
         return NotImplemented
 
     def dx(g):
-        out = g.copy("C")
+        out = apply("scale", *dense(g))
         spots.meet(WRITE, out, numpy.zeros(spots.shape, g.dtype))
         return out
 

@@ -8,6 +8,7 @@ from ...ops import reduce
 from .blocks import floating, in_blocks
 
 MOST = 1 << 24  # ones that float32 can count
+LIGHT = 4  # elements that take as long as one in other kernels
 
 
 @kernel(reduce.amax, numpy.ndarray)
@@ -23,25 +24,23 @@ def amin(x, *, axis=None, keepdims=False):
 def extreme(best, x, axis, keepdims):
     """By `best`, numpy.maximum or numpy.minimum, along all axes or the last one."""
     last = x.ndim > 1 and axis in (-1, x.ndim - 1, (x.ndim - 1,))
-    if not floating(x) or not x.size or not (last or axis is None or x.ndim == 1):
-        return NotImplemented
-    if last and x.shape[-1] > MOST:
+    if not floating(x) or not 0 < x.size <= MOST or not (last or axis is None or x.ndim == 1):
         return NotImplemented
     shape = (*x.shape[:-1], *[1] * keepdims) if last else (1,) * (x.ndim * keepdims)
-    rows = numpy.ascontiguousarray(x).reshape(*[-1] * last, x.shape[-1] if last else -1)
-    tops = in_blocks(lambda x: best.reduce(x, axis=-1), rows)
+    rows = numpy.ascontiguousarray(x).reshape(-1, x.shape[-1] if x.ndim else 1)
+    cost = -(-rows.shape[1] // LIGHT)
+    tops = in_blocks(lambda x: best.reduce(x, axis=-1 if last else None), rows, cost=cost)
     top = numpy.concatenate(tops) if last else best.reduce(numpy.stack(tops))
 
     def dx(g):
         # dx = g / n where n elements are the extreme one, or NaN; 0 elsewhere
         out = numpy.empty(rows.shape, rows.dtype)
         if last:
-            in_blocks(share_in_rows, rows, top, g.reshape(-1), out)
+            in_blocks(share_in_rows, rows, top, g.reshape(-1), out, cost=cost)
         else:
-            counts = in_blocks(lambda x, out: tied(x, top, out), rows, out)
-            count = numpy.stack(counts).sum(dtype=numpy.float64)
-            part = g.reshape(()) * (1 / count).astype(out.dtype)
-            in_blocks(lambda out: numpy.multiply(out, part, out=out), out)
+            counts = in_blocks(lambda x, out: tied(x, top, out).sum(), rows, out, cost=cost)
+            part = g.reshape(()) * share_of(numpy.stack(counts).sum())
+            in_blocks(lambda out: numpy.multiply(out, part, out=out), out, cost=cost)
         return out.reshape(x.shape)
 
     return top.reshape(shape), (dx,)
@@ -57,4 +56,9 @@ def tied(x, top, out):
 
 def share_in_rows(x, top, g, out):
     counts = tied(x, top[:, None], out)
-    out *= (g * (1 / counts.astype(numpy.float64)).astype(g.dtype))[:, None]
+    out *= (g * share_of(counts))[:, None]
+
+
+def share_of(count):
+    """1 / count, divided in float64 as the composition does."""
+    return (1 / count.astype(numpy.float64)).astype(count.dtype)
