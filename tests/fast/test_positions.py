@@ -38,7 +38,10 @@ def rising(*shape):
     return (np.arange(np.prod(shape)) // 2).reshape(shape).astype("float32")
 
 
-@pytest.mark.parametrize("shape", [(50, 41), (7, 30, 5), (3, 700), (1, 9000), (300, 600), (9,)])
+SHAPES = [(50, 41), (7, 30, 5), (3, 700), (1, 9000), (300, 600), (9,), (40, 1), (3, 40, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ["amax", "amin", "argmax", "argmin"])
 @pytest.mark.parametrize("numbers", [crowded, rising])
 def test_extremes_of_numbers_that_tie(name, shape, numbers):

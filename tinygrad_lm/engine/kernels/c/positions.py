@@ -174,9 +174,9 @@ def largest(x, axis, keepdims, negative):
     if x.dtype.char != "f" or type(axis) is not int or not 0 < x.size < 1 << 31:
         return NotImplemented
     axis %= x.ndim
-    if axis == x.ndim - 1:
-        return NotImplemented
     before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    if math.prod(after) == 1:
+        return NotImplemented
     order = numpy.empty((*before, *[1] * keepdims, *after), numpy.int64)
     sizes = math.prod(before), n, 1, math.prod(after), get_num_threads()
     fast.largest(*sizes, negative, *dense(x), order)
