@@ -171,11 +171,11 @@ def argmin(x, *, axis=None, keepdims=False):
 
 def largest(x, axis, keepdims, negative):
     """Where the largest, or that of -x, is along an axis; along the last NumPy is fast."""
-    if x.dtype.char != "f" or type(axis) is not int or not 0 < x.size < 1 << 31:
+    if x.dtype.char != "f" or type(axis) is not int or not x.ndim:
         return NotImplemented
     axis %= x.ndim
     before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    if math.prod(after) == 1:
+    if math.prod(after) == 1 or not 0 < x.size < 1 << 31:
         return NotImplemented
     order = numpy.empty((*before, *[1] * keepdims, *after), numpy.int64)
     sizes = math.prod(before), n, 1, math.prod(after), get_num_threads()
