@@ -163,18 +163,43 @@ def test_rows_are_added_in_the_order_of_the_definition(kernel, kind, shape):
     np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("kernel", getitem.kernels[np.ndarray])
-def test_rows_are_read_as_the_definition_reads_them(kernel):
-    x, ids = real(6, 3, 2), np.array([[0, 5], [-1, 2]])
-    (out, (dx,)), (want, (slope,)) = (f(x, key=(ids,)) for f in (kernel, getitem.function))
-    np.testing.assert_array_equal(out, want)
-    got = [f(out).total_of([f(out)]) for f in (dx, slope)]
-    np.testing.assert_array_equal(*got)
-    for key in [(ids, ids % 3), (np.ones(6, bool),), (True,), ([0, 1],)]:
-        assert kernel(x, key=key) is NotImplemented
-    assert kernel(x.T, key=(ids % 2,)) is NotImplemented
-    with pytest.raises(IndexError):
-        kernel(x, key=(ids + 2,))
+IDS = np.array([[0, 5], [-1, 2]])
+BOTH, IN_C, NONE = {"numpy", "c"}, {"c"}, set()
+KEYS = {
+    "ids": ((IDS,), BOTH),
+    "one id": ((np.array(-2),), BOTH),
+    "ids after an axis": ((slice(None), IDS % 3), IN_C),
+    "a mask": ((np.arange(6) % 4 < 2,), IN_C),
+    "a mask of two axes": ((np.arange(18).reshape(6, 3) % 4 < 2,), IN_C),
+    "a mask of all": ((np.arange(36).reshape(6, 3, 2) % 5 < 2,), IN_C),
+    "two arrays": ((IDS, IDS % 3), NONE),
+    "ids after a part of an axis": ((slice(1, 3), IDS % 3), NONE),
+    "ids before an axis": ((IDS, slice(None)), NONE),
+    "a number": ((True,), NONE),
+    "a list": (([0, 1],), NONE),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("kernel", getitem.kernels[np.ndarray], ids=lambda f: f.__module__)
+def test_rows_are_read_as_the_definition_reads_them(kernel, name):
+    x, (key, takers) = real(6, 3, 2), KEYS[name]
+    assert kernel(x.T, key=(IDS % 2,)) is NotImplemented
+    found = kernel(x, key=key)
+    assert (found is not NotImplemented) == (kernel.__module__.split(".")[-2] in takers)
+    if found is not NotImplemented:
+        (out, (dx,)), (want, (slope,)) = found, getitem.function(x, key=key)
+        np.testing.assert_array_equal(out, want)
+        got = [f(out).total_of([f(out)]) for f in (dx, slope)]
+        np.testing.assert_array_equal(*got)
+
+
+def test_a_position_out_of_range_is_an_error():
+    for kernel in getitem.kernels[np.ndarray]:
+        for key in [(IDS + 2,), (slice(None), IDS)]:
+            with pytest.raises(IndexError):
+                if kernel(real(6, 3, 2), key=key) is NotImplemented:
+                    getitem.function(real(6, 3, 2), key=key)
 
 
 @pytest.mark.parametrize(("name", "kernel"), EACH)

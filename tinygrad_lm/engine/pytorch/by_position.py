@@ -49,8 +49,10 @@ def scatter(
             f"[scatter] index must have as many dims as input, and one at least, got {index.ndim} "
             f"and {input.ndim}; unsqueeze?"
         )
-    check_bounds(index, input.array.shape[axis], "scatter")
     source = value if src is None else src
+    if reduce is None and isinstance(source, Tensor) and source.ndim == input.ndim:
+        return ops.scatter(input, source, indices=index, axis=axis)
+    check_bounds(index, input.array.shape[axis], "scatter")
     if reduce is not None:
         if reduce not in ("add", "multiply"):
             raise RuntimeError(f"[scatter] reduce must be 'add' or 'multiply', got {reduce!r}")
@@ -59,8 +61,6 @@ def scatter(
                 tuple(slice(0, n) for n in index.shape)
             ]
         return scatter_reduce(input, dim, wrap(index), source, SUMS[reduce])
-    if isinstance(source, Tensor) and source.ndim == input.ndim:
-        return ops.scatter(input, source, indices=index, axis=axis)
     out = clone(input)
     out[ops.grids_along(index, axis)] = source
     return named(out, "ScatterBackward0" if isinstance(source, Tensor) else "ScatterBackward1")

@@ -297,29 +297,14 @@ static PyObject *cross_entropy_slopes(ARGUMENTS) {
     return end(&a);
 }
 
-/* drop(n, threads, x, keep, scale, out) */
-static PyObject *drop_elements(ARGUMENTS) {
-    EXPECT(6);
-    long n = INT, threads = INT;
-    Dropout w = {0};
-    w.x = IN(n), w.keep = memory(&a, args[next++], n, 1, PyBUF_SIMPLE);
-    w.scale = FLOAT, w.out = OUT(n);
-    if (READY) run(dropout, &w, n, 16384, threads_for(n, threads));
-    return end(&a);
-}
-
-/* add_rows(count, n, rows, threads, g, ids, total): total[ids[i]] += g[i], in order; ids below 0
-   count from the end */
-static PyObject *add_rows_(ARGUMENTS) {
+/* masked(n, threads, fill, x, mask, number, out) */
+static PyObject *masked(ARGUMENTS) {
     EXPECT(7);
-    long rows_added = INT, n = INT, rows = INT, threads = INT;
-    AddRows w = {.count = rows_added, .n = n, .rows = rows};
-    w.g = IN(rows_added * n);
-    w.ids = memory(&a, args[next++], rows_added, 8, PyBUF_SIMPLE), w.total = OUT(rows * n);
-    if (READY && !ids_fit(w.ids, rows_added, -rows, rows, 0))
-        PyErr_SetString(PyExc_IndexError, "[embedding] an id is out of range");
-    long grain = rows_added * n < 65536 ? n : (n + threads - 1) / (threads > 0 ? threads : 1);
-    if (READY) run(add_rows, &w, n, grain, threads);
+    long n = INT, threads = INT, filled = INT;
+    Masked w = {0};
+    w.x = IN(n), w.mask = memory(&a, args[next++], n, 1, PyBUF_SIMPLE);
+    w.number = FLOAT, w.out = OUT(n);
+    if (READY) run(filled ? fill : dropout, &w, n, 16384, threads_for(n, threads));
     return end(&a);
 }
 
@@ -461,7 +446,11 @@ static PyObject *at_ids_(ARGUMENTS) {
     if (READY && n < 1) PyErr_SetString(PyExc_ValueError, "[kernel] a line must have elements");
     if (outer * m * inner < 1 << 15) threads = 1;
     Work work = how == READ ? read_at : how == ADD ? add_at : write_at;
-    if (READY) run(work, &w, outer * inner, lines_of(m), threads);
+    long lines = outer * inner, most = threads < 2 ? lines : (inner + threads - 1) / threads;
+    if (READY && w.shared && inner > 1 && how == READ)
+        run(read_slices, &w, outer * m, lines_of(inner), threads);
+    else if (READY)
+        run(work, &w, lines, lines_of(m) > most ? lines_of(m) : most, threads);
     if (w.failed) PyErr_SetString(PyExc_IndexError, "[kernel] an id is out of range");
     return end(&a);
 }
@@ -488,6 +477,22 @@ static PyObject *pool_(ARGUMENTS) {
     if (READY && w.size > INT32_MAX) PyErr_SetString(PyExc_ValueError, "[kernel] a large plane");
     if (READY) run(work, &w, planes, grain_of(w.size), threads_for(4 * planes * w.size, threads));
     if (w.failed) PyErr_NoMemory();
+    return end(&a);
+}
+
+/* largest(outer, n, m, inner, threads, negative, x, order): order (outer, m, inner) = where the m
+   largest are, or of -x; several, and of x only, in rows (inner = 1) */
+static PyObject *largest_(ARGUMENTS) {
+    EXPECT(8);
+    long outer = INT, n = INT, m = INT, inner = INT, threads = INT, lines = outer * inner;
+    Lines w = {.n = n, .m = m, .inner = inner};
+    w.negative = INT, w.lines = (float *)IN(lines * n);
+    w.order = memory(&a, args[next++], lines * m, 8, PyBUF_WRITABLE);
+    if (READY && (m < 1 || m > n || m > (inner == 1 ? MOST_BEST : 1)))
+        PyErr_SetString(PyExc_ValueError, "[kernel] no more than there are, nor than 64");
+    Work work = inner == 1 ? find_best : find_largest;
+    long grain = inner == 1 ? grain_of(n) : lines < 2 * COLUMNS ? (lines + 1) / 2 : COLUMNS;
+    if (READY) run(work, &w, lines, grain, threads_for(lines * n, threads));
     return end(&a);
 }
 
@@ -538,8 +543,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("ids_fit", ids_fit_),
     KERNEL("cross_entropy", cross_entropy),
     KERNEL("cross_entropy_slopes", cross_entropy_slopes),
-    KERNEL("dropout", drop_elements),
-    KERNEL("add_rows", add_rows_),
+    KERNEL("masked", masked),
     KERNEL("adam", adam_),
     KERNEL("squares", squares),
     KERNEL("attention", attention),
@@ -550,6 +554,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("at_ids", at_ids_),
     KERNEL("pool", pool_),
     KERNEL("convolution", convolution),
+    KERNEL("largest", largest_),
     {0},
 };
 

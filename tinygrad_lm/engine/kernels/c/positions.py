@@ -1,5 +1,5 @@
-"""Sums so far, and reading, adding and writing at positions along an axis, by the loops of
-`positions.h`. Other dtypes than float32, and rarer forms, are left to NumPy."""
+"""Sums so far, reading, adding and writing at positions along an axis, and where the largest are,
+by the loops of `positions.h`. Other dtypes than float32, and rarer forms, are left to NumPy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import math
 
 import numpy
 
-from ...arrays import exist, get_num_threads, kernel
-from ...ops import index, reduce
+from ...arrays import exist, get_num_threads, is_numpy, kernel
+from ...ops import fused, index, reduce
 from ...sparse import SparseGrad
 from . import fast
+from .maps import apply
 from .rows import dense
 
 READ, ADD, WRITE = range(3)  # as in positions.h
+FEW = 64  # MOST_BEST there
+WHOLE = slice(None)
 
 
 @kernel(exist, numpy.ndarray)
@@ -65,16 +68,20 @@ class Spots:
         return spots
 
     def spread(self, g):
-        """The way back: zeros with g added."""
-        (g,) = dense(g)
+        return spread(g, self.lines, self.sizes, self.shared, self.ids)
 
-        def add_to(total):
-            whole = total if total.flags.c_contiguous else numpy.zeros(self.lines, total.dtype)
-            self.meet(ADD, whole, g, True)
-            if whole is not total:
-                total += whole
 
-        return SparseGrad(g, self.lines, add_to)
+def spread(g, shape, sizes, shared, ids):
+    """The way back: zeros of a shape with g added at ids."""
+    g = numpy.ascontiguousarray(g)
+
+    def add_to(total):
+        whole = total if total.flags.c_contiguous else numpy.zeros(shape, total.dtype)
+        fast.at_ids(*sizes, ADD, True, shared, whole, g, ids)
+        if whole is not total:
+            total += whole
+
+    return SparseGrad(g, shape, add_to)
 
 
 def spots_of(x, ids, axis):
@@ -111,14 +118,89 @@ def gather(x, *, indices, axis):
     return picked(x, indices, axis, False)
 
 
+@kernel(fused.embedding, numpy.ndarray)
+def slices(x, *, ids, axis=0, wrap=True, whole=None):
+    """Whole slices of x along an axis, at ids of any shape, which with `wrap` may count from the
+    end. The gradient, in the shape `whole` if that is another one, is added slice by slice, in
+    order, to what has already arrived."""
+    if x.dtype.char != "f" or ids.dtype.char != "l" or not (x.size and ids.size):
+        return NotImplemented
+    shape, flat = x.shape, numpy.ascontiguousarray(ids)
+    before, n, after = shape[:axis], shape[axis], shape[axis + 1 :]
+    sizes = math.prod(before), n, flat.size, math.prod(after), get_num_threads()
+    out = numpy.empty((*before, *ids.shape, *after), x.dtype)
+    try:
+        fast.at_ids(*sizes, READ, wrap, True, numpy.ascontiguousarray(x), out, flat)
+    except IndexError:
+        return NotImplemented  # the op says which one is wrong
+    return out, (lambda g: spread(g, whole or shape, sizes, True, flat),)
+
+
 @kernel(index.take, numpy.ndarray)
 def take(x, *, indices, axis):
-    """Whole slices: along the first axes `numpy.take` is as fast, but not its way back."""
-    if x.dtype.char != "f" or indices.dtype.char != "l" or not (x.size and indices.size):
+    return slices(x, ids=indices, axis=axis % x.ndim, wrap=False)
+
+
+@kernel(index.getitem, numpy.ndarray)
+def getitem(x, *, key):
+    """At ids along one axis, the only thing in the key but whole axes before it; or at a mask."""
+    ids = key[-1] if key and x.dtype.char == "f" else None
+    if not is_numpy(ids) or not x.flags.c_contiguous:
         return NotImplemented
-    spots = Spots(x.shape, numpy.ascontiguousarray(indices), axis % x.ndim, True)
-    out = spots.read(*dense(x))
-    return out if out is NotImplemented else (out, (spots.spread,))
+    if any(type(k) is not slice or k != WHOLE for k in key[:-1]):
+        return NotImplemented
+    if ids.dtype.kind != "b":
+        return slices(x, ids=ids, axis=len(key) - 1)
+    if len(key) > 1 or not 0 < ids.ndim <= x.ndim or ids.shape != x.shape[: ids.ndim]:
+        return NotImplemented
+    rows = x.reshape(-1, *x.shape[ids.ndim :])
+    return slices(rows, ids=numpy.flatnonzero(ids), whole=x.shape)
+
+
+@kernel(index.add_rows, numpy.ndarray)
+def add_rows(total, ids, g):
+    """total[ids[i]] += g[i], row after row: total (R, ...), g (N, ...), ids (N,)."""
+    if total.dtype.char != "f" or g.dtype.char != "f" or ids.dtype.char != "l" or not g.size:
+        return NotImplemented
+    Spots(total.shape, numpy.ascontiguousarray(ids), 0, True).meet(ADD, total, *dense(g), True)
+    return None
+
+
+@kernel(reduce.argmax, numpy.ndarray)
+def argmax(x, *, axis=None, keepdims=False):
+    return largest(x, axis, keepdims, False)
+
+
+@kernel(reduce.argmin, numpy.ndarray)
+def argmin(x, *, axis=None, keepdims=False):
+    return largest(x, axis, keepdims, True)
+
+
+def largest(x, axis, keepdims, negative):
+    """Where the largest, or that of -x, is along an axis; along the last NumPy is fast."""
+    if x.dtype.char != "f" or type(axis) is not int or not x.ndim:
+        return NotImplemented
+    axis %= x.ndim
+    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    if math.prod(after) == 1 or not 0 < x.size < 1 << 31:
+        return NotImplemented
+    order = numpy.empty((*before, *[1] * keepdims, *after), numpy.int64)
+    sizes = math.prod(before), n, 1, math.prod(after), get_num_threads()
+    fast.largest(*sizes, negative, *dense(x), order)
+    return order, None
+
+
+@kernel(reduce.argsort, numpy.ndarray)
+def argsort(x, *, axis=-1, descending=False, first=None):
+    """Where the few largest of each row are, in order; NumPy sorts many short rows as fast."""
+    if x.dtype.char != "f" or not descending or not first or axis not in (-1, x.ndim - 1):
+        return NotImplemented
+    n, count = x.shape[-1], first
+    if count > FEW or (n < 16 * count and x.size > 1 << 10) or not 0 < x.size < 1 << 31:
+        return NotImplemented
+    order = numpy.empty((*x.shape[:-1], count), numpy.int64)
+    fast.largest(x.size // n, n, count, 1, get_num_threads(), False, *dense(x), order)
+    return order, None
 
 
 def met(how, x, source, ids, axis):
@@ -126,7 +208,7 @@ def met(how, x, source, ids, axis):
     spots = spots_of(x, ids, axis)
     if spots is None or source.shape != ids.shape or source.dtype != x.dtype:
         return None, None
-    out = x.copy("C")
+    out = apply("scale", *dense(x))  # copied by all threads
     try:
         spots.meet(how, out, *dense(source))
     except IndexError:
@@ -149,7 +231,7 @@ def scatter(x, source, *, indices, axis):
         return NotImplemented
 
     def dx(g):
-        out = g.copy("C")
+        out = apply("scale", *dense(g))
         spots.meet(WRITE, out, numpy.zeros(spots.shape, g.dtype))
         return out
 

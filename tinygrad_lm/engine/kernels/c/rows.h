@@ -1,4 +1,4 @@
-/* The loops over rows: norms, softmax and its logarithm, sums of rows, cross-entropy, dropout,
+/* The loops over rows: norms, softmax and its logarithm, sums of rows, cross-entropy, masks,
    Adam. Each job is a struct of pointers and a function of a range of its rows; sums over
    rows are kept per range and added up in order, so that they do not depend on threads. */
 
@@ -210,33 +210,21 @@ static void cross_entropy_backward(void *job, long from, long to) {
     }
 }
 
-/* ------------------------------------------------------------------ dropout, look-up, Adam */
+/* ------------------------------------------------------------------ masks, Adam */
 
 typedef struct {
     const float *x;
-    const uint8_t *keep;
-    float *out, scale;
-} Dropout;
+    const uint8_t *mask;
+    float *out, number;
+} Masked;
 
 static void dropout(void *job, long from, long to) {
-    Dropout *w = job;
-    for (long i = from; i < to; i++) w->out[i] = w->x[i] * (w->keep[i] ? w->scale : 0);
+    Masked w = *(Masked *)job;
+    for (long i = from; i < to; i++) w.out[i] = w.x[i] * (w.mask[i] ? w.number : 0);
 }
-
-typedef struct { /* total[ids[i]] += g[i], columns from ... to, rows in order */
-    float *total;
-    const float *g;
-    const int64_t *ids;
-    long count, n, rows;
-} AddRows;
-
-static void add_rows(void *job, long from, long to) {
-    AddRows *w = job;
-    for (long r = 0; r < w->count; r++) {
-        float *total = w->total + (w->ids[r] + (w->ids[r] < 0 ? w->rows : 0)) * w->n;
-        const float *g = w->g + r * w->n;
-        for (long i = from; i < to; i++) total[i] += g[i];
-    }
+static void fill(void *job, long from, long to) {
+    Masked w = *(Masked *)job;
+    for (long i = from; i < to; i++) w.out[i] = w.mask[i] ? w.number : w.x[i];
 }
 
 typedef struct { /* see optim/adam.py for the rule */

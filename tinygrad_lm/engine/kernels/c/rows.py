@@ -1,5 +1,5 @@
-"""Norms, softmax, cross-entropy, dropout, sums of rows and the gradient of a table, by the loops
-of `rows.h`. Other dtypes than float32, and rarer forms, are left to the NumPy kernels.
+"""Norms, softmax, cross-entropy, masks and sums of rows, by the loops of `rows.h`. Other dtypes
+than float32, and rarer forms, are left to the NumPy kernels.
 """
 
 import math
@@ -8,8 +8,7 @@ import numpy
 
 from ... import arrays
 from ...arrays import get_num_threads, kernel
-from ...ops import fused, index
-from ...sparse import SparseGrad
+from ...ops import elementwise, fused
 from . import fast
 
 
@@ -99,16 +98,6 @@ def _softmax(x, axis, log):
     return out, (pullback,)
 
 
-@kernel(index.add_rows, numpy.ndarray)
-def add_rows(total, ids, g):
-    """total[ids[i]] += g[i], row after row: total (R, ...), g (N, ...), ids (N,)."""
-    if total.dtype.char != "f" or g.dtype.char != "f" or ids.dtype != numpy.int64 or not g.size:
-        return NotImplemented
-    rows, g, ids = len(total), numpy.ascontiguousarray(g), numpy.ascontiguousarray(ids)
-    fast.add_rows(len(ids), total.size // rows, rows, get_num_threads(), g, ids, total)
-    return None
-
-
 CACHED = 1 << 23  # numbers: more than the caches hold are summed as fast by NumPy
 WIDE = 128  # columns from which on the loop is fast; narrower rows are put side by side
 
@@ -190,41 +179,22 @@ def dropout(x, *, keep, p):
         return NotImplemented
     if not keep.flags.c_contiguous:
         return NotImplemented
-    scale, threads = 1 / (1 - p) if p < 1 else 0.0, get_num_threads()
-
-    def apply(x):
-        out = numpy.empty(x.shape, x.dtype)
-        fast.dropout(x.size, threads, x, keep, scale, out)
-        return out
-
-    return apply(arrays[0]), (lambda g: apply(dense(g)[0]),)
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return masked(*arrays, keep, scale, False), (lambda g: masked(*dense(g), keep, scale, False),)
 
 
-@kernel(fused.embedding, numpy.ndarray)
-def embedding(weight, *, ids):
-    """weight (V, C) at integer ids of any shape, which below 0 count from the end. The gradient is
-    added row by row, in order, to what has already arrived for the table."""
-    if weight.ndim != 2 or weight.dtype.char != "f" or ids.dtype != numpy.int64:
+@kernel(elementwise.masked_fill, numpy.ndarray)
+def masked_fill(x, *, mask, value):
+    """x with one number where the mask, of its shape, holds."""
+    arrays = dense(x)
+    if arrays is None or mask.shape != x.shape or mask.dtype != bool:
         return NotImplemented
-    if not ids.size or not weight.size:
-        return NotImplemented
-    (rows, n), flat = weight.shape, numpy.ascontiguousarray(ids.reshape(-1))
-    try:
-        out = weight.take(flat, axis=0)
-    except IndexError:
-        return NotImplemented  # the composition says what is wrong
-    like, threads = numpy.empty(0, weight.dtype), get_num_threads()
+    mask, value = numpy.ascontiguousarray(mask), float(value)
+    return masked(*arrays, mask, value, True), (lambda g: masked(*dense(g), mask, 0.0, True),)
 
-    def dweight(g):
-        # dweight[v] = the sum of g where ids is v
-        (g,) = dense(g)
 
-        def add_to(total):
-            if total.flags.c_contiguous:
-                fast.add_rows(len(flat), n, rows, threads, g, flat, total)
-            else:
-                numpy.add.at(total, flat, g.reshape(-1, n))
-
-        return SparseGrad(like, (rows, n), add_to)
-
-    return out.reshape(*ids.shape, n), (dweight,)
+def masked(x, mask, number, fill):
+    """number where the mask holds and x elsewhere, or x times number and x times 0."""
+    out = numpy.empty(x.shape, x.dtype)
+    fast.masked(x.size, get_num_threads(), fill, x, mask, number, out)
+    return out

@@ -10,6 +10,7 @@ from . import (
     cross_entropy,
     dropout,
     embedding,
+    extremes,
     gelu,
     index,
     layer_norm,
