@@ -150,9 +150,9 @@ def sum_rows(g, lead):
     side = max(1, min(WIDE // columns, rows // WIDE))
     if rows % side:
         return NotImplemented
-    out = numpy.empty(columns * side, g.dtype)
-    fast.sum_rows(rows // side, len(out), get_num_threads(), g, out)
-    return (out if side == 1 else out.reshape(side, -1).sum(axis=0)).reshape(shape)
+    out = numpy.empty(shape if side == 1 else (side, *shape), g.dtype)
+    fast.sum_rows(rows // side, out.size, get_num_threads(), g, out)
+    return out if side == 1 else out.sum(axis=0)
 
 
 @kernel(arrays.sum_runs, numpy.ndarray)
@@ -219,9 +219,9 @@ def embedding(weight, *, ids):
         return NotImplemented
     if not ids.size or not weight.size:
         return NotImplemented
-    (rows, n), flat = weight.shape, numpy.ascontiguousarray(ids.reshape(-1))
+    (rows, n), flat = weight.shape, numpy.ascontiguousarray(ids)
     try:
-        out = weight.take(flat, axis=0)
+        out = weight.take(ids, axis=0)
     except IndexError:
         return NotImplemented  # the composition says what is wrong
     like, threads = numpy.empty(0, weight.dtype), get_num_threads()
@@ -232,10 +232,10 @@ def embedding(weight, *, ids):
 
         def add_to(total):
             if total.flags.c_contiguous:
-                fast.add_rows(len(flat), n, rows, threads, g, flat, total)
+                fast.add_rows(flat.size, n, rows, threads, g, flat, total)
             else:
-                numpy.add.at(total, flat, g.reshape(-1, n))
+                numpy.add.at(total, flat, g.reshape(*flat.shape, n))
 
         return SparseGrad(like, (rows, n), add_to)
 
-    return out.reshape(*ids.shape, n), (dweight,)
+    return out, (dweight,)
