@@ -41,7 +41,7 @@ AFTERNOON = re.compile(
 # as PyTorch.
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
 # Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
-COMPILED_LINES = {"_fast.c and its loops": 2120, "recorder.c": 675, "CUDA": 1600}
+COMPILED_LINES = {"_fast.c and its loops": 2174, "recorder.c": 675, "CUDA": 1600}
 FILE_LINES = 400
 FUNCTION_LINES = {CORE: 30, "": 59}
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).
