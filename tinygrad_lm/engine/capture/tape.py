@@ -32,6 +32,7 @@ from ..arrays import (
 from ..arrays.replay import ONE_CALL, taping_step
 from ..core.tensor import Tensor
 from ..kernels.c import fast
+from .fewer import fewer
 from .slots import Slots, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
@@ -124,6 +125,10 @@ class Tape:
             return
         elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
             self.call(numpy.copyto, (out, args[0]))
+        elif function is numpy.ndarray.take and len(args) == 2 and settings.keys() == {"axis"}:
+            size = args[0].shape[settings["axis"]]
+            self.call(check_ids, (args[1], "index", "index", -size, size, None))
+            self.call(function, (*args, *settings.values(), out, "wrap"))  # which needs no copy
         elif isinstance(function, numpy.ufunc) and function not in (numpy.maximum, numpy.minimum):
             self.call(function, (*[as_input(x, out) for x in args], out), settings)
         elif function in WRITING or isinstance(
@@ -134,6 +139,8 @@ class Tape:
             self.call(store, ([out], function, args, settings))
 
     def call(self, function: Callable, args: tuple, settings: Any = None) -> None:
+        if isinstance(function, numpy.ufunc) and settings and settings.keys() == {"out"}:
+            args, settings = (*args, *settings["out"]), None  # which is read sooner
         self.calls.append((partial(function, **settings) if settings else function, args))
 
     @contextmanager
@@ -180,7 +187,7 @@ def plain(x: Any) -> Any:
 def store(outs: list, function: Callable, args: tuple, settings: dict) -> None:
     found = function(*args, **settings)
     for out, x in zip(outs, found if isinstance(found, (tuple, list)) else (found,)):
-        if out.shape != numpy.shape(x):
+        if out.shape != x.shape:
             refuse(f"make arrays whose shape depends on values, {out.shape} then {x.shape}", "pad")
         out[...] = x
 
@@ -310,7 +317,8 @@ class Taped:
             return changed(self.step(*args, **kwargs), detached)
         if self.slots is None:
             self.slots = Slots((args, kwargs), numpy)
-        self.slots.fill((args, kwargs))
+        if args or kwargs or self.slots.leaves:
+            self.slots.fill((args, kwargs))
         if self.calls is None:
             return self._record()
         for t, array in self.held:
@@ -357,5 +365,5 @@ class Taped:
             for t, _, g in before
             if t._grad is not g or id(g) in used
         ]
-        self.calls = tape.calls
+        self.calls = fewer(tape.calls)
         return self.outputs
