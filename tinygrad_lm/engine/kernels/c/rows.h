@@ -230,8 +230,8 @@ typedef struct { /* total[ids[i]] += g[i], columns from ... to, rows in order */
 static void add_rows(void *job, long from, long to) {
     AddRows *w = job;
     for (long r = 0; r < w->count; r++) {
-        float *restrict total = w->total + (w->ids[r] + (w->ids[r] < 0 ? w->rows : 0)) * w->n;
-        const float *restrict g = w->g + r * w->n;
+        float *total = w->total + (w->ids[r] + (w->ids[r] < 0 ? w->rows : 0)) * w->n;
+        const float *g = w->g + r * w->n;
         for (long i = from; i < to; i++) total[i] += g[i];
     }
 }

@@ -219,9 +219,9 @@ def embedding(weight, *, ids):
         return NotImplemented
     if not ids.size or not weight.size:
         return NotImplemented
-    (rows, n), flat = weight.shape, numpy.ascontiguousarray(ids)
+    (rows, n), flat = weight.shape, numpy.ascontiguousarray(ids.reshape(-1))
     try:
-        out = weight.take(ids, axis=0)
+        out = weight.take(flat, axis=0)
     except IndexError:
         return NotImplemented  # the composition says what is wrong
     like, threads = numpy.empty(0, weight.dtype), get_num_threads()
@@ -232,10 +232,10 @@ def embedding(weight, *, ids):
 
         def add_to(total):
             if total.flags.c_contiguous:
-                fast.add_rows(flat.size, n, rows, threads, g, flat, total)
+                fast.add_rows(len(flat), n, rows, threads, g, flat, total)
             else:
-                numpy.add.at(total, flat, g.reshape(*flat.shape, n))
+                numpy.add.at(total, flat, g.reshape(-1, n))
 
         return SparseGrad(like, (rows, n), add_to)
 
-    return out, (dweight,)
+    return out.reshape(*ids.shape, n), (dweight,)
