@@ -389,7 +389,7 @@ static PyObject *matmul(ARGUMENTS) {
     int done = 1;
     if (READY && (m < 1 || n < 1 || k < 1 || threads < 1 || (n > 1 && w.c.column != 1)))
         PyErr_SetString(PyExc_ValueError, "[kernel] no size may be 0, and c must have dense rows");
-    if (m * n * k < 1 << 19) threads = 1;
+    if (m * n * k < 1 << 20) threads = 1;
     if (READY) {
         Py_BEGIN_ALLOW_THREADS;
         if (!w.sums && (m * n * k < SMALL || (m <= NARROW && n <= NARROW)))
