@@ -225,6 +225,14 @@ def test_a_position_that_does_not_exist_is_an_error_in_a_replay_as_well():
     assert fast(tg.tensor([1, -1])).tolist() == [X[1].tolist(), X[3].tolist()]
 
 
+def test_named_arguments_are_not_mixed_up():
+    fast = tg.capture(lambda x, y: x - y, 1)
+    for _ in range(3):
+        assert fast(x=tg.tensor(3.0), y=tg.tensor(1.0)).item() == 2
+    with pytest.raises(RuntimeError, match="named and ordered as before"):
+        fast(y=tg.tensor(1.0), x=tg.tensor(3.0))
+
+
 def test_a_tensor_whose_array_was_replaced_must_be_captured_again():
     weight = tg.ones(2)
     fast = tg.capture(lambda x: x * weight, 1)

@@ -51,7 +51,9 @@ class Slots:
     def fill(self, tree: Any) -> None:
         given: list[Any] = []
         if shape_of(tree, given) != self.names:
-            raise RuntimeError("[capture] the arguments must be as many and named as before")
+            raise RuntimeError(
+                "[capture] the arguments must be as many, named and ordered as before"
+            )
         for slot, x in zip(self.leaves, given):
             if isinstance(slot, Slot):
                 slot.check(x)
@@ -68,7 +70,7 @@ class Slots:
 def shape_of(tree: Any, found: list) -> Any:
     """The nest alone: its kinds, lengths and names; what is in it goes to the end of a list."""
     if isinstance(tree, dict):
-        return {name: shape_of(x, found) for name, x in tree.items()}
+        return dict, [(name, shape_of(x, found)) for name, x in tree.items()]
     if isinstance(tree, (tuple, list)):
         return type(tree), [shape_of(x, found) for x in tree]
     found.append(tree)
