@@ -50,6 +50,7 @@ ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.may_shar
 # Functions that take `out`, beside ufuncs and their `reduce`; and those that fill with a constant.
 WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.take, numpy.ndarray.cumsum, numpy.dot}
 FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like}
+BY_KEYWORD = {numpy.maximum, numpy.minimum}  # NumPy's rule for their `out`
 ANY = object()
 
 
@@ -129,7 +130,7 @@ class Tape:
             size = args[0].shape[settings["axis"]]
             self.call(check_ids, (args[1], "index", "index", -size, size, None))
             self.call(function, (*args, *settings.values(), out, "wrap"))  # which needs no copy
-        elif isinstance(function, numpy.ufunc) and function not in (numpy.maximum, numpy.minimum):
+        elif isinstance(function, numpy.ufunc) and function not in BY_KEYWORD:
             self.call(function, (*[as_input(x, out) for x in args], out), settings)
         elif function in WRITING or isinstance(
             getattr(function, "__self__", function), numpy.ufunc
@@ -139,8 +140,9 @@ class Tape:
             self.call(store, ([out], function, args, settings))
 
     def call(self, function: Callable, args: tuple, settings: Any = None) -> None:
-        if isinstance(function, numpy.ufunc) and settings and settings.keys() == {"out"}:
-            args, settings = (*args, *settings["out"]), None  # which is read sooner
+        by_position = isinstance(function, numpy.ufunc) and function not in BY_KEYWORD
+        if by_position and settings and settings.keys() == {"out"}:
+            args, settings = (*args, *leaves(settings)), None  # which is read sooner
         self.calls.append((partial(function, **settings) if settings else function, args))
 
     @contextmanager
