@@ -113,7 +113,7 @@ ROUNDED static void map_tanh_slope(void *job, long from, long to) { /* as NumPy,
     }
 }
 
-typedef struct { /* out = x + sign y for rows x of n numbers; before, scaled = s y may take y's place */
+typedef struct { /* out = x + sign y for rows x of n numbers, where scaled = s y may replace y */
     const float *x, *y;
     float *scaled, *out, s, sign;
     long n;
