@@ -279,6 +279,14 @@ def test_a_position_that_does_not_exist_is_an_error_in_a_replay_as_well():
     assert fast(tg.tensor([1, -1])).tolist() == [X[1].tolist(), X[3].tolist()]
 
 
+def test_named_arguments_are_not_mixed_up():
+    fast = tg.capture(lambda x, y: x - y, 1)
+    for _ in range(3):
+        assert fast(x=tg.tensor(3.0), y=tg.tensor(1.0)).item() == 2
+    with pytest.raises(RuntimeError, match="named and ordered as before"):
+        fast(y=tg.tensor(1.0), x=tg.tensor(3.0))
+
+
 def test_a_tensor_whose_array_was_replaced_must_be_captured_again():
     weight = tg.ones(2)
     fast = tg.capture(lambda x: x * weight, 1)
@@ -333,3 +341,36 @@ def test_reading_what_is_in_memory_here_is_no_reading_from_the_device():
         with pytest.raises(RuntimeError, match="inside another one"), arrays.recording_step():
             pass
     assert not arrays.is_recording_step()
+
+
+MOVES = {  # a step of (p, b, rate), where p (4, 9) and b (9,); how many calls it is in C
+    "up": (lambda p, b, rate: p.add_(-0.1 * b.expand(4, 9).contiguous()), 2),
+    "down": (lambda p, b, rate: p.sub_((p * p) * rate), 2),
+    "elsewhere": (lambda p, b, rate: (c := b.expand(4, 9).contiguous(), p - c * rate), 2),
+    "beside": (lambda p, b, rate: (c := b.expand(4, 9).contiguous(), c * rate, p.add_(c)), 3),
+    "rows": (lambda p, b, rate: (p * p) + b, 2),
+    "rows in place": (lambda p, b, rate: p.add_(b), 1),
+    "of itself": (lambda p, b, rate: p.sub_(p * rate), 2),
+    "of its own row": (lambda p, b, rate: p.add_(p[1]), 1),
+    "what moves is moved": (lambda p, b, rate: p[1:].add_(p[:-1].mul_(rate)), 2),
+    "over itself": (lambda p, b, rate: [np.add(p[:-1].array, b.array, p[1:].array)][1:], 1),
+    "another order": (lambda p, b, rate: p.add_((p.t() * rate).t()), 2),
+    "numbers": (lambda p, b, rate: p.add_(p.double() * rate), 4),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_neighbouring_calls_are_one_with_the_same_bits(name):
+    move, calls = MOVES[name]
+    found = []
+    for captured in (False, True):
+        tg.manual_seed(3)
+        p, b = tg.randn(4, 9), tg.randn(9)
+        fast = Taped(lambda rate, p=p, b=b: (move(p, b, rate), (p * b).sum()), 0)
+        step = fast if captured else fast.step
+        for i in range(4):
+            out = step(tg.tensor(0.3 - 0.1 * i))
+            found.append([x.numpy().tobytes() for x in arrays.leaves((out, p))])
+    for want, got in zip(found[:4], found[4:]):
+        assert want == got
+    assert fast.calls is not None and len(fast.calls) == calls + 2

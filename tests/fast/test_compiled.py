@@ -23,7 +23,7 @@ from tinygrad_lm.engine.core.op import OPS
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.kernels import c
 from tinygrad_lm.engine.kernels.c import fast
-from tinygrad_lm.engine.random.generator import Generator, keep_below
+from tinygrad_lm.engine.random.generator import Generator, keep_below, remainders
 from tinygrad_lm.optim import Adam, AdamW
 
 if fast is None and os.environ.get("TINYGRAD_LM_REQUIRE_COMPILED") == "1":
@@ -239,6 +239,25 @@ def test_dropout_draws_the_words_of_the_stream(before, monkeypatch):
         kept = [generator.bernoulli(p, (5001,)) for p in (0.8, 0.3, 1.0, 0.0)]
         found.append((np.stack(kept).tobytes(), generator.integers(0, 10**6, (3,)).tolist()))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (32,), (3, 700)])
+@pytest.mark.parametrize("low, high", [(0, 200_000), (-3, 2**28 - 4), (-(2**63), 9 - 2**63)])
+def test_integers_are_the_words_of_the_stream(shape, low, high, monkeypatch):
+    found = []
+    for ways in (remainders.kernels, {}):
+        monkeypatch.setattr(remainders, "kernels", ways)
+        generator = Generator().manual_seed(11)
+        drawn = generator.integers(low, high, shape)
+        assert drawn.shape == shape and drawn.dtype == np.int64
+        found.append((drawn.tobytes(), generator.get_state().tobytes()))
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match="width"):
+        fast.integers(1, 0, 0, Generator()._bits.capsule, np.zeros(1, np.int64))
+    with pytest.raises(ValueError, match="bytes"):
+        fast.integers(2, 9, 0, Generator()._bits.capsule, np.zeros(1, np.int64))
+    with pytest.raises(ValueError, match="PyCapsule"):
+        fast.integers(1, 9, 0, None, np.zeros(1, np.int64))
 
 
 def test_draws_of_several_threads_are_one_stream(monkeypatch):

@@ -44,6 +44,7 @@ AFTERNOON = re.compile(
 # for which NumPy took one and a half to five times as long.
 # 175 more: activations, their slopes, log-softmax and batch norm took NumPy up to ten times as long
 # as PyTorch.
+# 69 more: integers drawn, rows plus a row and x + s y for small steps, which were bound by calls.
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
 # Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
 COMPILED_LINES = {"_fast.c and its loops": 2420, "recorder.c": 675, "CUDA": 1600}

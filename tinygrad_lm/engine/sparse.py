@@ -39,8 +39,8 @@ class SparseGrad(Sparse):
         """The array that they add up to. If they tile it exactly, as the pieces of a split tensor
         do, they are copied side by side; if they are already views of one array in that layout,
         that array is returned."""
-        first, spans = parts[0], [part.span() for part in parts]
-        order = sorted(span for span in spans if span)
+        first = parts[0]
+        order = sorted(span for part in parts if part.key and (span := part.span()))
         stops = [0, *(stop for _, _, stop in order)]
         axis = order[0][0] if order else 0
         if (

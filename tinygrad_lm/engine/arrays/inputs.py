@@ -71,7 +71,9 @@ def upstream_gradient(value: Array, g: Any) -> Any:
                 f"implicitly created only for scalar outputs), got shape {tuple(value.shape)}; "
                 "pass gradient= or reduce it with sum() or mean()"
             )
-        return library(value).ones(value.shape, value.dtype)
+        one = library(value).empty(value.shape, value.dtype)
+        one.fill(1)  # NumPy's `ones` is written in Python
+        return one
     if tuple(g.shape) != tuple(value.shape):
         raise RuntimeError(
             f"[backward] gradient must have the tensor's shape {tuple(value.shape)}, "

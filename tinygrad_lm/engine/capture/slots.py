@@ -40,17 +40,20 @@ class Slots:
     of each call are copied."""
 
     def __init__(self, tree: Any, library: Any):
+        given: list[Any] = []
+        self.names = shape_of(tree, given)
         self.leaves: list[Any] = [
-            Slot(x, library) if isinstance(x, Tensor) else checked(x) for x in leaves(tree)
+            Slot(x, library) if isinstance(x, Tensor) else checked(x) for x in given
         ]
         own = iter(self.leaves)
-        self.names = shape_of(tree)
         self.tree = changed(tree, lambda _: getattr(x := next(own), "tensor", x))
 
     def fill(self, tree: Any) -> None:
-        given = list(leaves(tree))
-        if shape_of(tree) != self.names or len(given) != len(self.leaves):
-            raise RuntimeError("[capture] the arguments must be as many and named as before")
+        given: list[Any] = []
+        if shape_of(tree, given) != self.names:
+            raise RuntimeError(
+                "[capture] the arguments must be as many, named and ordered as before"
+            )
         for slot, x in zip(self.leaves, given):
             if isinstance(slot, Slot):
                 slot.check(x)
@@ -64,12 +67,13 @@ class Slots:
                 slot.fill(x.array)
 
 
-def shape_of(tree: Any) -> Any:
-    """The nest alone: its kinds, lengths and names."""
+def shape_of(tree: Any, found: list) -> Any:
+    """The nest alone: its kinds, lengths and names; what is in it goes to the end of a list."""
     if isinstance(tree, dict):
-        return {name: shape_of(x) for name, x in tree.items()}
+        return dict, [(name, shape_of(x, found)) for name, x in tree.items()]
     if isinstance(tree, (tuple, list)):
-        return type(tree), [shape_of(x) for x in tree]
+        return type(tree), [shape_of(x, found) for x in tree]
+    found.append(tree)
     return None
 
 

@@ -40,6 +40,7 @@ ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.may_shar
 # Functions that take `out`, beside ufuncs and their `reduce`; and those that fill with a constant.
 WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.take, numpy.ndarray.cumsum, numpy.dot}
 FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like}
+BY_KEYWORD = {numpy.maximum, numpy.minimum}  # NumPy's rule for their `out`
 ANY = object()
 
 
@@ -115,19 +116,24 @@ class Tape:
             return
         elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
             self.call(numpy.copyto, (out, args[0]))
-        elif isinstance(function, numpy.ufunc) and function not in (numpy.maximum, numpy.minimum):
+        elif function is numpy.ndarray.take and len(args) == 2 and settings.keys() == {"axis"}:
+            size = args[0].shape[settings["axis"]]
+            self.call(look_at, (args[1], "index", "index", -size, size))
+            self.call(function, (*args, *settings.values(), out, "wrap"))  # which needs no copy
+        elif isinstance(function, numpy.ufunc):
             # a number as an array of no axes, with which a ufunc starts sooner
             like = partial(numpy.array, dtype=out.dtype) if out.dtype.char in "fd" else float
             args = tuple(like(x) if type(x) is float else x for x in args)
-            self.call(function, (*args, out), settings)
-        elif function in WRITING or isinstance(
-            getattr(function, "__self__", function), numpy.ufunc
-        ):
+            self.call(function, args, {**settings, "out": out})
+        elif function in WRITING or isinstance(getattr(function, "__self__", 0), numpy.ufunc):
             self.call(function, args, {**settings, "out": out})
         else:
             self.call(store, ([out], function, args, settings))
 
-    def call(self, function: Callable, args: tuple, settings: Any = None) -> None:
+    def call(self, function: Callable, args: tuple, settings: dict = {}) -> None:
+        if isinstance(function, numpy.ufunc) and function not in BY_KEYWORD and "out" in settings:
+            args = (*args, *leaves(settings["out"]))  # which is read sooner
+            settings = {name: x for name, x in settings.items() if name != "out"}
         self.calls.append((partial(function, **settings) if settings else function, args))
 
     @contextmanager
@@ -164,7 +170,7 @@ def plain(x: Any) -> Any:
 def store(outs: list, function: Callable, args: tuple, settings: dict) -> None:
     found = function(*args, **settings)
     for out, x in zip(outs, found if isinstance(found, (tuple, list)) else (found,)):
-        if out.shape != numpy.shape(x):
+        if out.shape != x.shape:
             refuse(f"make arrays whose shape depends on values, {out.shape} then {x.shape}", "pad")
         out[...] = x
 

@@ -25,7 +25,8 @@ from .shapes import broadcast_tensors
 
 def getitem(input: Tensor, key: Any) -> Tensor:
     """input[key]: a view for integers, slices, None and ..., a copy where arrays take part."""
-    if type(key) is Tensor and type(key.array) is numpy.ndarray is type(input.array):
+    on_cpu = arrays.DEVICE_TYPES.get(type(input.array)) == "cpu"
+    if on_cpu and type(key) is Tensor and type(key.array) is type(input.array):
         ids = key.array
         if ids.ndim and are_ids(ids) and input.array.ndim:
             if input.array.ndim == 2 and input.array.dtype.char == "f":  # rows of a table

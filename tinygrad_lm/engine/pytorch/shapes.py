@@ -3,7 +3,6 @@ do. Sizes are checked here, memory is moved in `ops/shape.py`."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,8 +36,10 @@ def _reshaped(op: Any, input: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The array library works out a -1; what it refuses is explained here."""
     if not input.array.size or min(shape, default=0) < -1:
         shape = _inferred(input, shape, op.name)
-    with contextlib.suppress(RuntimeError):
+    try:
         return op(input, shape=shape)
+    except RuntimeError:
+        pass
     _inferred(input, shape, op.name)  # after the op's error, so that one alone is shown
     return op(input, shape=shape)
 

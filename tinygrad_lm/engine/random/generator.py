@@ -35,6 +35,18 @@ def keep_below(keep: np.ndarray, bound: np.uint64, generator: Generator) -> np.n
     return fill(keep, lambda n: generator._words(n, np.uint64) & MASK53 < bound)
 
 
+@with_kernels
+def remainders(out: np.ndarray, width: int, low: int, generator: Generator) -> np.ndarray:
+    """Fill `out`: the generator's next words mod width, plus low."""
+    word = np.uint32 if width < 2**28 else np.uint64
+
+    def draw(n: int) -> np.ndarray:
+        drawn = generator._words(n, word) % word(width)
+        return drawn.astype(np.int64) + low if low else drawn  # may wrap around
+
+    return fill(out, draw)
+
+
 def check_seed(seed: int) -> int:
     seed = operator.index(seed)
     if not -(2**63) <= seed < 2**64:
@@ -172,17 +184,7 @@ class Generator:
                 raise RuntimeError(
                     f"[randint] {kind} must hold all of [{low}, {high}); use a wider dtype"
                 )
-        word = np.uint32 if width < 2**28 else np.uint64
-
-        def draw(n: int) -> np.ndarray:
-            drawn = self._words(n, word) % word(width)
-            return drawn.astype(np.int64) + low if low else drawn  # may wrap around
-
-        if word is np.uint32 and math.prod(shape) < 1000:  # the same, and starts sooner
-            drawn: np.ndarray = self._bits.random_raw(math.prod(shape)) % width
-            drawn = drawn.astype(np.int64) + low if low else drawn
-            return drawn.astype(kind).reshape(shape)
-        return fill(self._empty(shape, kind), draw)
+        return remainders(self._empty(shape, kind), width, low, self)
 
     def permutation(self, n: int) -> np.ndarray:
         """The numbers 0..n-1 shuffled (int64): step i swaps places i and i + r mod (n - i)."""

@@ -68,7 +68,6 @@ class Philox(Generator):
         index = Device(device).index
         self.device = Device("cuda", cp.cuda.Device().id if index is None else index)
         self._memory: Any = None  # seed, offset, and the blocks of a launch that are done
-        self._bits: Any = self  # whose `random_raw` small draws ask
         self._here = False
         self.manual_seed(FRESH_SEED)
 

@@ -176,6 +176,20 @@ static PyObject *map(ARGUMENTS) {
     return end(&a);
 }
 
+/* add_to_rows(rows, n, threads, x, s or None, y, scaled or None, minus, out): scaled = s y, or y as
+   it is; out = x + scaled or x - scaled in each row */
+static PyObject *add_to_rows_(ARGUMENTS) {
+    EXPECT(9);
+    long rows = INT, n = INT, threads = INT;
+    Added w = {.n = n, .x = IN(rows * n)};
+    const float *s = MAYBE_IN(1);
+    w.y = IN(n), w.scaled = MAYBE_OUT(n), w.sign = INT ? -1 : 1, w.out = OUT(rows * n);
+    if (READY && !s != !w.scaled) PyErr_SetString(PyExc_TypeError, "both arguments or none");
+    if (READY && s) w.s = *s;
+    if (READY) run(add_to_rows, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    return end(&a);
+}
+
 /* softmax(rows, n, threads, x, out, None, log), and with g: softmax(rows, n, threads, result, out,
    g, log); log: its logarithm */
 static PyObject *softmax(ARGUMENTS) {
@@ -373,7 +387,7 @@ static PyObject *matmul(ARGUMENTS) {
     int done = 1;
     if (READY && (m < 1 || n < 1 || k < 1 || threads < 1 || (n > 1 && w.c.column != 1)))
         PyErr_SetString(PyExc_ValueError, "[kernel] no size may be 0, and c must have dense rows");
-    if (m * n * k < 1 << 19) threads = 1;
+    if (m * n * k < 1 << 20) threads = 1;
     if (READY) {
         Py_BEGIN_ALLOW_THREADS;
         if (!w.sums && (m * n * k < SMALL || (m <= NARROW && n <= NARROW)))
@@ -416,6 +430,23 @@ static PyObject *keep_below_(ARGUMENTS) {
     }
     PyObject *done = end(&a);
     return done ? (Py_DECREF(done), PyLong_FromLong(position)) : NULL;
+}
+
+/* integers(n, width, low, bits, out): of each next word of a BitGenerator of NumPy's, which others
+   keep from, the remainder by width, plus low */
+static PyObject *integers(ARGUMENTS) {
+    EXPECT(5);
+    long n = INT, width = INT, low = INT;
+    Bits *bits = PyCapsule_GetPointer(args[next++], "BitGenerator");
+    int64_t *to = memory(&a, args[next++], n, 8, PyBUF_WRITABLE);
+    if (READY && (width < 1 || width > UINT32_MAX))
+        PyErr_SetString(PyExc_ValueError, "[randint] the width must be in 1 ... 2^32 - 1");
+    if (READY) {
+        Py_BEGIN_ALLOW_THREADS;
+        for (long i = 0; i < n; i++) to[i] = bits->next(bits->state) % (uint32_t)width + low;
+        Py_END_ALLOW_THREADS;
+    }
+    return end(&a);
 }
 
 /* Of lines with so many elements: how many make a range, at least a few that are neighbours. */
@@ -537,6 +568,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("norm", norm),
     KERNEL("norm_slopes", norm_slopes),
     KERNEL("map", map),
+    KERNEL("add_to_rows", add_to_rows_),
     KERNEL("softmax", softmax),
     KERNEL("channels", channels),
     KERNEL("sum_rows", sum_rows),
@@ -550,6 +582,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("matmul", matmul),
     KERNEL("few", few),
     KERNEL("keep_below", keep_below_),
+    KERNEL("integers", integers),
     KERNEL("sums_so_far", sums_so_far_),
     KERNEL("at_ids", at_ids_),
     KERNEL("pool", pool_),

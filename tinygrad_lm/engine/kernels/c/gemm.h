@@ -213,25 +213,26 @@ static int multiply_matrices(Product *w, int threads) {
 
 /* ---------------------------------------------------------------- small products */
 
-/* TILE_ROWS rows of c, or what is left of them, by n columns in `wide` vectors, straight from where
-   a lies, for `depth` steps of k from p; the rows of b are `next` apart. Beyond the last row it
-   comes again. */
-INLINE void small_tile(const Product *w, const int wide, const int whole, const float *b, long next,
-                       long n, long top, long left, long p, long depth) {
-    long m = least(TILE_ROWS, w->m - top), along = w->a.column, last = n - (wide - 1) * LANES;
-    const float *a[TILE_ROWS], *bias = w->bias ? w->bias + left : NOTHING;
-    vec total[TILE_ROWS][SMALL_WIDE] = {{{0}}}, row[SMALL_WIDE];
-    for (int i = 0; i < TILE_ROWS; i++)
+/* `high` rows of c, or what is left of them, by n columns in `wide` vectors, straight from where a
+   lies, for `depth` steps of k from p; the rows of b are `next` apart. Beyond the last row it comes
+   again. */
+INLINE void small_tile(const Product *w, const int high, const int wide, const int whole,
+                       const float *b, long next, long n, long top, long left, long p,
+                       long depth) {
+    long m = least(high, w->m - top), along = w->a.column, last = n - (wide - 1) * LANES;
+    const float *a[TALL], *bias = w->bias ? w->bias + left : NOTHING;
+    vec total[TALL][SMALL_WIDE] = {{{0}}}, row[SMALL_WIDE];
+    for (int i = 0; i < high; i++)
         a[i] = w->a.at + (top + least(i, m - 1)) * w->a.row + p * along;
     for (long q = 0; q < depth; q++, b += next) {
         for (int j = 0; j < wide; j++)
             row[j] = kept(whole || j < wide - 1 ? load(b + j * LANES)
                                                 : load_part(b + j * LANES, last, 0));
-        for (int i = 0; i < TILE_ROWS; i++)
+        for (int i = 0; i < high; i++)
             for (int j = 0; j < wide; j++) total[i][j] += all(a[i][q * along]) * row[j];
     }
     float *c = w->c.at + top * w->c.row + left;
-    for (int i = 0; i < TILE_ROWS && i < m; i++, c += w->c.row)
+    for (int i = 0; i < high && i < m; i++, c += w->c.row)
         for (int j = 0; j < wide; j++) {
             long size = j < wide - 1 ? LANES : last;
             const float *start = (p ? c : bias) + j * LANES;
@@ -242,11 +243,14 @@ INLINE void small_tile(const Product *w, const int wide, const int whole, const 
         }
 }
 
-/* Pieces of c, PART columns by up to HIGH rows. Where b has no dense rows, a copy has. */
+/* Pieces of c, PART columns by up to HIGH rows; what is left of the columns takes some once more,
+   to the same numbers, where that makes vectors whole. Where b has no dense rows, a copy has. */
 static void small_pieces(void *job, long from, long to) {
     Product *w = job;
     for (long high = pieces_of(w->m, HIGH); from < to; from++)
         for (long p = 0, left = from / high * PART; p < w->k; p += DEPTH) {
+            long rest = round_up(least(PART, w->n - left), LANES);
+            if (w->k <= DEPTH && rest <= w->n) left = least(left, w->n - rest);
             float turned[DEPTH * PART] __attribute__((aligned(64)));
             float *b = w->b.at + left * w->b.column + p * w->b.row;
             long n = least(PART, w->n - left), depth = least(DEPTH, w->k - p), next = w->b.row;
@@ -255,15 +259,20 @@ static void small_pieces(void *job, long from, long to) {
                 b = turned, next = PART;
             }
             long top = from % high * HIGH, end = least(w->m, top + HIGH);
-            for (; top < end; top += TILE_ROWS)
+            for (; top < end; top += n <= LANES ? TALL : TILE_ROWS)
+#define PART_BY(high, wide, whole) small_tile(w, high, wide, whole, b, next, n, top, left, p, depth)
                 if (n == PART)
-                    small_tile(w, SMALL_WIDE, 1, b, next, n, top, left, p, depth);
-                else if (n <= LANES)
-                    small_tile(w, 1, 0, b, next, n, top, left, p, depth);
-                else if (n <= 2 * LANES)
-                    small_tile(w, least(SMALL_WIDE, 2), 0, b, next, n, top, left, p, depth);
+                    PART_BY(TILE_ROWS, SMALL_WIDE, 1);
+                else if (n == LANES)
+                    PART_BY(TALL, 1, 1);
+                else if (n < LANES)
+                    PART_BY(TALL, 1, 0);
+                else if (n == 2 * LANES)
+                    PART_BY(TILE_ROWS, least(SMALL_WIDE, 2), 1);
+                else if (n < 2 * LANES)
+                    PART_BY(TILE_ROWS, least(SMALL_WIDE, 2), 0);
                 else
-                    small_tile(w, SMALL_WIDE, 0, b, next, n, top, left, p, depth);
+                    PART_BY(TILE_ROWS, SMALL_WIDE, 0);
         }
 }
 

@@ -33,14 +33,14 @@ INLINE vec exp_anywhere(vec x) {
 
 /* Near 0 a polynomial (Moshier's Cephes), which keeps the digits of a small x. */
 INLINE vec tanh_(vec x) {
-    ints minus = x < all(0);
-    vec size = choose(minus, -x, x), z = x * x;
+    ints minus = (ints)x & (ints)all(-0.0f);
+    vec size = (vec)((ints)x ^ minus), z = x * x;
     vec p = z * -5.70498872745e-3f + 2.06390887954e-2f;
     p = p * z - 5.37397155531e-2f;
     p = p * z + 1.33314422036e-1f;
     p = p * z - 3.33332819422e-1f;
-    vec far = 1.0f - 2.0f / (1.0f + exp_(choose(size > all(20), all(40), 2.0f * size)));
-    return choose(size < all(0.625f), x + x * z * p, choose(minus, -far, far));
+    vec far = 1.0f - 2.0f / (1.0f + exp_in(choose(size > all(20), all(40), 2.0f * size)));
+    return choose(size < all(0.625f), x + x * z * p, (vec)((ints)far | minus));
 }
 
 /* The normal distribution function, from a fit to it whose largest error in x Phi(x) on the whole
@@ -112,6 +112,23 @@ ROUNDED static void map_tanh_slope(void *job, long from, long to) { /* as NumPy,
         vec y = get(w->x + from, i, to - from, 0), g = get(w->y + from, i, to - from, 0);
         put(w->out + from, g * (1 - y * y), i, to - from);
     }
+}
+
+typedef struct { /* out = x + sign y for rows x of n numbers, where scaled = s y may replace y */
+    const float *x, *y;
+    float *scaled, *out, s, sign;
+    long n;
+} Added;
+
+ROUNDED static void add_to_rows(void *job, long from, long to) { /* as NumPy, to the bit */
+    ROUND
+    Added w = *(Added *)job;
+    for (long r = from; r < to; r++)
+        EACH(i, w.n) {
+            vec x = get(w.x + r * w.n, i, w.n, 0), y = get(w.y, i, w.n, 0);
+            if (w.scaled) put(w.scaled, y *= w.s, i, w.n);
+            put(w.out + r * w.n, x + w.sign * y, i, w.n);
+        }
 }
 
 #define NAMED(name) {#name, map_##name}

@@ -40,3 +40,9 @@ static long keep_below(uint8_t *keep, long n, uint64_t bound, uint32_t *key, lon
     }
     return position;
 }
+
+typedef struct { /* the start of NumPy's bitgen_t */
+    void *state;
+    uint64_t (*next_long)(void *);
+    uint32_t (*next)(void *);
+} Bits;

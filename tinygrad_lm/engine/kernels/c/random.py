@@ -1,5 +1,5 @@
 """What dropout keeps, drawn by the loop of `mersenne.h` from the generator's own state, which is
-taken out of it and put back. The words are those that NumPy would have drawn.
+taken out of it and put back; and integers. The words are those that NumPy would have drawn.
 """
 
 import threading
@@ -25,3 +25,13 @@ def keep_below(keep, bound, source):
         drawn: Any = ("MT19937", key, position, 0, 0.0)
         source._twister.set_state(drawn)
     return keep
+
+
+@kernel(generator.remainders, numpy.ndarray)
+def remainders(out, width, low, source):
+    if out.dtype != numpy.int64 or width >= 2**28 or type(source) is not generator.Generator:
+        return NotImplemented
+    bits = source._bits
+    with bits.lock:
+        fast.integers(out.size, width, low, bits.capsule, out)
+    return out

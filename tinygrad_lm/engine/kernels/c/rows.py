@@ -116,9 +116,9 @@ def sum_rows(g, lead):
     side = max(1, min(WIDE // columns, rows // WIDE))
     if rows % side:
         return NotImplemented
-    out = numpy.empty(columns * side, g.dtype)
-    fast.sum_rows(rows // side, len(out), get_num_threads(), g, out)
-    return (out if side == 1 else out.reshape(side, -1).sum(axis=0)).reshape(shape)
+    out = numpy.empty(shape if side == 1 else (side, *shape), g.dtype)
+    fast.sum_rows(rows // side, out.size, get_num_threads(), g, out)
+    return out if side == 1 else out.sum(axis=0)
 
 
 @kernel(arrays.sum_runs, numpy.ndarray)

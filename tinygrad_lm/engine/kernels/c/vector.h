@@ -126,14 +126,12 @@ INLINE float largest(vec x) {
     return a > b ? a : b;
 }
 
-/* e^x for x up to 88, to 1 unit in the last place: x = n ln 2 + r, a polynomial in r (Moshier's
-   Cephes), and 2^n by its bits. Below float32's normal numbers it is 0; NaN stays NaN. */
-INLINE vec exp_(vec x) {
+/* e^x for x from -87.3 to 88, to 1 unit in the last place: x = n ln 2 + r, a polynomial in r
+   (Moshier's Cephes), and 2^n by its bits. NaN stays NaN. */
+INLINE vec exp_in(vec x) {
     const float round = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
-    ints low = x < all(-87.3f);
-    vec in = choose(low, all(-87.3f), x);
-    vec shifted = in * 1.44269504f + round, n = shifted - round;
-    vec r = in - n * 0.693359375f + n * 2.12194440e-4f;
+    vec shifted = x * 1.44269504f + round, n = shifted - round;
+    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
     vec y = all(1.9875691500e-4f);
     y = y * r + 1.3981999507e-3f;
     y = y * r + 8.3334519073e-3f;
@@ -142,5 +140,11 @@ INLINE vec exp_(vec x) {
     y = y * r + 5.0000001201e-1f;
     y = y * (r * r) + r + 1.0f;
     ints power = ((ints)shifted - (ints)all(round) + 127) << 23;
-    return (vec)((ints)(y * (vec)power) & ~low);
+    return y * (vec)power;
+}
+
+/* The same, and 0 below float32's normal numbers. */
+INLINE vec exp_(vec x) {
+    ints low = x < all(-87.3f);
+    return (vec)((ints)exp_in(choose(low, all(-87.3f), x)) & ~low);
 }
