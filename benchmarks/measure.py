@@ -28,13 +28,14 @@ SCRIPTS = {  # result -> command line
     "generate-gpt2": ["generate.py"],
     "losses": ["losses.py"],
     "ops": ["ops.py"],
+    "products": ["products.py"],
     "scaling": ["scaling.py"],
     "shakespeare": ["shakespeare.py"],
 }
 # Of these alone: as many runs as half an hour allows.
 QUICK = {f"step-{work}": [] for work in ("mlp", "moons", "rnn", "gpt-cpu", "gpt-cpu-avx2")}
 QUICK |= {f"step-{work}": ["--repeats", "2"] for work in ("gpt2-b1", "gpt2-b4", "baby-gpt")}
-QUICK |= {"ops": ["--repeats", "2"]}
+QUICK |= {"products": ["--works", "mlp", "gpt-cpu", "gpt2-b1"], "ops": ["--repeats", "2"]}
 
 
 def is_done(name: str) -> bool:

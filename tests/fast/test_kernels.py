@@ -131,8 +131,6 @@ def test_a_kernel_agrees_with_its_composition_at_sizes_of_several_blocks(name, k
     inputs, settings = BIG[name]()
     used = []
     op = op_of(name)
-    # the products that are left to NumPy's BLAS where vectors are narrow, too
-    monkeypatch.setattr(sys.modules[kernel.__module__], "MOST", 1 << 62, raising=False)
     monkeypatch.setitem(
         op.kernels, np.ndarray, [lambda *a, **k: used.append(kernel(*a, **k)) or used[-1]]
     )

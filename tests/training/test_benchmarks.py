@@ -22,6 +22,7 @@ import harness  # noqa: E402
 import losses  # noqa: E402
 import measure  # noqa: E402
 import ops  # noqa: E402
+import products  # noqa: E402
 import report  # noqa: E402
 import scaling  # noqa: E402
 import step  # noqa: E402
@@ -425,6 +426,56 @@ def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
     assert {r["work"] for r in rows} == {"gpt2", "baby", "mlp"}
     assert all("error" not in r and crossover.agrees(r, rows) is not False for r in rows), rows
     assert len(json.loads((tmp_path / "curve.json").read_text())["curve"]) == 3
+
+
+def rates(**libraries):
+    """Made-up rates of products, of one work with one and two threads."""
+    known = {"loops": products.LOOPS, "blas": products.BLAS, "blis": "BLIS, one thread"}
+    both = {known.get(k, k): {"step": rates, "products": {}} for k, rates in libraries.items()}
+    second = {name: found for name, found in both.items() if "one thread" not in name}
+    machine = {**MACHINE, "load_at_start": 1.0}
+    return {**record("x"), "machine": machine, "results": {"mlp": {"1": both, "2": second}}}
+
+
+def test_a_library_that_is_faster_is_named_and_where():
+    """Ratios are taken turn by turn: MKL has 1.2 times our rate, and BLIS with one thread twice."""
+    found = rates(loops=[10, 20, 40], blas=[10, 10, 30], MKL=[12, 24, 44], blis=[20, 40, 80])
+    assert "| `mlp` | 1 | 20 | 10 | - | - | 24 | **40** |" in products.table(found)
+    assert "| `mlp` | 2 | 20 | 10 | - | - | **24** | - |" in products.table(found)
+    said = products.verdict(found)
+    assert "2 of 2 lines: `mlp` with 1 (BLIS, one thread, 2.00), `mlp` with 2 (MKL, 1.20)." in said
+    assert said.endswith("MKL comes next, with 1.20 of our rate: MKL would be worth taking in "
+                         "their place.")  # fmt: skip
+    found = rates(loops=[10, 20, 40], blas=[10, 10, 30])
+    found["machine"]["load_at_start"] = 7.0
+    said = products.verdict(found)
+    assert "0 of 2 lines. " in said and "0.75 of our rate: none would" in said
+    assert "a load of 7 on 2 cores" in said
+
+
+def test_products_are_measured_right_and_added_to_those_of_the_same_code(results, monkeypatch):
+    if not harness.has(harness.COMPILED):
+        with pytest.raises(SystemExit, match="must be compiled"):
+            products.main(["--works", "moons"])
+        return
+    monkeypatch.setattr(products, "there", lambda threads: [products.LOOPS, products.BLAS])
+    for work in ("moons", "mlp"):
+        products.main(["--works", work, "--turns", "1", "--threads", "1"])
+    (path,) = results.glob("products.*.json")
+    found = json.loads(path.read_text())["results"]
+    assert list(found) == ["moons", "mlp"] and list(found["mlp"]["1"]) == [
+        products.LOOPS,
+        products.BLAS,
+    ]
+    assert len(found["mlp"]["1"][products.LOOPS]["products"]) == 2 * 3
+    assert all(x["step"][0] > 0 for x in found["moons"]["1"].values())
+    monkeypatch.setitem(
+        products.LIBRARIES,
+        "wrong",
+        (lambda threads: lambda a, b, out: lambda: out.fill(0), lambda: True),
+    )
+    with pytest.raises(SystemExit, match="wrong must multiply right"):
+        products.measured("wrong", "mlp", 1)
 
 
 # ---------------------------------------------------------------- the report

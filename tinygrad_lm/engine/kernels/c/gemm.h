@@ -8,11 +8,13 @@
 #define TILE_WIDE 2           /* vectors in each */
 #define SMALL_WIDE 1          /* and of small products */
 #define BLOCK 64              /* most rows of a, or columns of b, that one piece of work packs */
+#define NEAR (1 << 30)        /* numbers packed for all, of several DEPTHs at most: no limit */
 #else /* 16 registers hold 4 x 3; `arrange` needs a multiple of 8 columns */
 #define TILE_ROWS 4
 #define TILE_WIDE (LANES == 8 ? 3 : 2)
 #define SMALL_WIDE TILE_WIDE
 #define BLOCK 72
+#define NEAR (1 << 17)        /* as a second cache of 512 KB holds */
 #endif
 #define TALL 8                /* rows of a that are packed side by side: a tile's, or two tiles' */
 #define PANEL (TILE_WIDE * LANES) /* and columns of b */
@@ -42,7 +44,8 @@ INLINE void arrange(float *to, const long width, const float *x, long across, lo
     if (n % width) memset(to + n / width * size, 0, 4 * size);
     for (long p = 0; p < depth; p++)
         for (long i = 0; i < done; i += width)
-            memcpy(to + i * depth + p * width, x + i + p * along, 4 * width);
+            __builtin_prefetch(x + i + width - 1 + (p + 8) * along), /* rows lie pages apart */
+                memcpy(to + i * depth + p * width, x + i + p * along, 4 * width);
     for (long i = done; along == 1 && depth >= 8 && i < n; i = done) {
         long from = least(i, n - 8); /* the last block, of p too, takes some once more */
         if (from < i / width * width) break;
@@ -64,6 +67,9 @@ INLINE void add_tile(const int wide, long depth, const float *a, const float *b,
     vec total[TILE_ROWS][TILE_WIDE];
     for (int i = 0; i < TILE_ROWS; i++)
         for (int j = 0; j < wide; j++) total[i][j] = all(0);
+    for (int i = 0; i < TILE_ROWS && i < m; i++) /* c is on its way while the sums are made */
+        for (int j = 0; j < PANEL; j += 16) __builtin_prefetch(c + i * ldc + j, 1);
+#pragma GCC unroll 4
     for (long p = 0; p < depth; p++, a += TALL, b += PANEL) {
         vec row[TILE_WIDE];
         for (int j = 0; j < wide; j++) row[j] = kept(load(b + j * LANES));
@@ -196,7 +202,7 @@ static int multiply_matrices(Product *w, int threads) {
     long others = w->shared_a ? w->n : w->m, other_unit = w->shared_a ? PANEL : TALL;
     w->block = least(BLOCK, round_up(others / (4 * threads) - other_unit + 1, other_unit));
     if (w->block < other_unit) w->block = other_unit;
-    w->deep = round_up(pieces_of(w->k, pieces_of(w->k, DEEP)), DEPTH);
+    w->deep = round_up(pieces_of(w->k, pieces_of(w->k, least(DEEP, NEAR / length + 1))), DEPTH);
     long parts = pieces_of(length * w->deep, MOST_PACKED);
     w->chunk = round_up(pieces_of(length, parts), unit);
     long chunks = pieces_of(length, w->chunk) * pieces_of(w->k, w->deep);

@@ -12,8 +12,6 @@ from . import fast
 
 KINDS, BFLOAT16 = "fE", "E"  # dtypes by their characters
 LARGE = 1 << 22  # from so many multiplications on, adding up while reading pays
-# and with vectors of 8 numbers NumPy's BLAS has the better loops
-MOST = LARGE if fast.LANES < 16 else 1 << 62
 FEW = 8  # rows up to which reading the weights is what takes the time
 LONG = 1 << 15  # so many rows it adds up exactly; the sums of blocks are added one after another
 
@@ -45,8 +43,6 @@ def matmul(x, y):
         return NotImplemented
     if x.shape[-1] != len(y) or min(x.shape + y.shape) < 4:
         return NotImplemented
-    if x.size * y.shape[1] >= MOST:
-        return NotImplemented
     if x.ndim == 2:
         return product(x, y), (lambda g: product(g, y.T), lambda g: product(x.T, g))
     shape, rows = x.shape, x.reshape(-1, len(y))
@@ -72,8 +68,8 @@ def linear(x, weight, bias=None):
     shape, rows = x.shape, x.reshape(-1, x.shape[-1])
     if not mode.recording and len(rows) <= FEW and weight.flags.c_contiguous:
         return few(rows, weight, bias).reshape(*shape[:-1], len(weight)), None
-    if len(rows) < 4 or weight.dtype.char != "f" or x.size * len(weight) >= MOST:
-        return NotImplemented  # so few or so many: NumPy's BLAS has loops of its own
+    if len(rows) < 4 or weight.dtype.char != "f":
+        return NotImplemented  # so few: NumPy's BLAS has loops of its own
     out = product(rows, weight.T, bias)
     outputs = out.shape
     large = bias is not None and x.size * len(weight) >= LARGE and len(rows) <= LONG
