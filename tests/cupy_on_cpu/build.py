@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CUPY = "14.2"  # the version whose private layout this tool knows
 COMPILE = "g++ -std=c++17 -fPIC -shared -w".split()
-# A kernel takes a sixth of a second. Without -O1 g++ writes code for all 300 functions of the headers,
+# A kernel takes a sixth of a second. Without -O1 g++ writes code for each function of the headers,
 # called or not, which takes three times as long.
 KERNEL_FLAGS = "-std=c++17 -O1 -g0 -fPIC -w -fpermissive -D__CUDACC_VER_MAJOR__=13".split()
 
