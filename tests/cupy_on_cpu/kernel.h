@@ -3,6 +3,10 @@
 #pragma once
 #define __CUDA_EMU__ 1
 
+// Without the Bessel functions and their like in <cmath>: g++ would make all of them for each kernel.
+#include <cstddef>
+#undef _GLIBCXX_USE_STD_SPEC_FUNCS
+
 #include <algorithm>
 #include <cassert>
 #include <cfloat>
