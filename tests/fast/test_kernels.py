@@ -26,7 +26,10 @@ def real(*shape, seed=0, kind="float32"):
 
 def packed(B, T, H, D, seed=0):
     """q, k, v as GPT makes them: strided views of one array (B, T, 3, H, D)."""
-    whole = real(B, T, 3, H, D, seed=seed)
+    return packed_as(real(B, T, 3, H, D, seed=seed))
+
+
+def packed_as(whole):
     return [whole[:, :, i].swapaxes(1, 2) for i in range(3)]
 
 
@@ -142,6 +145,17 @@ def test_a_kernel_agrees_with_its_composition_at_sizes_of_several_blocks(name, k
         assert a.dtype == np.float32 and a.shape == b.shape
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5 * max(1, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("kernel", OPS["scaled_dot_product_attention"].kernels[np.ndarray])
+def test_gradients_of_q_k_v_lie_as_those_were_split(kernel):
+    """Then the gradient of what they were split from is there, without a copy."""
+    out, pullback = kernel(*packed(2, 6, 3, 4), causal=True)
+    gradients = pullback(real(*out.shape, seed=1))[:3]
+    (whole,) = {id(x.base): x.base for x in gradients}.values()
+    for x, y in zip(gradients, packed_as(whole.reshape(2, 6, 3, 3, 4)), strict=True):
+        assert x.shape == y.shape and x.strides == y.strides
+        assert x.__array_interface__["data"] == y.__array_interface__["data"]
 
 
 @pytest.mark.parametrize("kernel", add_rows.kernels[np.ndarray], ids=lambda f: f.__module__)

@@ -40,7 +40,7 @@ AFTERNOON = re.compile(
 # 230 more: sums so far, positions and group norm, where NumPy took two to ten times PyTorch's time.
 # 100 more: pooling, for which PyTorch's own loops take two to five times as long. 200 more:
 # convolution, for which BLAS on columns takes up to twice PyTorch's time.
-# 60 more: where the largest are along an axis, the few largest of long rows, whole slices and masks,
+# 60 more: where the largest are along an axis, the few largest of long rows, slices and masks,
 # for which NumPy took one and a half to five times as long.
 # 175 more: activations, their slopes, log-softmax and batch norm took NumPy up to ten times as long
 # as PyTorch.

@@ -23,6 +23,7 @@ from ..arrays import changed, dispatch, exist, leaves, look_at, noted, quietly
 from ..arrays.libraries import DEVICE_TYPES, LIBRARIES, register_library
 from ..arrays.replay import ONE_CALL, taping_step
 from ..core.tensor import Tensor
+from .fewer import fewer
 from .slots import Slots, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
@@ -40,7 +41,6 @@ ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.may_shar
 # Functions that take `out`, beside ufuncs and their `reduce`; and those that fill with a constant.
 WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.take, numpy.ndarray.cumsum, numpy.dot}
 FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like}
-BY_KEYWORD = {numpy.maximum, numpy.minimum}  # NumPy's rule for their `out`
 ANY = object()
 
 
@@ -48,7 +48,7 @@ class Tape:
     """The calls of a step, and the memory that they work on."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Callable, tuple]] = []
+        self.calls: list[tuple[Callable, tuple, dict]] = []
         self.free: dict[int, list] = {}  # free memory by its size
         self.used: set[int] = set()  # ids of what was read or written, of tensors that there were
         self.thread, self.paused = threading.get_ident(), False
@@ -80,10 +80,10 @@ class Tape:
         if found is None or outs:
             if not all(isinstance(x, Traced) for x in outs):
                 refuse("write into an array that it did not make", "make it with this library")
-            self.call(function, bare, named)
+            self.call(function, bare, **named)
             return outs[0] if len(outs) == 1 else outs or None
         if bare and found is bare[0] and not isinstance(found, numpy.ndarray):
-            self.call(function, bare, named)  # a method that returns its object
+            self.call(function, bare, **named)  # a method that returns its object
             return found
         if isinstance(found, (tuple, list)):
             several = tuple(self.taken(x, given) for x in found)
@@ -116,25 +116,15 @@ class Tape:
             return
         elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
             self.call(numpy.copyto, (out, args[0]))
-        elif function is numpy.ndarray.take and len(args) == 2 and settings.keys() == {"axis"}:
-            size = args[0].shape[settings["axis"]]
-            self.call(look_at, (args[1], "index", "index", -size, size))
-            self.call(function, (*args, *settings.values(), out, "wrap"))  # which needs no copy
-        elif isinstance(function, numpy.ufunc):
-            # a number as an array of no axes, with which a ufunc starts sooner
-            like = partial(numpy.array, dtype=out.dtype) if out.dtype.char in "fd" else float
-            args = tuple(like(x) if type(x) is float else x for x in args)
-            self.call(function, args, {**settings, "out": out})
-        elif function in WRITING or isinstance(getattr(function, "__self__", 0), numpy.ufunc):
-            self.call(function, args, {**settings, "out": out})
+        elif function in WRITING or isinstance(
+            getattr(function, "__self__", function), numpy.ufunc
+        ):
+            self.call(function, args, **settings, out=out)
         else:
             self.call(store, ([out], function, args, settings))
 
-    def call(self, function: Callable, args: tuple, settings: dict = {}) -> None:
-        if isinstance(function, numpy.ufunc) and function not in BY_KEYWORD and "out" in settings:
-            args = (*args, *leaves(settings["out"]))  # which is read sooner
-            settings = {name: x for name, x in settings.items() if name != "out"}
-        self.calls.append((partial(function, **settings) if settings else function, args))
+    def call(self, function: Callable, args: tuple, /, **settings: Any) -> None:
+        self.calls.append((function, args, settings))
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -157,7 +147,7 @@ class Tape:
                 return self.run(function, args, settings, True)
             with self.aside(), bare_tensors():
                 function(*args, **settings)
-            self.call(function, args, settings)
+            self.call(function, args, **settings)
             return None
 
         return stand_in
@@ -320,5 +310,5 @@ class Taped:
         if rolled() != dice:
             refuse("draw from Python's or NumPy's own random numbers", "use this library's")
         self.held = [(leaf, array) for t, array, _ in before if (leaf := t()) in read]
-        self.outputs, self.calls = changed(found, detached), tape.calls
+        self.outputs, self.calls = changed(found, detached), fewer(tape.calls)
         return self.outputs

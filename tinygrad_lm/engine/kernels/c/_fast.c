@@ -475,6 +475,11 @@ static PyObject *at_ids_(ARGUMENTS) {
     w.spots = how == READ ? OUT(outer * m * inner) : (float *)IN(outer * m * inner);
     w.ids = memory(&a, args[next++], w.shared ? m : outer * m * inner, 8, PyBUF_SIMPLE);
     if (READY && n < 1) PyErr_SetString(PyExc_ValueError, "[kernel] a line must have elements");
+    for (long j = 0; READY && w.shared && j < m; j++)
+        if (w.ids[j] < -w.wrap || w.ids[j] >= n)
+            PyErr_Format(PyExc_IndexError,
+                         "[index] index must be in %ld ... %ld, got %lld (out of range)", -w.wrap,
+                         n - 1, (long long)w.ids[j]);
     if (outer * m * inner < 1 << 15) threads = 1;
     Work work = how == READ ? read_at : how == ADD ? add_at : write_at;
     long lines = outer * inner, most = threads < 2 ? lines : (inner + threads - 1) / threads;

@@ -154,7 +154,7 @@ def getitem(x, *, key):
     if len(key) > 1 or not 0 < ids.ndim <= x.ndim or ids.shape != x.shape[: ids.ndim]:
         return NotImplemented
     rows = x.reshape(-1, *x.shape[ids.ndim :])
-    return slices(rows, ids=numpy.flatnonzero(ids), whole=x.shape)
+    return slices(rows, ids=ids.reshape(-1).nonzero()[0], whole=x.shape)
 
 
 @kernel(index.add_rows, numpy.ndarray)

@@ -1,0 +1,73 @@
+"""What a recording of a step on the CPU calls, in calls that start sooner, and on small arrays in
+fewer of them: the same numbers, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy
+
+from ..arrays import get_num_threads, leaves, look_at
+from ..kernels.c import fast
+
+BY_KEYWORD = {numpy.maximum, numpy.minimum}  # NumPy's rule for their `out`
+MINUS = {numpy.add: False, numpy.subtract: True}
+
+
+def fewer(calls: list[tuple[Callable, tuple, dict]]) -> list[tuple[Callable, tuple]]:
+    """Calls (function, args, settings) as (function, args)."""
+    done: list[tuple[Callable, tuple]] = []
+    for function, args, settings in calls:
+        if isinstance(function, numpy.ufunc) and "out" in settings and function not in BY_KEYWORD:
+            outs = list(leaves(settings["out"]))
+            settings = {name: x for name, x in settings.items() if name != "out"}
+            args = (*numbers_as_arrays(args, outs[-1].dtype), *outs)  # by position
+        elif (
+            function is numpy.ndarray.take and len(args) == 2 and settings.keys() == {"axis", "out"}
+        ):
+            size = args[0].shape[settings["axis"]]
+            done.append((look_at, (args[1], "index", "index", -size, size)))
+            args = (*args, settings["axis"], settings["out"], "wrap")  # which needs no copy
+            settings = {}
+        if fast is not None and function in MINUS and not settings and are_plain(args):
+            done.append(joined(function, args, done))
+        else:
+            done.append((partial(function, **settings) if settings else function, args))
+    return done
+
+
+def numbers_as_arrays(args: tuple, dtype: numpy.dtype) -> tuple:
+    """Numbers as arrays of no axes, where that is what a ufunc makes of them."""
+    arrays = [x for x in args if isinstance(x, numpy.ndarray)]
+    if dtype.kind != "f" or any(x.dtype != dtype for x in arrays):
+        return args
+    return tuple(numpy.array(x, dtype) if type(x) is float else x for x in args)
+
+
+def joined(function: Any, args: tuple, done: list) -> tuple[Callable, tuple]:
+    """Rows plus one row, or x + s y after s y, which is taken away."""
+    (x, y, out), minus, threads = args, MINUS[function], get_num_threads()
+    before, given = done[-1] if done else (None, args)
+    if x is not out and not apart(out, x):
+        return function, args
+    if before is numpy.multiply and are_plain(given) and given[2] is y:
+        s, factor = sorted(given[:2], key=numpy.ndim)
+        if not s.ndim and factor.shape == y.shape == x.shape and apart(out, y, factor, s):
+            done.pop()
+            return fast.add_to_rows, (1, x.size, threads, x, s, factor, y, minus, out)
+    elif x.ndim == 2 and y.shape == x.shape[1:] and apart(out, y):
+        return fast.add_to_rows, (*x.shape, threads, x, None, y, None, minus, out)
+    return function, args
+
+
+def are_plain(args: tuple) -> bool:
+    """Whether these are three arrays of float32 without gaps."""
+    return len(args) == 3 and all(
+        isinstance(x, numpy.ndarray) and x.dtype.char == "f" and x.flags.c_contiguous for x in args
+    )
+
+
+def apart(x: numpy.ndarray, *others: numpy.ndarray) -> bool:
+    return not any(numpy.may_share_memory(x, y) for y in others)
