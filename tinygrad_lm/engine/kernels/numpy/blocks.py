@@ -17,10 +17,9 @@ import numpy
 from threadpoolctl import ThreadpoolController
 
 from ...arrays import Array, get_num_threads
-from ...arrays.replay import is_taping, one_call
+from ...arrays.replay import is_taping
 
 BLOCK = 1 << 17  # elements of a block: half a megabyte of float32, so a few fit in a core's cache
-PRODUCTS = 128  # so many of a product's multiplications cost as much as an element's other work
 SHARED = 1 << 15  # fewer elements than this are done before a second thread has woken up
 
 _tasks: SimpleQueue = SimpleQueue()
@@ -75,28 +74,6 @@ def in_blocks(function: Callable, *arrays: Array, cost: int | None = None) -> li
     finally:
         _busy.release()
     return results
-
-
-def product(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """a (N, K) @ b (K, M) + bias (M,), in blocks of rows where it is large."""
-    if len(a) * b.size < SHARED * PRODUCTS:
-        out = a @ b
-        if bias is not None:
-            out += bias
-    else:
-        out = numpy.empty((len(a), b.shape[1]), a.dtype)
-        write_product(a, b, bias, out)
-    return out
-
-
-@one_call
-def write_product(a: Array, b: Array, bias: Array | None, out: Array) -> None:
-    def rows(a: Array, out: Array) -> None:
-        numpy.matmul(a, b, out=out)
-        if bias is not None:
-            out += bias
-
-    in_blocks(rows, a, out, cost=b.size // PRODUCTS)
 
 
 def _share(work: Callable[[int], None], count: int, helpers: int) -> None:

@@ -6,7 +6,7 @@ import numpy
 from ...arrays import exist, kernel
 from ...ops import fused
 from ...ops.index import sum_by_id
-from .blocks import floating, product
+from .blocks import floating
 
 ONE_HOT = 1 << 18  # entries of a one-hot matrix up to which the product is faster
 
@@ -28,6 +28,6 @@ def embedding(weight, *, ids):
             return sum_by_id(g, flat, rows)
         one_hot = numpy.zeros((rows, len(flat)), g.dtype)
         one_hot[flat, numpy.arange(len(flat))] = 1
-        return product(one_hot, g)
+        return one_hot @ g
 
     return weight.take(flat, axis=0).reshape(*ids.shape, -1), (dweight,)

@@ -4,7 +4,7 @@ import numpy
 
 from ...arrays import kernel, summed
 from ...ops import fused
-from .blocks import floating, product
+from .blocks import floating
 
 
 @kernel(fused.linear, numpy.ndarray)
@@ -15,15 +15,17 @@ def linear(x, weight, bias=None):
     if not x.size or not weight.size or (bias is not None and bias.shape != weight.shape[:1]):
         return NotImplemented
     shape, rows = x.shape, x.reshape(-1, x.shape[-1])
-    out = product(rows, weight.T, bias)
+    out = rows @ weight.T
+    if bias is not None:
+        out += bias
     outputs = out.shape
 
     # dx = g weight, dweight = g^T x, dbias = sum(g)
     def dx(g):
-        return product(g.reshape(outputs), weight).reshape(shape)
+        return (g.reshape(outputs) @ weight).reshape(shape)
 
     def dweight(g):
-        return product(g.reshape(outputs).T, rows)
+        return g.reshape(outputs).T @ rows
 
     def dbias(g):
         return summed(g.reshape(outputs), 0)
