@@ -36,25 +36,30 @@ def avg_pool(x, *, windows, divisors):
 def largest(x, windows):
     """The position, counted row by row in the last axes of x, of the first maximum in each window,
     or of its last NaN."""
-    lib, x, axes, ids = library(x), in_float32(x), len(windows), 0  # CuPy compares no bfloat16
-    sizes = [max(map(len, ranges)) for ranges in windows]
-    for axis, (ranges, size) in enumerate(zip(windows, sizes), -axes):
-        # those that look at fewer positions look at their last one again
-        seen = [[*r, *[r[-1]] * (size - len(r))] for r in ranges]
-        flat, n = [*chain(*seen)], x.shape[axis]
-        if flat != [*range(n)]:
-            x = lib.take(x, lib.array(flat), axis)
-        ids = ids * n + lib.array(flat).reshape(-1, *[1] * (-axis - 1))
-    best = chosen = None
-    for at in product(*map(range, sizes)):
-        element = (..., *[slice(k, None, size) for k, size in zip(at, sizes)])
-        value, place = x[element], ids[element]
+    x, best, chosen = in_float32(x), None, None  # CuPy compares no bfloat16
+    lib = library(x)
+    for value, place in elements(x, windows):
         if best is None:
             best, chosen = value, place
         else:
             better = (value > best) | (value != value)
             best, chosen = lib.where(better, value, best), lib.where(better, place, chosen)
     return lib.broadcast_to(chosen, best.shape)
+
+
+def elements(x, windows):
+    """The first elements of all windows and their positions, the second ones, and so on; windows
+    with fewer positions than others show their last one again."""
+    lib, axes, ids = library(x), len(windows), 0
+    sizes = [max(map(len, ranges)) for ranges in windows]
+    for axis, (ranges, size) in enumerate(zip(windows, sizes), -axes):
+        flat, n = [*chain(*([*r, *[r[-1]] * (size - len(r))] for r in ranges))], x.shape[axis]
+        if flat != [*range(n)]:
+            x = lib.take(x, lib.array(flat), axis)
+        ids = ids * n + lib.array(flat).reshape(-1, *[1] * (-axis - 1))
+    for at in product(*map(range, sizes)):
+        element = (..., *[slice(k, None, size) for k, size in zip(at, sizes)])
+        yield x[element], ids[element]
 
 
 def at_positions(x, ids, axes):

@@ -126,10 +126,10 @@ def spread_windows(g, axis, bounds, length):
 
 def _elements(axis, bounds):
     """The keys of the first elements of all windows, of the second ones ...; none where windows are
-    not alike and evenly apart."""
+    not alike and evenly apart, or fewer than their elements."""
     starts, sizes = [a for a, _ in bounds], {b - a for a, b in bounds}
     steps = {b - a for a, b in zip(starts, starts[1:])} or {1}
-    if len(sizes) > 1 or len(steps) > 1 or min(steps) < 1:
+    if len(sizes) > 1 or len(steps) > 1 or min(steps) < 1 or len(bounds) < min(sizes):
         return []
     lead, step = (slice(None),) * axis, min(steps)
     return [(*lead, slice(starts[0] + k, starts[-1] + k + 1, step)) for k in range(min(sizes))]

@@ -17,6 +17,7 @@ from . import (
     linear,
     nll_loss,
     order,
+    pooling,
     rms_norm,
     softmax,
 )

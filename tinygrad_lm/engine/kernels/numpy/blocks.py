@@ -20,7 +20,7 @@ from ...arrays import Array, get_num_threads
 from ...arrays.replay import is_taping
 
 BLOCK = 1 << 17  # elements of a block: half a megabyte of float32, so a few fit in a core's cache
-SHARED = 1 << 15  # fewer elements than this are done before a second thread has woken up
+SHARED = 1 << 17  # fewer elements than this are done before a second thread has woken up
 
 _tasks: SimpleQueue = SimpleQueue()
 _state: dict[str, Any] = {"workers": 0, "blas": None}
