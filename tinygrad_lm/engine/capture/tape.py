@@ -248,7 +248,7 @@ def traced_tensors(tape: Tape) -> Iterator[None]:
     for t in live_tensors():
         if type(t.array) is numpy.ndarray:
             t.array = traced(t.array)
-    del t  # which would live on
+    t = None  # type: ignore[assignment]  # the last one would live on
     try:
         yield
     finally:
