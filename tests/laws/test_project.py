@@ -36,7 +36,7 @@ AFTERNOON = re.compile(
 # pooling (106: two to five times), rows, norms, activations and losses (540: up to ten times),
 # attention (235), positions and sums so far (170: two to ten times), text at the rate at which
 # memory gives the weights (80), random numbers (50); threads (125), vectors (150), and the doors
-# from Python (610), a third of which say what was given wrongly.
+# from Python (610).
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
 # Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
 COMPILED_LINES = {"_fast.c and its loops": 2560, "recorder.c": 675, "CUDA": 1600}
