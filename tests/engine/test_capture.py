@@ -152,6 +152,47 @@ def test_a_captured_step_inside_another_one_is_a_part_of_it():
         assert inner(tg.tensor(float(i))).item() == 2.0 * i
 
 
+@pytest.mark.parametrize("name", ["plus", "minus"])
+def test_what_is_scaled_meets_itself(name):
+    """t = s x; t + t is no x + s y: the new t is on both sides."""
+    steps = {"plus": lambda x: (t := x * 3.0) + t, "minus": lambda x: (t := x * 3.0) - t.detach()}
+    fast = tg.capture(steps[name], 1)
+    for i in range(5):
+        x = tg.full((3,), float(i))
+        assert fast(x).tolist() == steps[name](x).tolist()
+
+
+def test_bits_are_those_of_several_threads():
+    """Attention with a mask is NumPy's, in blocks whose products stay in one thread each."""
+    mask, threads = tg.rand(200, 200) < 0.7, tg.get_num_threads()
+    q = tg.randn(4, 4, 200, 32)
+    tg.set_num_threads(2)
+    try:
+        want = F.scaled_dot_product_attention(q, q, q, attn_mask=mask).tolist()
+        fast = tg.capture(lambda q: F.scaled_dot_product_attention(q, q, q, attn_mask=mask), 1)
+        for _ in range(3):
+            assert fast(q).tolist() == want
+    finally:
+        tg.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("written", ["a tensor outside", "a result"])
+def test_a_graph_outside_sees_that_a_replay_writes(written):
+    state, w = tg.ones(4), tg.ones(4, requires_grad=True)
+
+    def step(x):
+        state.add_(x)
+        return state * 2
+
+    fast = tg.capture(step, 1)
+    for _ in range(3):
+        result = fast(tg.ones(4))
+    loss = (w * (state if written == "a tensor outside" else result)).sum()
+    fast(tg.ones(4))
+    with pytest.raises(RuntimeError, match="must keep its value until backward"):
+        loss.backward()
+
+
 def test_a_convolution_as_wide_as_its_input_is_replayed():
     layer, x = nn.Conv2d(4, 4, 3, padding=1), tg.randn(2, 4, 5, 5, requires_grad=True)
 
@@ -250,6 +291,7 @@ REFUSED = {
     "replaced": (replacing, "must not replace a tensor, or what it holds"),
     "carried": (carrying, r"must not replace a tensor.*x\.copy_"),
     "late": (applying_late, "must not read a gradient and replace it"),
+    "argument": (lambda x: x.add_(1), "must not write into an argument"),
     "optimizer": (making_an_optimizer, "must not make an optimizer; make it outside"),
     "dice": (python_dice, "must not draw from Python's"),
     "number": (lambda x: 3, "must return Tensors on the CPU or None"),
@@ -316,7 +358,7 @@ def test_another_thread_computes_as_always_while_a_step_is_recorded():
 
     fast = Taped(step, 0)
     fast(X)
-    assert found == [2.0] and len(fast.calls) == 1
+    assert found == [2.0] and len(fast.calls) == 2  # and what notes that it wrote
 
 
 def test_after_a_recording_everything_has_its_name_again():
@@ -373,4 +415,4 @@ def test_neighbouring_calls_are_one_with_the_same_bits(name):
             found.append([x.numpy().tobytes() for x in arrays.leaves((out, p))])
     for want, got in zip(found[:4], found[4:]):
         assert want == got
-    assert fast.calls is not None and len(fast.calls) == calls + 2
+    assert fast.calls is not None and len(fast.calls) == calls + 3

@@ -36,6 +36,20 @@ def mark_written(array: Array) -> None:
     writes.of[key][1] = writes.last = next(clock)
 
 
+def marking(arrays: list[Array]) -> Callable:
+    """A function that notes of all of these at once that they have just been written."""
+    for array in arrays:
+        mark_written(array)
+    entries = [(writes.of[id(owner_of(array))], array) for array in arrays]
+
+    def mark() -> None:
+        writes.last = now = next(clock)
+        for entry, _ in entries:
+            entry[1] = now
+
+    return mark
+
+
 def check_unwritten(pullbacks: tuple | Callable, birth: int, node: object) -> None:
     """An error if one of these functions, made at time `birth`, keeps an array that was written
     since."""

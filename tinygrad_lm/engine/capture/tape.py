@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -21,7 +20,8 @@ import numpy
 
 from ..arrays import changed, dispatch, exist, leaves, look_at, noted, quietly
 from ..arrays.libraries import DEVICE_TYPES, LIBRARIES, register_library
-from ..arrays.replay import ONE_CALL, taping_step
+from ..arrays.replay import ONE_CALL, is_taping, taping_step
+from ..arrays.versions import marking, owner_of, writes
 from ..core.tensor import Tensor
 from .fewer import fewer
 from .slots import Slots, check_outputs, detached, rolled
@@ -41,6 +41,7 @@ ASKING = {numpy.shape, numpy.ndim, numpy.size, numpy.result_type, numpy.may_shar
 # Functions that take `out`, beside ufuncs and their `reduce`; and those that fill with a constant.
 WRITING = {numpy.concatenate, numpy.stack, numpy.ndarray.take, numpy.ndarray.cumsum, numpy.dot}
 FILLING = {numpy.zeros, numpy.zeros_like, numpy.ones, numpy.ones_like}
+EMPTY = {numpy.empty, numpy.empty_like}
 ANY = object()
 
 
@@ -51,7 +52,7 @@ class Tape:
         self.calls: list[tuple[Callable, tuple, dict]] = []
         self.free: dict[int, list] = {}  # free memory by its size
         self.used: set[int] = set()  # ids of what was read or written, of tensors that there were
-        self.thread, self.paused = threading.get_ident(), False
+        self.paused = False
 
     def new(self, like: numpy.ndarray) -> Traced:
         """Memory for an array of this shape, dtype and order of axes."""
@@ -68,7 +69,7 @@ class Tape:
         given nothing that is."""
         given = [x for x in leaves((args, settings)) if type(x) is Traced]
         bare, named = changed((args, settings), plain)
-        if self.paused or threading.get_ident() != self.thread:
+        if self.paused or not is_taping():
             return function(*bare, **named)
         self.used.update(map(id, given))
         with self.aside():
@@ -90,7 +91,7 @@ class Tape:
             self.call(store, ([x.plain for x in several], function, bare, named))
             return several
         made = self.taken(found, given)
-        if made.base is None and made.plain is not found:
+        if made.base is None and made.plain is not found and function not in EMPTY:
             self.note(made.plain, function, bare, named)
         return made
 
@@ -112,8 +113,6 @@ class Tape:
         """At each replay: out = function(*args, **settings), written where it can be at once."""
         if function in FILLING:
             self.call(out.fill, (function in (numpy.ones, numpy.ones_like),))
-        elif function in (numpy.empty, numpy.empty_like):
-            return
         elif function in (numpy.ndarray.copy, numpy.ascontiguousarray):
             self.call(numpy.copyto, (out, args[0]))
         elif function in WRITING or isinstance(
@@ -263,9 +262,8 @@ class Taped:
 
     def __init__(self, step: Callable, left: int):
         self.step, self.left = step, left
-        self.slots: Slots | None = None
+        self.slots: Any = None
         self.calls: list | None = None
-        self.outputs: Any = None
         self.held: list[tuple[Any, numpy.ndarray]] = []  # tensors that it reads, their arrays
         # leaf, what its .grad must be before a replay (ANY: it starts anew inside), what it is then
         self.grads: list[tuple[Tensor, Any, Any]] = []
@@ -290,18 +288,22 @@ class Taped:
 
     def _record(self) -> Any:
         tape, dice = Tape(), rolled()
-        args, kwargs = self.slots.tree  # type: ignore[union-attr]
-        live, self.grads = live_tensors(), []
+        args, kwargs = self.slots.tree
+        live, self.grads, written = live_tensors(), [], []
         before = [(ref(t), t.array, t._grad) for t in live]
         with standing_in(tape), traced_tensors(tape):
             traced = [t.array for t in live]
             del live  # so that it is seen which of them the step lets go of
             found = self.step(*args, **kwargs)
             read = {t() for (t, _, _), x in zip(before, traced) if id(x) in tape.used} - {None}
-            for (t, _, g), x in zip(before, traced):
+            for (t, array, g), x in zip(before, traced):
                 leaf = t()
                 if id(x) in tape.used if leaf is None else leaf.array is not x:
                     refuse("replace a tensor, or what it holds", "write into it: x.copy_(y)")
+                if id(owner_of(x)) in writes.of:
+                    written.append(array)
+                    if any(getattr(slot, "tensor", ()) is leaf for slot in self.slots.leaves):
+                        refuse("write into an argument", "write into a clone() of it")
                 if leaf is not None and leaf._grad is not g and g in read:
                     refuse("read a gradient and replace it", "call zero_grad() first")
                 if leaf is not None and (leaf._grad is not g or g in read):
@@ -310,5 +312,7 @@ class Taped:
         if rolled() != dice:
             refuse("draw from Python's or NumPy's own random numbers", "use this library's")
         self.held = [(leaf, array) for t, array, _ in before if (leaf := t()) in read]
-        self.outputs, self.calls = changed(found, detached), fewer(tape.calls)
+        self.outputs = changed(found, detached)
+        outputs = [x.array for x in leaves(found) if x is not None]
+        self.calls = [*fewer(tape.calls), (marking(written + outputs), ())]
         return self.outputs

@@ -17,13 +17,13 @@ import numpy
 from threadpoolctl import ThreadpoolController
 
 from ...arrays import Array, get_num_threads
-from ...arrays.replay import is_taping
+from ...arrays.replay import is_taping, one_call
 
 BLOCK = 1 << 17  # elements of a block: half a megabyte of float32, so a few fit in a core's cache
 SHARED = 1 << 17  # fewer elements than this are done before a second thread has woken up
 
 _tasks: SimpleQueue = SimpleQueue()
-_state: dict[str, Any] = {"workers": 0, "blas": None}
+_state: dict[str, Any] = {"workers": 0, "blas": None, "before": []}
 _busy = threading.Lock()
 
 
@@ -62,8 +62,13 @@ def in_blocks(function: Callable, *arrays: Array, cost: int | None = None) -> li
         low, high = edges[i], edges[i + 1]
         results[i] = function(*[x[low:high] for x in arrays])
 
-    # a step is recorded (`capture/tape.py`) in one thread
-    helpers = 0 if is_taping() else min(get_num_threads(), count) - 1
+    helpers = min(get_num_threads(), count) - 1
+    if helpers > 0 and is_taping():  # a step is recorded in one thread, for the bits of several
+        blas_in_one_thread(True)
+        for i in range(count):
+            work(i)
+        blas_in_one_thread(False)
+        return results
     if helpers < 1 or not _busy.acquire(blocking=False):  # another thread shares its work already
         for i in range(count):
             work(i)
@@ -110,13 +115,19 @@ def _worker(tasks: SimpleQueue) -> None:
 @contextmanager
 def _one_blas_thread():
     """Inside, each thread's matrix products stay in that thread."""
-    if _state["blas"] is None:
-        _state["blas"] = ThreadpoolController().select(user_api="blas").lib_controllers
-    before = [(blas, blas.get_num_threads()) for blas in _state["blas"]]
-    for blas, _ in before:
-        blas.set_num_threads(1)
+    blas_in_one_thread(True)
     try:
         yield
     finally:
-        for blas, threads in before:
-            blas.set_num_threads(threads)
+        blas_in_one_thread(False)
+
+
+@one_call
+def blas_in_one_thread(begins: bool) -> None:
+    if _state["blas"] is None:
+        _state["blas"] = ThreadpoolController().select(user_api="blas").lib_controllers
+    if begins:
+        _state["before"].append([blas.get_num_threads() for blas in _state["blas"]])
+    threads = _state["before"][-1] if begins else _state["before"].pop()
+    for blas, before in zip(_state["blas"], threads):
+        blas.set_num_threads(1 if begins else before)
