@@ -46,16 +46,8 @@ REASONS: dict[tuple[str, str], str] = {
     (
         "mlp",
         harness.OURS,
-    ): "with vectors of 8 numbers half of the step is its six small products, in "
-    "which MKL is as fast as we are; the margin is in the Python around them.",
-    ("mlp", harness.CAPTURED): "with vectors of 8 numbers half of what a replay takes are the six "
-    "small products, and a tenth is drawing the batch.",
-    (
-        "gpt-cpu",
-        harness.OURS,
-    ): "three fifths of the step are products, and PyTorch's MKL is about as fast; "
-    "what is left to win is a quarter. Captured, the step is beyond both.",
-    (AVX2, harness.OURS): "it is the row above, on a processor that has no longer vectors.",
+    ): "half of the step is forward, where PyTorch needs no second thread; what "
+    "is left to win is in a hundred and forty calls of Python.",
     ("gpt-cpu", harness.ALONE): "NumPy's elementwise functions go through memory once each and "
     "use one thread; what is left beside the products is theirs.",
 }
