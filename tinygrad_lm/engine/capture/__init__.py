@@ -40,7 +40,7 @@ def capture(step: Callable, warmup: int = 2) -> Callable:
     - Gradients must start anew in each step, by `zero_grad()`; on the CPU a replay is refused where
       it would go on from other ones than the recording did. The tensors that it uses must live as
       long as the recording: write into them (`h.copy_(new)`), but do not replace them (`self.h =
-      new`) or what they hold (`.data = ...`).
+      new`) or what they hold (`.data = ...`). On the CPU it may not write into its arguments.
     - It cannot read results (`item()`, `if loss > 3:`). On a GPU it cannot upload, nor use random
       numbers from the CPU; on the CPU `randint`, dropout and others draw anew in each replay.
     - On the CPU all memory of the step stays taken between calls, and a captured step that is

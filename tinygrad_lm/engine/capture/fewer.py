@@ -54,12 +54,8 @@ def joined(function: Any, args: tuple, done: list) -> tuple[Callable, tuple]:
         return function, args
     if before is numpy.multiply and are_plain(given) and given[2] is y:
         s, factor = sorted(given[:2], key=numpy.ndim)
-        if (
-            not s.ndim
-            and factor.shape == y.shape == x.shape
-            and apart(y, x, out)
-            and (apart(out, factor, s))
-        ):
+        alike = not s.ndim and factor.shape == y.shape == x.shape
+        if alike and apart(y, x, out) and apart(out, factor, s):  # the loop reads x before it has y
             done.pop()
             return fast.add_to_rows, (1, x.size, threads, x, s, factor, y, minus, out)
     elif x.ndim == 2 and y.shape == x.shape[1:] and apart(out, y):

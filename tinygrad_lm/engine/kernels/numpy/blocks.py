@@ -64,10 +64,9 @@ def in_blocks(function: Callable, *arrays: Array, cost: int | None = None) -> li
 
     helpers = min(get_num_threads(), count) - 1
     if helpers > 0 and is_taping():  # a step is recorded in one thread, for the bits of several
-        blas_in_one_thread(True)
-        for i in range(count):
-            work(i)
-        blas_in_one_thread(False)
+        with _one_blas_thread():
+            for i in range(count):
+                work(i)
         return results
     if helpers < 1 or not _busy.acquire(blocking=False):  # another thread shares its work already
         for i in range(count):
