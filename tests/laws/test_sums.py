@@ -34,6 +34,21 @@ def gradient(make, *shape):
 
 
 zeros = tl.zeros(COLUMNS)
+FAR = np.concatenate([X[:1] * 2**17, X])  # the first row is like no other
+F64 = FAR.astype("f8")
+
+
+def running(which):
+    """What batch norm finds in FAR."""
+
+    def found(x):
+        seen = tl.zeros(COLUMNS), tl.zeros(COLUMNS)
+        F.batch_norm(tl.from_numpy(FAR), *seen, training=True, momentum=1.0)
+        return seen[which]
+
+    return found
+
+
 SUMS = {
     "sum": (lambda x: x.sum(0), D.sum(0)),
     "sum of all, with gaps": (lambda x: x[:, :4].sum(), D[:, :4].sum()),
@@ -74,6 +89,13 @@ SUMS = {
         gradient(lambda x, w: F.batch_norm(x, None, None, w, zeros, training=True), COLUMNS),
         (NORMAL * D).sum(0),
     ),
+    "batch_norm, the first row far away": (
+        lambda x: F.batch_norm(tl.from_numpy(FAR), None, None, training=True)[1:],
+        ((F64 - F64.mean(0)) / np.sqrt(F64.var(0) + 1e-5))[1:],
+    ),
+    "running_mean": (running(0), F64.mean(0)),
+    "running_var": (running(1), F64.var(0, ddof=1)),
+    "var, the first row far away": (lambda x: tl.from_numpy(FAR).var(0), F64.var(0, ddof=1)),
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from ...engine.ops.windows import unfold
 from ...engine.pytorch.common import check_tensors
 from ...engine.pytorch.creation import empty_like
 from ...engine.pytorch.names import named
-from ...engine.pytorch.reductions import norm
+from ...engine.pytorch.reductions import mean, norm, var
 from ...engine.random import generator, philox
 
 # Shapes: B batch, T time, C channels, V vocabulary, H heads, D head size.
@@ -128,9 +128,9 @@ def batch_norm(
         )
     over = tuple(i for i in range(x.ndim) if i != 1)
     if running_mean is not None:
-        _approach(running_mean.array, x.mean(over), momentum)
+        _approach(running_mean.array, mean(input.detach(), over).array, momentum)
     if running_var is not None:
-        _approach(running_var.array, x.var(over, ddof=1), momentum)
+        _approach(running_var.array, var(input.detach(), over).array, momentum)
     return fused.batch_norm(input, weight, bias, eps=eps)
 
 
@@ -172,9 +172,9 @@ def instance_norm(
     over = tuple(range(2, x.ndim))
     _check_several("instance_norm", math.prod(x.shape[2:]), x.shape)
     if running_mean is not None:
-        _approach(running_mean.array, x.mean(over).mean(0), momentum)
+        _approach(running_mean.array, mean(input.detach(), over).array.mean(0), momentum)
     if running_var is not None:
-        _approach(running_var.array, x.var(over, ddof=1).mean(0), momentum)
+        _approach(running_var.array, var(input.detach(), over).array.mean(0), momentum)
     return named(group_norm(input, x.shape[1], weight, bias, eps), "ViewBackward0")
 
 

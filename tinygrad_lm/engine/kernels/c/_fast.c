@@ -232,10 +232,12 @@ static PyObject *channels(ARGUMENTS) {
     if (READY && !(w.parts = malloc(16 * w.count * C + 1))) PyErr_NoMemory();
     threads = threads_for(B * C * L, threads);
     if (READY && w.grain && !w.g) memcpy(w.mean, w.x, 4 * C);
-    if (READY && w.grain) run(columns_add, &w, B, grain, threads);
     if (READY && !w.grain)
         run(w.g ? units_backward : units_forward, &w, units, grain_of(w.numbers), threads);
-    if (READY && (w.grain || w.g)) run(add_parts, &w, C, grain_of(2 * w.count), threads);
+    for (int times = 0; READY && (!times || (w.far && times < 2)); times++) {
+        if (w.grain) run(columns_add, &w, B, grain, threads);
+        if (w.grain || w.g) run(add_parts, &w, C, grain_of(2 * w.count), threads);
+    }
     if (READY && w.grain) run(columns_mix, &w, B, grain, threads);
     free(w.parts);
     return end(&a);

@@ -12,6 +12,7 @@ typedef struct {
     long grain;            /* rows of a range where L is 1, else 0 */
     double numbers;        /* of a unit */
     float eps;
+    int far; /* a first guess was no value like the others: much was cancelled */
 } Channels;
 
 /* one += the sum of f, two += that of f (x - centre), where f is g, or x - centre if there is no g.
@@ -101,7 +102,8 @@ static void add_parts(void *job, long from, long to) {
             w.dbias[c] = one, w.dweight[c] = w.grain ? two * w.scale[c] : two;
         } else {
             one /= w.numbers, two /= w.numbers, w.mean[c] += one;
-            w.scale[c] = 1 / sqrtf(two - one * one + w.eps);
+            two -= one * one, w.scale[c] = 1 / sqrtf(two + w.eps);
+            if (one * one > 16 * two) ((Channels *)job)->far = 1;
         }
     }
 }
