@@ -72,3 +72,12 @@ def test_windows_outside_are_refused(wrong):
         rows = np.array([[0, 1, 1, 1], [0, 1, 1, 1], wrong])
         with pytest.raises(IndexError):
             fast.pool(2, 1, 1, 4, 1, 1, 1, 1, how, rows, x, out, ids)
+
+
+@pytest.mark.skipif(fast is None, reason="there are no kernels in C")
+def test_a_plane_with_more_positions_than_32_bits_count_is_left_to_numpy():
+    from tinygrad_lm.engine.kernels.c.pooling import planned
+
+    plane = np.broadcast_to(np.float32(0), (1, 2**16, 2**15))  # which is one number in memory
+    windows = tuple((range(n),) for n in plane.shape[1:])
+    assert planned(plane, windows) is None

@@ -4,7 +4,7 @@ in PyTorch's documentation, in plain NumPy, without any care for overflow or spe
 import math
 
 import numpy as np
-from op_specs import INF, SPECS, X23, X45, Case, Spec, Wrong, known, text
+from op_specs import INF, SPECS, X23, X45, Case, Spec, Wrong, binary, known, text
 
 
 def exp_over_sum(x, axis=-1):
@@ -87,6 +87,16 @@ def reduced(losses, reduction):
 def bce_value(x, y, reduction="mean"):
     s = 1 / (1 + np.exp(-x))
     return reduced(-(y * np.log(s) + (1 - y) * np.log(1 - s)), reduction)
+
+
+LOGITS_WITHOUT_END = (  # x, y, the loss and its slope, as PyTorch has them
+    (INF, 0.0, INF, 1),
+    (INF, 0.5, INF, 0.5),
+    (INF, 1.0, math.nan, 0),
+    (-INF, 0.0, math.nan, 0),
+    (-INF, 0.5, math.nan, -0.5),
+    (-INF, 1.0, math.nan, -1),
+)
 
 
 def normed_case(pick):
@@ -299,6 +309,19 @@ SPECS |= {
                 ([1000.0, -1000.0], [1.0, 1.0]), [0, 1000], [0, -1], [-1000, 1000], reduction="none"
             ),
             known(([0.0], [1.0]), math.log(2), [-0.5], [0]),
+            *(
+                known(([x], [y]), loss, [dx], [-x], reduction="mean")
+                for x, y, loss, dx in LOGITS_WITHOUT_END
+            ),
+        ),
+    ),
+    "logit_loss": binary(
+        lambda x, y: bce_value(x, y, "none"),
+        "apart",
+        "positive",
+        known=(
+            known(([1000.0, -1000.0], [1.0, 1.0]), [0, 1000], [0, -1], [-1000, 1000]),
+            *(known(([x], [y]), [loss], [dx], [-x]) for x, y, loss, dx in LOGITS_WITHOUT_END),
         ),
     ),
     "layer_norm": Spec(

@@ -34,9 +34,6 @@ SURVIVORS: dict[str, dict[str, str]] = {
     "softplus": {
         "20.0 -> 21.0 in x, *, beta=1.0, threshold=20.0": "from 20 on the two sides differ by 2e-9"
     },
-    "binary_cross_entropy_with_logits": {
-        "40.0 -> 41.0 in threshold=40.0": "from 40 on the two sides are the same number"
-    },
     "maximum": {
         "x < y -> x <= y in ~(x < y)": TIE,
         "y < x -> y <= x in ~(y < x)": TIE,

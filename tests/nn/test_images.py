@@ -121,3 +121,14 @@ def test_layers_can_be_saved_and_copied():
     x = tg.ones(1, 1, 6, 6)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert repr(other) == repr(model) and tg.equal(other(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["avg", "max"])
+def test_adaptive_pooling_to_no_windows_gives_nothing_and_a_gradient_of_zeros(name):
+    x = tg.ones(2, 3, 4, 5, requires_grad=True)
+    out = getattr(F, f"adaptive_{name}_pool2d")(x, (2, 0))
+    assert out.shape == (2, 3, 2, 0)
+    out.sum().backward()
+    assert x.grad.shape == x.shape and not x.grad.any()
+    with pytest.raises(RuntimeError, match=r"from 0 on, got \(-1, -1\)"):
+        getattr(F, f"adaptive_{name}_pool2d")(x, -1)

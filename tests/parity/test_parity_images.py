@@ -226,6 +226,19 @@ def test_adaptive_pooling(axes, data, dtype):
         both_ways(lambda F, x, name=name: getattr(F, name)(x, wanted), [shape], dtype)
 
 
+@pytest.mark.parametrize("name", ["avg", "max"])
+@pytest.mark.parametrize("wanted", [(0,), (0, 2), (2, 0), (0, 0), (2, 0, 3)])
+def test_adaptive_pooling_to_no_windows(name, wanted):
+    found = []
+    for lib in (tg, torch):
+        pool, how = getattr(lib.nn.functional, f"adaptive_{name}_pool{len(wanted)}d"), {}
+        if name == "max":
+            how["return_indices"] = True
+        out = pool(lib.ones(2, 3, *[4] * len(wanted)), wanted, **how)
+        found.append([(tuple(x.shape), str(x.dtype)) for x in (out if how else (out,))])
+    assert found[0] == found[1]
+
+
 MODES = [
     ("nearest", 1), ("nearest", 2), ("nearest", 3), ("nearest-exact", 1), ("nearest-exact", 2),
     ("linear", 1), ("bilinear", 2), ("trilinear", 3), ("bicubic", 2), ("area", 1), ("area", 2),

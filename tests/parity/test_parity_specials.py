@@ -81,7 +81,13 @@ CALLS |= {
     "lerp": lambda lib, f, x: lib.lerp(x, x * 2, 0.3),
     "mse_loss": lambda lib, f, x: f.mse_loss(x, lib.ones_like(x)),
     "l1_loss": lambda lib, f, x: f.l1_loss(x, lib.ones_like(x)),
-    "bce": lambda lib, f, x: f.binary_cross_entropy_with_logits(x, lib.ones_like(x) * 0.3),
+    **{
+        f"bce of {y}, {reduction}": lambda lib, f, x, y=y, how=reduction: (
+            f.binary_cross_entropy_with_logits(x, lib.ones_like(x) * y, reduction=how)
+        )
+        for y in (0, 0.3, 1)
+        for reduction in ("none", "mean")
+    },
     "tril": of_axes(method("tril")),
     "trace": of_axes(method("trace")),
     "layer_norm": of_axes(lambda lib, f, x: f.layer_norm(x, x.shape[-1:])),
@@ -116,7 +122,6 @@ EXCEPT = {
     "norm of order 0.5 of rows": ({"-inf"}, POWERS),
     "x ** 0.5": ({"inf", "-inf", "-0"}, POWERS),
     "topk": ({"-inf", "ties", "constant", "zeros", "-0"}, "PyTorch says of ties that any may win"),
-    "bce": ({"-inf"}, "the loss is infinite; PyTorch has NaN"),
 }
 # Inputs where PyTorch's own answer is another with AVX2 than with AVX-512: nothing to follow.
 BY_PROCESSOR = {

@@ -198,6 +198,14 @@ def softplus(x, *, beta=1.0, threshold=20.0):
     return out, (lambda g: g * steep,)
 
 
+@primitive(cast="wide")
+def logit_loss(x, y):
+    """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, but nothing overflows."""
+    lib = library_of(x, y)
+    value = (1 - y) * x + lib.maximum(-x, 0) + lib.log1p(lib.exp(-lib.abs(x)))
+    return value, (lambda g: g * (1 / (1 + lib.exp(-x)) - y), lambda g: -g * x)
+
+
 @primitive(cast="float")
 def erf(x):
     """(2 / sqrt pi) times the integral of e^(-t^2) from 0 to x."""

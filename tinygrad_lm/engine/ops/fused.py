@@ -12,7 +12,7 @@ import math
 
 from ..arrays import in_float32
 from ..core.op import OPS, fused
-from .elementwise import softplus
+from .elementwise import logit_loss
 
 # Shapes: B batch, T time (S that of the keys), C channels (O of a layer's output), H heads, D head
 # size (E of the values), V vocabulary, N rows of any kind. g is the gradient of the result, dx that
@@ -129,10 +129,10 @@ def mse_loss(x, y, *, reduction="mean"):
 
 @fused
 def binary_cross_entropy_with_logits(x, y, *, reduction="mean"):
-    """-(y log s(x) + (1 - y) log(1 - s(x))) with the sigmoid s, but nothing overflows."""
+    """The mean of `logit_loss`, or the sum, or each."""
     # dx = g (s(x) - y), dy = -g x; for the mean of n, both over n
     check_reduction("binary_cross_entropy_with_logits", reduction)
-    return reduced(softplus(x, threshold=40.0) - x * y, reduction)
+    return reduced(logit_loss(x, y), reduction)
 
 
 def check_reduction(name, reduction):

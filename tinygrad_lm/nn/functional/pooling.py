@@ -59,8 +59,16 @@ def _printed(axes: int, name: str) -> str:
     return "SqueezeBackward1" if axes == 1 else name.format(axes)
 
 
+def _nothing(input: Tensor, windows: tuple) -> Tensor:
+    """What there is along these windows, where an axis has none of them."""
+    return input[..., :0].reshape(*input.shape[: -len(windows)], *map(len, windows))
+
+
 def _largest(axes: int, input: Tensor, windows: tuple, where: bool, name: str) -> Any:
     """The largest elements of windows, and where they are if that is asked for."""
+    if not all(windows):
+        out = named(_nothing(input, windows), _printed(axes, name))
+        return (out, out.detach().long()) if where else out
     if not where:
         return named(ops.max_pool(input, windows=windows), _printed(axes, name))
     ids = ops.largest(input.array, windows)
@@ -132,7 +140,7 @@ def _all_bins(name: str, axes: int, input: Tensor, output_size: Any) -> tuple[Ra
     sizes = input.shape[-axes:]
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
     wanted = tuple(n if m is None else m for n, m in zip(sizes, given))
-    wanted = numbers(name, "output_size", wanted if len(given) == axes else given, axes)
+    wanted = numbers(name, "output_size", wanted if len(given) == axes else given, axes, 0)
     if 0 in sizes:
         raise RuntimeError(f"[{name}] needs elements to choose from, got {tuple(input.shape)}")
     return tuple(map(_bins, sizes, wanted))
@@ -142,7 +150,12 @@ def adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
     """The means of output_size windows per axis, as equal as they can be; None keeps an axis."""
     windows = _all_bins(f"adaptive_avg_pool{axes}d", axes, input, output_size)
     divisors = tuple([tuple(map(len, ranges)) for ranges in windows])
-    out = ops.avg_pool(input, windows=windows, divisors=divisors)
+    some = all(windows)
+    out = (
+        ops.avg_pool(input, windows=windows, divisors=divisors)
+        if some
+        else _nothing(input, windows)
+    )
     one = axes > 1 and all(len(ranges) == 1 for ranges in windows)
     return named(out, "MeanBackward1" if one else _printed(axes, "AdaptiveAvgPool{}DBackward0"))
 

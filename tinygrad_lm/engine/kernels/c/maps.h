@@ -101,7 +101,7 @@ MAP(map_tanh_gelu, x * phi(x, TANH, 2, &unused))
 MAP(map_tanh_gelu_slope, y * tanh_gelu_slope(x))
 MAP(map_softplus, choose(x * w.s > all(w.t), x, softplus(x * w.s) / w.s))
 MAP(map_softplus_slope, choose(x * w.s > all(w.t), y, y * sigmoid(x * w.s)))
-MAP(map_logit_loss, larger(x, all(0)) - x * y + log_1_plus_exp(x))
+MAP(map_logit_loss, (1.0f - y) * x + larger(-x, all(0)) + log_1_plus_exp(x))
 MAP(map_logit_loss_slope, (sigmoid(x) - y) * w.s)
 MAP(map_difference, (x - y) * w.s)
 

@@ -33,9 +33,9 @@ def layout(sizes, windows, divisors):
 def planned(x, windows, divisors=None):
     """x without gaps, the first arguments of `fast.pool`, and the shape of the result; or None."""
     axes = len(windows)
-    if x.dtype.char != "f" or not x.size or axes > 3:
+    lead, plane = x.shape[:-axes], math.prod(x.shape[-axes:])
+    if x.dtype.char != "f" or not x.size or axes > 3 or plane >= 2**31:  # positions are 32 bits
         return None
-    lead = x.shape[:-axes]
     sizes, counts, rows = layout(x.shape[-axes:], windows, divisors)
     (x,) = dense(x)
     return x, (math.prod(lead), *sizes, get_num_threads()), rows, lead + counts
