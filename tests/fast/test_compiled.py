@@ -127,7 +127,9 @@ def test_ids_beyond_the_table_are_refused():
     table = np.zeros((4, 3), "f4")
     for wrong in (4, -5):
         with pytest.raises(IndexError, match="out of range"):
-            fast.at_ids(1, 4, 2, 3, 1, 1, True, True, table, real(2, 3), np.array([0, wrong]))
+            fast.at_ids(
+                "take", 1, 4, 2, 3, 1, 1, True, True, table, real(2, 3), np.array([0, wrong])
+            )
     assert not table.any()
     made = np.empty((2, 2), "f4"), np.empty((), "f4"), np.empty(())
     with pytest.raises(IndexError, match="a target must be a class"):

@@ -4,7 +4,8 @@ of calls that it made (`tape.py`)."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from threading import Lock
+from typing import Any, NoReturn
 
 from ..arrays import DEVICE_TYPES, changed
 from ..arrays.replay import is_taping
@@ -62,13 +63,28 @@ class Step:
         self.given = step, warmup
         self.way: Any = None
         self.on_gpu = False
+        self.running = Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if is_taping():  # a part of the step that is being recorded
             return changed(self.given[0](*args, **kwargs), detached)
-        if not self.on_gpu and (self.way is None or self.way.calls is None):
-            self._choose()
-        return self.way(*args, **kwargs)
+        if not self.running.acquire(blocking=False):
+            raise RuntimeError(
+                "[capture] a captured step must not be called while it runs, by another thread or "
+                "by itself: all calls use the same memory; capture one for each thread"
+            )
+        try:
+            if not self.on_gpu and (self.way is None or self.way.calls is None):
+                self._choose()
+            return self.way(*args, **kwargs)
+        finally:
+            self.running.release()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            "[capture] a captured step must not be copied or pickled, as it works on memory where "
+            "that is; copy the step itself, with its model, and capture it again"
+        )
 
     def _choose(self) -> None:
         if "cuda" in DEVICE_TYPES.values():

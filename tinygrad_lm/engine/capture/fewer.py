@@ -11,9 +11,22 @@ import numpy
 
 from ..arrays import get_num_threads, leaves, look_at
 from ..kernels.c import fast
+from ..kernels.numpy.blocks import blas_in_one_thread, blocks_begun
 
 BY_KEYWORD = {numpy.maximum, numpy.minimum}  # NumPy's rule for their `out`
 MINUS = {numpy.add: False, numpy.subtract: True}
+
+
+def replay(calls: list[tuple[Callable, tuple]]) -> None:
+    """All of them; where one raises, BLAS has as many threads as before."""
+    begun = blocks_begun()
+    try:
+        for function, args in calls:
+            function(*args)
+    except BaseException:
+        while blocks_begun() > begun:
+            blas_in_one_thread(False)
+        raise
 
 
 def fewer(calls: list[tuple[Callable, tuple, dict]]) -> list[tuple[Callable, tuple]]:
@@ -28,7 +41,7 @@ def fewer(calls: list[tuple[Callable, tuple, dict]]) -> list[tuple[Callable, tup
             function is numpy.ndarray.take and len(args) == 2 and settings.keys() == {"axis", "out"}
         ):
             size = args[0].shape[settings["axis"]]
-            done.append((look_at, (args[1], "index", "index", -size, size)))
+            done.append((look_at, (args[1], "getitem", "index", -size, size)))
             args = (*args, settings["axis"], settings["out"], "wrap")  # which needs no copy
             settings = {}
         if fast is not None and function in MINUS and not settings and are_plain(args):

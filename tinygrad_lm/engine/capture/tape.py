@@ -23,7 +23,7 @@ from ..arrays.libraries import DEVICE_TYPES, LIBRARIES, register_library
 from ..arrays.replay import ONE_CALL, is_taping, taping_step
 from ..arrays.versions import marking, owner_of, writes
 from ..core.tensor import Tensor
-from .fewer import fewer
+from .fewer import fewer, replay
 from .slots import Slots, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
@@ -212,7 +212,7 @@ def standing_in(tape: Tape) -> Iterator[None]:
             stack.callback(target.kernels.pop, Traced, None)
         # whether positions exist is looked at in each replay
         noted.kernels[Traced] = [lambda *ids: tape.run(look_at, ids, {}) is None]
-        exist.kernels[Traced] = [lambda ids, size: noted(ids, "capture", "ids", 0, size)]
+        exist.kernels[Traced] = [lambda ids, n, first=0: noted(ids, "getitem", "index", first, n)]
         yield
 
 
@@ -283,7 +283,7 @@ class Taped:
             refuse("add to other gradients than at first", "call zero_grad() inside the step")
         for leaf, _, grad in self.grads:
             leaf._grad = grad
-        quietly(lambda: [function(*args) for function, args in calls])
+        quietly(replay, calls)
         return self.outputs
 
     def _record(self) -> Any:

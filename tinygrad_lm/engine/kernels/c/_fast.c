@@ -465,10 +465,19 @@ static PyObject *sums_so_far_(ARGUMENTS) {
     return end(&a);
 }
 
-/* at_ids(outer, n, m, inner, threads, how, wrap, shared, lines, spots, ids): lines (outer, n,
+/* The first id that is not there, in a sentence. */
+static void say_which(const char *name, const int64_t *ids, long count, long least, long n) {
+    for (; count && *ids >= least && *ids < n; count--) ids++;
+    if (count)
+        PyErr_Format(PyExc_IndexError, "[%s] index must be in %ld ... %ld, got %lld (out of range)",
+                     name, least, n - 1, (long long)*ids);
+}
+
+/* at_ids(name, outer, n, m, inner, threads, how, wrap, shared, lines, spots, ids): lines (outer, n,
    inner), spots (outer, m, inner) and where these are in the lines; `how` is READ, ADD or WRITE */
 static PyObject *at_ids_(ARGUMENTS) {
-    EXPECT(11);
+    EXPECT(12);
+    const char *name = PyUnicode_AsUTF8(args[next++]);
     long outer = INT, n = INT, m = INT, inner = INT, threads = INT, how = INT;
     Lines w = {.n = n, .m = m, .inner = inner};
     w.wrap = INT ? n : 0;
@@ -477,11 +486,7 @@ static PyObject *at_ids_(ARGUMENTS) {
     w.spots = how == READ ? OUT(outer * m * inner) : (float *)IN(outer * m * inner);
     w.ids = memory(&a, args[next++], w.shared ? m : outer * m * inner, 8, PyBUF_SIMPLE);
     if (READY && n < 1) PyErr_SetString(PyExc_ValueError, "[kernel] a line must have elements");
-    for (long j = 0; READY && w.shared && j < m; j++)
-        if (w.ids[j] < -w.wrap || w.ids[j] >= n)
-            PyErr_Format(PyExc_IndexError,
-                         "[index] index must be in %ld ... %ld, got %lld (out of range)", -w.wrap,
-                         n - 1, (long long)w.ids[j]);
+    if (READY && w.shared) say_which(name, w.ids, m, -w.wrap, n);
     if (outer * m * inner < 1 << 15) threads = 1;
     Work work = how == READ ? read_at : how == ADD ? add_at : write_at;
     long lines = outer * inner, most = threads < 2 ? lines : (inner + threads - 1) / threads;
@@ -489,7 +494,7 @@ static PyObject *at_ids_(ARGUMENTS) {
         run(read_slices, &w, outer * m, lines_of(inner), threads);
     else if (READY)
         run(work, &w, lines, lines_of(m) > most ? lines_of(m) : most, threads);
-    if (w.failed) PyErr_SetString(PyExc_IndexError, "[kernel] an id is out of range");
+    if (w.failed) say_which(name, w.ids, outer * m * inner, -w.wrap, n);
     return end(&a);
 }
 

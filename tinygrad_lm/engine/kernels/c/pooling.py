@@ -60,7 +60,7 @@ def max_pool(x, *, windows):
         return NotImplemented
     out, ids = chosen(x, windows)
     shape, m = x.shape, math.prod(out.shape[-len(windows) :])
-    lines = out.size // m, x.size * m // out.size, m, 1, get_num_threads()
+    lines = "max_pool", out.size // m, x.size * m // out.size, m, 1, get_num_threads()
 
     def dx(g):
         whole = numpy.zeros(shape, g.dtype)

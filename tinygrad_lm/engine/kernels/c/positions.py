@@ -46,14 +46,14 @@ def cumsum(x, *, axis):
 
 class Spots:
     """Positions along an axis of an array of a shape: `ids` has the array's other axes, or is one
-    line that all of them share."""
+    line that all of them share; `name` is the op's."""
 
-    def __init__(self, shape, ids, axis, shared):
+    def __init__(self, name, shape, ids, axis, shared):
         before, n, after = shape[:axis], shape[axis], shape[axis + 1 :]
         self.lines, self.ids, self.shared = shape, ids, shared
         self.shape = (*before, *ids.shape, *after) if shared else ids.shape
         m = ids.size if shared else ids.shape[axis]
-        self.sizes = math.prod(before), n, m, math.prod(after), get_num_threads()
+        self.sizes = name, math.prod(before), n, m, math.prod(after), get_num_threads()
 
     def meet(self, how, lines, spots, wrap=False):
         fast.at_ids(*self.sizes, how, wrap, self.shared, lines, spots, self.ids)
@@ -84,7 +84,7 @@ def spread(g, shape, sizes, shared, ids):
     return SparseGrad(g, shape, add_to)
 
 
-def spots_of(x, ids, axis):
+def spots_of(name, x, ids, axis):
     """Where ids, which has the axes of x, are in x; None where that is not for these loops."""
     if x.dtype.char != "f" or ids.dtype.char != "l" or not (x.ndim and x.size and ids.size):
         return None
@@ -95,13 +95,13 @@ def spots_of(x, ids, axis):
             return None
         if others and not any(others):  # one line, broadcast
             line = ids[tuple(slice(None) if d == axis else 0 for d in range(x.ndim))]
-            return Spots(x.shape, numpy.ascontiguousarray(line), axis, True)
-    return Spots(x.shape, numpy.ascontiguousarray(ids), axis, False)
+            return Spots(name, x.shape, numpy.ascontiguousarray(line), axis, True)
+    return Spots(name, x.shape, numpy.ascontiguousarray(ids), axis, False)
 
 
-def picked(x, ids, axis, wrap):
+def picked(name, x, ids, axis, wrap):
     """x at ids along an axis, where with `wrap` those below 0 count from the end; the way back."""
-    spots = spots_of(x, ids, axis)
+    spots = spots_of(name, x, ids, axis)
     if spots is None:
         return NotImplemented
     out = spots.read(*dense(x), wrap)
@@ -110,16 +110,16 @@ def picked(x, ids, axis, wrap):
 
 @kernel(reduce.take_along_axis, numpy.ndarray)
 def take_along_axis(x, *, indices, axis):
-    return picked(x, indices, axis, True)
+    return picked("take_along_dim", x, indices, axis, True)
 
 
 @kernel(index.gather, numpy.ndarray)
 def gather(x, *, indices, axis):
-    return picked(x, indices, axis, False)
+    return picked("gather", x, indices, axis, False)
 
 
 @kernel(fused.embedding, numpy.ndarray)
-def slices(x, *, ids, axis=0, wrap=True, whole=None):
+def slices(x, *, ids, axis=0, wrap=True, whole=None, name="getitem"):
     """Whole slices of x along an axis, at ids of any shape, which with `wrap` may count from the
     end. The gradient, in the shape `whole` if that is another one, is added slice by slice, in
     order, to what has already arrived."""
@@ -127,7 +127,7 @@ def slices(x, *, ids, axis=0, wrap=True, whole=None):
         return NotImplemented
     shape, flat = x.shape, numpy.ascontiguousarray(ids)
     before, n, after = shape[:axis], shape[axis], shape[axis + 1 :]
-    sizes = math.prod(before), n, flat.size, math.prod(after), get_num_threads()
+    sizes = name, math.prod(before), n, flat.size, math.prod(after), get_num_threads()
     out = numpy.empty((*before, *ids.shape, *after), x.dtype)
     try:
         fast.at_ids(*sizes, READ, wrap, True, numpy.ascontiguousarray(x), out, flat)
@@ -138,7 +138,7 @@ def slices(x, *, ids, axis=0, wrap=True, whole=None):
 
 @kernel(index.take, numpy.ndarray)
 def take(x, *, indices, axis):
-    return slices(x, ids=indices, axis=axis % x.ndim, wrap=False)
+    return slices(x, ids=indices, axis=axis % x.ndim, wrap=False, name="index_select")
 
 
 @kernel(index.getitem, numpy.ndarray)
@@ -162,7 +162,9 @@ def add_rows(total, ids, g):
     """total[ids[i]] += g[i], row after row: total (R, ...), g (N, ...), ids (N,)."""
     if total.dtype.char != "f" or g.dtype.char != "f" or ids.dtype.char != "l" or not g.size:
         return NotImplemented
-    Spots(total.shape, numpy.ascontiguousarray(ids), 0, True).meet(ADD, total, *dense(g), True)
+    Spots("add_rows", total.shape, numpy.ascontiguousarray(ids), 0, True).meet(
+        ADD, total, *dense(g), True
+    )
     return None
 
 
@@ -203,9 +205,9 @@ def argsort(x, *, axis=-1, descending=False, first=None):
     return order, None
 
 
-def met(how, x, source, ids, axis):
+def met(name, how, x, source, ids, axis):
     """x after its elements at ids have met those of source, and where they are; or None twice."""
-    spots = spots_of(x, ids, axis)
+    spots = spots_of(name, x, ids, axis)
     if spots is None or source.shape != ids.shape or source.dtype != x.dtype:
         return None, None
     out = apply("scale", *dense(x))  # copied by all threads
@@ -218,7 +220,7 @@ def met(how, x, source, ids, axis):
 
 @kernel(index.scatter_add, numpy.ndarray)
 def scatter_add(x, source, *, indices, axis):
-    out, spots = met(ADD, x, source, indices, axis)
+    out, spots = met("scatter_add", ADD, x, source, indices, axis)
     if spots is None:
         return NotImplemented
     return out, (lambda g: g, lambda g: spots.read(*dense(g)))
@@ -226,7 +228,7 @@ def scatter_add(x, source, *, indices, axis):
 
 @kernel(index.scatter, numpy.ndarray)
 def scatter(x, source, *, indices, axis):
-    out, spots = met(WRITE, x, source, indices, axis)
+    out, spots = met("scatter", WRITE, x, source, indices, axis)
     if spots is None:
         return NotImplemented
 

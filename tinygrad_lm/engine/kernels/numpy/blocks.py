@@ -121,6 +121,11 @@ def _one_blas_thread():
         blas_in_one_thread(False)
 
 
+def blocks_begun() -> int:
+    """In how many of these the process is."""
+    return len(_state["before"])
+
+
 @one_call
 def blas_in_one_thread(begins: bool) -> None:
     if _state["blas"] is None:

@@ -17,9 +17,9 @@ def embedding(weight, *, ids):
     rows = len(weight)
     if weight.ndim != 2 or not floating(weight) or not ids.size:
         return NotImplemented
-    if not exist(ids, rows):
-        return NotImplemented  # the composition counts from the end, or says which id is wrong
-    flat = ids.reshape(-1)
+    if not exist(ids, rows, -rows):
+        return NotImplemented  # the composition says which id is wrong
+    flat = ids.reshape(-1) % rows  # one below 0 counts from the end
 
     def dweight(g):
         # dweight[v] = the sum of g where ids is v
