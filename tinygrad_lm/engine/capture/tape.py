@@ -23,7 +23,7 @@ from ..arrays.libraries import DEVICE_TYPES, LIBRARIES, register_library
 from ..arrays.replay import ONE_CALL, is_taping, taping_step
 from ..arrays.versions import marking, owner_of, writes
 from ..core.tensor import Tensor
-from .fewer import fewer, replay
+from .fewer import fewer, replay, store, with_gradients
 from .slots import Slots, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
@@ -53,6 +53,8 @@ class Tape:
         self.free: dict[int, list] = {}  # free memory by its size
         self.used: set[int] = set()  # ids of what was read or written, of tensors that there were
         self.paused = False
+        self.grads: dict[int, Any] = {}  # by the id of a tensor: its gradient when the step began
+        self.stepped: set[int] = set()  # ids of those that had another one when it was used
 
     def new(self, like: numpy.ndarray) -> Traced:
         """Memory for an array of this shape, dtype and order of axes."""
@@ -144,9 +146,12 @@ class Tape:
                 return function(*args, **settings)
             if not method:
                 return self.run(function, args, settings, True)
+            own = [x for x in leaves(args) if isinstance(x, Tensor)]
+            made = [(t, t._grad) for t in own if t._grad is not self.grads.get(id(t))]
+            self.stepped.update(id(t) for t, _ in made)
             with self.aside(), bare_tensors():
                 function(*args, **settings)
-            self.call(function, args, **settings)
+            self.call(with_gradients, (made, function, args), **settings)
             return None
 
         return stand_in
@@ -154,14 +159,6 @@ class Tape:
 
 def plain(x: Any) -> Any:
     return x.plain if type(x) is Traced else x
-
-
-def store(outs: list, function: Callable, args: tuple, settings: dict) -> None:
-    found = function(*args, **settings)
-    for out, x in zip(outs, found if isinstance(found, (tuple, list)) else (found,)):
-        if out.shape != x.shape:
-            refuse(f"make arrays whose shape depends on values, {out.shape} then {x.shape}", "pad")
-        out[...] = x
 
 
 class Names:
@@ -281,9 +278,9 @@ class Taped:
             refuse("find another array in a tensor (a new .data?)", "capture it again")
         if any(must is not ANY and leaf._grad is not must for leaf, must, _ in self.grads):
             refuse("add to other gradients than at first", "call zero_grad() inside the step")
+        quietly(replay, calls)
         for leaf, _, grad in self.grads:
             leaf._grad = grad
-        quietly(replay, calls)
         return self.outputs
 
     def _record(self) -> Any:
@@ -291,6 +288,7 @@ class Taped:
         args, kwargs = self.slots.tree
         live, self.grads, written = live_tensors(), [], []
         before = [(ref(t), t.array, t._grad) for t in live]
+        tape.grads = {id(t): t._grad for t in live}
         with standing_in(tape), traced_tensors(tape):
             traced = [t.array for t in live]
             del live  # so that it is seen which of them the step lets go of
@@ -306,7 +304,9 @@ class Taped:
                         refuse("write into an argument", "write into a clone() of it")
                 if leaf is not None and leaf._grad is not g and g in read:
                     refuse("read a gradient and replace it", "call zero_grad() first")
-                if leaf is not None and (leaf._grad is not g or g in read):
+                if leaf is not None and (
+                    leaf._grad is not g or g in read or id(leaf) in tape.stepped
+                ):
                     self.grads.append((leaf, g if g is None or g in read else ANY, leaf._grad))
         check_outputs(found, "cpu")
         if rolled() != dice:
