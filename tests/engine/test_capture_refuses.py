@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tg
+from tinygrad_lm import nn
 from tinygrad_lm.engine.capture.tape import Taped
 from tinygrad_lm.engine.kernels.numpy import blocks
 from tinygrad_lm.nn import functional as F
@@ -118,3 +119,37 @@ def test_a_captured_step_is_not_copied(copied):
     fast = tg.capture(np.negative)
     with pytest.raises(TypeError, match=r"^\[capture\].*must not be copied or pickled"):
         copied(fast)
+
+
+def test_an_argument_that_only_equals_the_recorded_one_is_another_one():
+    fast = tg.capture(lambda x, by: x / by, 1)
+    for _ in range(3):
+        fast(tg.ones(1), 0.0)
+    for other in (-0.0, 0, False):
+        with pytest.raises(RuntimeError, match="must stay as recorded, 0.0, got"):
+            fast(tg.ones(1), other)
+    same = tg.capture(lambda x, by: x * by, 1)
+    assert all(same(tg.ones(1), float("nan")).isnan().item() for _ in range(4))
+
+
+@pytest.mark.parametrize("change", ["another tensor", "requires_grad"])
+def test_a_tensor_that_the_step_reads_must_stay(change):
+    model = nn.Linear(2, 2)
+    fast = tg.capture(lambda x: model(x), 1)
+    for _ in range(3):
+        fast(tg.ones(1, 2))
+    if change == "requires_grad":
+        model.weight.requires_grad_(False)
+    else:
+        model.weight = nn.Parameter(tg.zeros(2, 2))
+    with pytest.raises(RuntimeError, match=r"must stay, .*capture it again"):
+        fast(tg.ones(1, 2))
+
+
+def test_what_was_returned_may_go_away():
+    kept = tg.ones(2)
+    fast = tg.capture(lambda x: (kept, kept[0], x + kept), 1)
+    for _ in range(4):
+        found = fast(tg.ones(2))
+        kept.mul_(2)
+    assert found[2].tolist() == [9.0, 9.0]

@@ -35,6 +35,19 @@ def check_outputs(found: Any, where: str) -> None:
             )
 
 
+def check_held(held: list) -> None:
+    """An error where of tensors that a recording reads, (weak reference, array, needs_grad), one is
+    not as it was, or gone: then the step reads another one by now."""
+    for t, array, needs in held:
+        if (x := t()) is None and any(u() is not None for u, a, _ in held if a is array):
+            continue  # it was an alias of what is still there
+        if x is None or x.array is not array or x.needs_grad is not needs:
+            raise RuntimeError(
+                "[capture] the tensors that a captured step uses must stay, and their data and "
+                "requires_grad too, got another one; capture it again"
+            )
+
+
 class Slots:
     """The arguments of a recorded step: Tensors that keep their memory, into which the arguments
     of each call are copied."""
@@ -57,7 +70,7 @@ class Slots:
         for slot, x in zip(self.leaves, given):
             if isinstance(slot, Slot):
                 slot.check(x)
-            elif x is not slot and (isinstance(x, Tensor) or checked(x) != slot):
+            elif x is not slot and (type(x) is not type(slot) or not alike(checked(x), slot)):
                 raise RuntimeError(
                     f"[capture] what is no Tensor must stay as recorded, {slot!r}, got {x!r:.60}; "
                     "capture another step for it, or make it a Tensor"
@@ -75,6 +88,11 @@ def shape_of(tree: Any, found: list) -> Any:
         return type(tree), [shape_of(x, found) for x in tree]
     found.append(tree)
     return None
+
+
+def alike(x: Any, slot: Any) -> bool:
+    """Whether these of one type are equal; 0.0 is not -0.0, and NaN is NaN."""
+    return repr(x) == repr(slot) if isinstance(x, float) else x == slot
 
 
 def checked(x: Any) -> Any:

@@ -24,7 +24,7 @@ from ..arrays.replay import ONE_CALL, is_taping, taping_step
 from ..arrays.versions import marking, owner_of, writes
 from ..core.tensor import Tensor
 from .fewer import fewer, replay, store, with_gradients
-from .slots import Slots, check_outputs, detached, rolled
+from .slots import Slots, check_held, check_outputs, detached, rolled
 from .traced import Traced, refuse
 
 # Modules that compute with arrays: there NumPy's name means the recorder while a step is recorded.
@@ -261,7 +261,7 @@ class Taped:
         self.step, self.left = step, left
         self.slots: Any = None
         self.calls: list | None = None
-        self.held: list[tuple[Any, numpy.ndarray]] = []  # tensors that it reads, their arrays
+        self.held: list[tuple] = []  # a tensor that it reads, its array, whether it needs_grad
         # leaf, what its .grad must be before a replay (ANY: it starts anew inside), what it is then
         self.grads: list[tuple[Tensor, Any, Any]] = []
 
@@ -274,8 +274,7 @@ class Taped:
         self.slots.fill((args, kwargs))
         if (calls := self.calls) is None:
             return self._record()
-        if any(t.array is not array for t, array in self.held):
-            refuse("find another array in a tensor (a new .data?)", "capture it again")
+        check_held(self.held)
         if any(must is not ANY and leaf._grad is not must for leaf, must, _ in self.grads):
             refuse("add to other gradients than at first", "call zero_grad() inside the step")
         quietly(replay, calls)
@@ -286,7 +285,7 @@ class Taped:
     def _record(self) -> Any:
         tape, dice = Tape(), rolled()
         args, kwargs = self.slots.tree
-        live, self.grads, written = live_tensors(), [], []
+        live, self.grads, self.held, written = live_tensors(), [], [], []
         before = [(ref(t), t.array, t._grad) for t in live]
         tape.grads = {id(t): t._grad for t in live}
         with standing_in(tape), traced_tensors(tape):
@@ -298,6 +297,8 @@ class Taped:
                 leaf = t()
                 if id(x) in tape.used if leaf is None else leaf.array is not x:
                     refuse("replace a tensor, or what it holds", "write into it: x.copy_(y)")
+                if leaf is not None and leaf in read:
+                    self.held.append((t, array, leaf.needs_grad))
                 if id(owner_of(x)) in writes.of:
                     written.append(array)
                     if any(getattr(slot, "tensor", ()) is leaf for slot in self.slots.leaves):
@@ -311,7 +312,6 @@ class Taped:
         check_outputs(found, "cpu")
         if rolled() != dice:
             refuse("draw from Python's or NumPy's own random numbers", "use this library's")
-        self.held = [(leaf, array) for t, array, _ in before if (leaf := t()) in read]
         self.outputs = changed(found, detached)
         outputs = [x.array for x in leaves(found) if x is not None]
         self.calls = [*fewer(tape.calls), (marking(written + outputs), ())]
