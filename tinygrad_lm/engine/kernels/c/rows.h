@@ -94,11 +94,10 @@ typedef struct {
     int log;
 } Rows;
 
+/* The largest number; a NaN shows in the sum of the powers. */
 INLINE float top_of(const float *x, long n) {
-    vec top = load_part(x, n < LANES ? n : LANES, -INFINITY);
-    long i = LANES;
-    for (; i + LANES <= n; i += LANES) top = larger(load(x + i), top);
-    if (i < n) top = larger(load_part(x + i, n - i, -INFINITY), top);
+    vec top = all(-INFINITY);
+    EACH(i, n) top = larger(get(x, i, n, -INFINITY), top);
     return largest(top);
 }
 

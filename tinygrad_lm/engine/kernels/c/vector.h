@@ -36,8 +36,13 @@ INLINE vec kept(vec x) {
     return x;
 }
 
-/* The first n <= LANES numbers at p; the other lanes hold `rest`. */
+/* mask ? x : y, lane by lane; a comparison gives -1 or 0. */
+INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((ints)y & ~mask)); }
+
+/* x > y ? x : y, so y where one is NaN. The first n <= LANES numbers at p; the other lanes hold
+   `rest`. */
 #if defined(__AVX512F__)
+INLINE vec larger(vec x, vec y) { return (vec)_mm512_max_ps((__m512)x, (__m512)y); }
 INLINE vec load_part(const float *p, long n, float rest) {
     return (vec)_mm512_mask_loadu_ps((__m512)all(rest), (1 << n) - 1, p);
 }
@@ -45,6 +50,7 @@ INLINE void store_part(float *p, vec x, long n) {
     _mm512_mask_storeu_ps(p, (1 << n) - 1, (__m512)x);
 }
 #elif defined(__AVX__)
+INLINE vec larger(vec x, vec y) { return (vec)_mm256_max_ps((__m256)x, (__m256)y); }
 static const int32_t FIRST[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 INLINE __m256i first(long n) { return _mm256_loadu_si256((const __m256i *)(FIRST + 8 - n)); }
 INLINE vec load_part(const float *p, long n, float rest) {
@@ -53,6 +59,7 @@ INLINE vec load_part(const float *p, long n, float rest) {
 }
 INLINE void store_part(float *p, vec x, long n) { _mm256_maskstore_ps(p, first(n), (__m256)x); }
 #else
+INLINE vec larger(vec x, vec y) { return choose(x > y, x, y); }
 INLINE vec load_part(const float *p, long n, float rest) {
     vec x = all(rest);
     memcpy(&x, p, 4 * n);
@@ -61,15 +68,12 @@ INLINE vec load_part(const float *p, long n, float rest) {
 INLINE void store_part(float *p, vec x, long n) { memcpy(p, &x, 4 * n); }
 #endif
 
-/* mask ? x : y, lane by lane; a comparison gives -1 or 0. */
-INLINE vec choose(ints mask, vec x, vec y) { return (vec)(((ints)x & mask) | ((ints)y & ~mask)); }
 INLINE ints count_from(int32_t first) {
     static const int32_t NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     ints x;
     memcpy(&x, NUMBERS, sizeof x);
     return x + first;
 }
-INLINE vec larger(vec x, vec y) { return choose(x > y, x, y); }
 
 typedef float oct __attribute__((vector_size(32)));
 typedef float oct_anywhere __attribute__((vector_size(32), aligned(4), may_alias));
@@ -146,5 +150,5 @@ INLINE vec exp_in(vec x) {
 /* The same, and 0 below float32's normal numbers. */
 INLINE vec exp_(vec x) {
     ints low = x < all(-87.3f);
-    return (vec)((ints)exp_in(choose(low, all(-87.3f), x)) & ~low);
+    return (vec)((ints)exp_in(larger(all(-87.3f), x)) & ~low);
 }
