@@ -76,6 +76,38 @@ def test_a_replay_that_raises_gives_blas_its_threads_back():
         tg.set_num_threads(before)
 
 
+@pytest.mark.parametrize("what", ["computes", "trains", "captures"])
+def test_another_thread_must_not_compute_while_a_step_is_recorded(what):
+    """It would see the recorder's arrays, and the recorder what it does."""
+    x, w = tg.ones(3), tg.ones(3, requires_grad=True)
+    optimizer = tg.optim.SGD([w], lr=0.1)
+    (w * 2).sum().backward()
+    others = {"computes": lambda: x * 2, "trains": optimizer.step}
+    others["captures"] = lambda: tg.capture(others["computes"], 1)() + 1
+    work = others[what]
+    errors = []
+
+    def other():
+        try:
+            work()
+        except RuntimeError as error:  # also there in a sentence, or not at all
+            errors.append(str(error))
+
+    def step(y):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        return y + x
+
+    fast = tg.capture(step, 1)
+    assert fast(x).tolist() == [2, 2, 2]
+    with pytest.raises(RuntimeError, match="must not be recorded while another thread computes"):
+        fast(x)
+    assert all(text.startswith("[") for text in errors)
+    others["computes"] = work = lambda: None
+    assert fast(x).tolist() == fast(x).tolist() == [2, 2, 2]  # alone it is recorded
+
+
 def test_two_threads_at_once_are_refused():
     inside, go_on, found = threading.Event(), threading.Event(), []
 

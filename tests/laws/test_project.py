@@ -33,13 +33,13 @@ AFTERNOON = re.compile(
 # Of C: nobody needs it to understand an op, so it must not grow. What is there is there because
 # NumPy or its BLAS was slower than PyTorch: products of matrices (290 lines: two thirds of a GPT's
 # step; OpenBLAS's bits depend on the number of threads), convolution (165: twice as long on BLAS),
-# pooling (106: two to five times), rows, norms, activations and losses (540: up to ten times),
+# pooling (106: two to five times), rows, norms, activations and losses (560: up to ten times),
 # attention (235), positions and sums so far (170: two to ten times), text at the rate at which
 # memory gives the weights (80), random numbers (50); threads (125), vectors (150), and the doors
 # from Python (610).
 # The recorder is written out for reading: a line for each slot it fills, a name for each step.
 # Of CUDA C++ as well: what a GPU needs to be fast, kernel by kernel beside its composition.
-COMPILED_LINES = {"_fast.c and its loops": 2560, "recorder.c": 675, "CUDA": 1600}
+COMPILED_LINES = {"_fast.c and its loops": 2580, "recorder.c": 675, "CUDA": 1600}
 FILE_LINES = 400
 FUNCTION_LINES = {CORE: 30, "": 59}
 # Longer than its rule allows: "path" or "path:function" -> (most lines, why).

@@ -36,6 +36,9 @@ def gradient(make, *shape):
 zeros = tl.zeros(COLUMNS)
 FAR = np.concatenate([X[:1] * 2**17, X])  # the first row is like no other
 F64 = FAR.astype("f8")
+LONG = np.random.default_rng(0).standard_normal((2, 2**17)).astype("f4")
+LONG[:, :2048] += 1e6
+LONG64 = LONG.astype("f8")
 
 
 def running(which):
@@ -92,6 +95,10 @@ SUMS = {
     "batch_norm, the first row far away": (
         lambda x: F.batch_norm(tl.from_numpy(FAR), None, None, training=True)[1:],
         ((F64 - F64.mean(0)) / np.sqrt(F64.var(0) + 1e-5))[1:],
+    ),
+    "layer_norm of a long row, a part of it far away": (
+        lambda x: F.layer_norm(tl.from_numpy(LONG), LONG.shape[1:]),
+        (LONG64 - LONG64.mean(1, keepdims=True)) / np.sqrt(LONG64.var(1, keepdims=True) + 1e-5),
     ),
     "running_mean": (running(0), F64.mean(0)),
     "running_var": (running(1), F64.var(0, ddof=1)),

@@ -26,11 +26,17 @@ class _State:
 
     actions: list[Callable[[], object]] | None = None
     taping: int | None = None  # the thread in which a step on the CPU is being recorded
+    disturbed = False  # another thread has met the arrays of that recording
 
 
-def is_taping() -> bool:
-    """Whether a step on the CPU is being recorded, in this thread."""
-    return _State.taping is not None and _State.taping == get_ident()
+def is_taping(met: object = ()) -> bool:
+    """Whether a step on the CPU is being recorded, in this thread. `met`: arrays of the recorder,
+    which another thread must not meet."""
+    if _State.taping is None:
+        return False
+    mine = _State.taping == get_ident()
+    _State.disturbed |= bool(met) and not mine
+    return mine
 
 
 def check_not_taping(what: str, instead: str) -> None:
@@ -44,11 +50,19 @@ class taping_step:
 
     def __enter__(self) -> None:
         if _State.taping is not None:
-            raise RuntimeError("[capture] a step must not be captured inside another one")
-        _State.taping = get_ident()
+            raise RuntimeError(
+                "[capture] a step must not be captured inside another one, nor while another "
+                "thread captures one; make the first calls one after another"
+            )
+        _State.taping, _State.disturbed = get_ident(), False
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         _State.taping = None
+        if _State.disturbed:
+            raise RuntimeError(
+                "[capture] a step must not be recorded while another thread computes with tensors "
+                "made before; let that one wait until the captured step has been recorded"
+            ) from error
 
 
 def is_recording_step() -> bool:

@@ -45,8 +45,9 @@ def capture(step: Callable, warmup: int = 2) -> Callable:
     - It cannot read results (`item()`, `if loss > 3:`). On a GPU it cannot upload, nor use random
       numbers from the CPU; on the CPU `randint`, dropout and others draw anew in each replay.
     - On the CPU all memory of the step stays taken between calls, and a captured step that is
-      called in another one is a part of its recording. One thread calls it at a time; it is not
-      copied or pickled."""
+      called in another one is a part of its recording. One thread calls it at a time, and while it
+      is recorded, in the first call after `warmup` ones, no other may compute with tensors that
+      there were before. It is not copied or pickled."""
     if not callable(step):
         raise TypeError(f"[capture] step must be a function, got {type(step).__name__}")
     if warmup < 1:

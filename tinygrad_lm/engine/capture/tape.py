@@ -71,7 +71,7 @@ class Tape:
         given nothing that is."""
         given = [x for x in leaves((args, settings)) if type(x) is Traced]
         bare, named = changed((args, settings), plain)
-        if self.paused or not is_taping():
+        if self.paused or not is_taping(given):
             return function(*bare, **named)
         self.used.update(map(id, given))
         with self.aside():
@@ -142,7 +142,7 @@ class Tape:
         tensors hold NumPy's arrays. A method gets tensors by itself, and returns nothing."""
 
         def stand_in(*args: Any, **settings: Any) -> Any:
-            if self.paused or any(isinstance(x, Tensor) for x in args):
+            if self.paused or not is_taping() or any(isinstance(x, Tensor) for x in args):
                 return function(*args, **settings)
             if not method:
                 return self.run(function, args, settings, True)

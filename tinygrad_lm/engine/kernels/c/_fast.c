@@ -130,7 +130,7 @@ static PyObject *norm(ARGUMENTS) {
     Norm w = {.n = n};
     w.x = IN(rows * n), w.weight = MAYBE_IN(n), w.bias = MAYBE_IN(n), w.out = OUT(rows * n);
     w.mean = MAYBE_OUT(rows), w.scale = OUT(rows), w.eps = FLOAT;
-    if (READY) run(norm_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    if (READY) run(norm_forward, &w, rows, grain_of(n), threads_for(4 * rows * n, threads));
     return end(&a);
 }
 
@@ -149,7 +149,7 @@ static PyObject *norm_slopes(ARGUMENTS) {
         w.dbias = dbias ? parts + ranges * n : NULL;
     }
     if (READY) {
-        run(norm_backward, &w, rows, ROWS, threads_for(rows * n, threads));
+        run(norm_backward, &w, rows, ROWS, threads_for(4 * rows * n, threads));
         Rows sums = {.n = ranges, .columns = n};
         if ((sums.out = dweight)) sums.x = w.dweight, run(add_columns, &sums, n, COLUMNS, 1);
         if ((sums.out = dbias)) sums.x = w.dbias, run(add_columns, &sums, n, COLUMNS, 1);
@@ -186,7 +186,17 @@ static PyObject *add_to_rows_(ARGUMENTS) {
     w.y = IN(n), w.scaled = MAYBE_OUT(n), w.sign = INT ? -1 : 1, w.out = OUT(rows * n);
     if (READY && !s != !w.scaled) PyErr_SetString(PyExc_TypeError, "both arguments or none");
     if (READY && s) w.s = *s;
-    if (READY) run(add_to_rows, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    if (READY) run(add_to_rows, &w, rows, grain_of(n), threads_for(4 * rows * n, threads));
+    return end(&a);
+}
+
+/* tops(rows, n, threads, x, out, least): out (rows,) = the largest of each row, or the least */
+static PyObject *tops(ARGUMENTS) {
+    EXPECT(6);
+    long rows = INT, n = INT, threads = INT;
+    Rows w = {.n = n};
+    w.x = IN(rows * n), w.out = OUT(rows), w.least = INT;
+    if (READY) run(find_tops, &w, rows, grain_of(n), threads_for(rows * n, threads));
     return end(&a);
 }
 
@@ -199,7 +209,7 @@ static PyObject *softmax(ARGUMENTS) {
     w.x = IN(rows * n), w.out = OUT(rows * n), w.g = MAYBE_IN(rows * n);
     w.log = INT;
     Work work = w.g ? softmax_backward : softmax_forward;
-    if (READY) run(work, &w, rows, grain_of(n), threads_for(rows * n, threads));
+    if (READY) run(work, &w, rows, grain_of(n), threads_for(4 * rows * n, threads));
     return end(&a);
 }
 
@@ -209,7 +219,7 @@ static PyObject *sum_rows(ARGUMENTS) {
     long rows = INT, n = INT, threads = INT;
     Rows w = {.n = rows, .columns = n};
     w.x = IN(rows * n), w.out = OUT(n);
-    if (READY) run(add_columns, &w, n, COLUMNS, threads_for(rows * n, threads));
+    if (READY) run(add_columns, &w, n, COLUMNS, threads_for(4 * rows * n, threads));
     return end(&a);
 }
 
@@ -277,7 +287,7 @@ static PyObject *cross_entropy(ARGUMENTS) {
     if (READY && !ids_fit(w.targets, rows, 0, n, w.ignored))
         PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target must be a class");
     if (READY && w.shift)
-        run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(rows * n, threads));
+        run(cross_entropy_forward, &w, rows, grain_of(n), threads_for(4 * rows * n, threads));
     if (READY) {
         for (long r = 0; r < rows; r++)
             if (w.targets[r] != w.ignored) {
@@ -307,7 +317,7 @@ static PyObject *cross_entropy_slopes(ARGUMENTS) {
         PyErr_SetString(PyExc_IndexError, "[cross_entropy] a target was overwritten since forward");
     if (READY) {
         w.factor = *count_of ? *g / *count_of : NAN;
-        threads = threads_for(w.shift ? rows * n : rows, threads);
+        threads = threads_for(w.shift ? 4 * rows * n : rows, threads);
         run(cross_entropy_backward, &w, rows, grain_of(n), threads);
     }
     return end(&a);
@@ -460,7 +470,7 @@ static PyObject *sums_so_far_(ARGUMENTS) {
     long outer = INT, n = INT, inner = INT, threads = INT, back = INT;
     Lines w = {.n = n, .inner = inner};
     w.lines = (float *)IN(outer * n * inner), w.spots = OUT(outer * n * inner);
-    if (outer * n * inner < 1 << 15) threads = 1;
+    threads = threads_for(4 * outer * n * inner, threads);
     if (READY) run(back ? sums_backward : sums_forward, &w, outer * inner, lines_of(n), threads);
     return end(&a);
 }
@@ -535,7 +545,7 @@ static PyObject *largest_(ARGUMENTS) {
         PyErr_SetString(PyExc_ValueError, "[kernel] no more than there are, nor than 64");
     Work work = inner == 1 ? find_best : find_largest;
     long grain = inner == 1 ? grain_of(n) : lines < 2 * COLUMNS ? (lines + 1) / 2 : COLUMNS;
-    if (READY) run(work, &w, lines, grain, threads_for(lines * n, threads));
+    if (READY) run(work, &w, lines, grain, threads_for(4 * lines * n, threads));
     return end(&a);
 }
 
@@ -582,6 +592,7 @@ static PyMethodDef KERNELS[] = {
     KERNEL("map", map),
     KERNEL("add_to_rows", add_to_rows_),
     KERNEL("softmax", softmax),
+    KERNEL("tops", tops),
     KERNEL("channels", channels),
     KERNEL("sum_rows", sum_rows),
     KERNEL("ids_fit", ids_fit_),

@@ -15,23 +15,6 @@ typedef struct {
     int far; /* a first guess was no value like the others: much was cancelled */
 } Channels;
 
-/* one += the sum of f, two += that of f (x - centre), where f is g, or x - centre if there is no g.
-   Short runs are added in float32, their sums in float64. */
-INLINE void add_row(const float *x, const float *g, long n, float centre, double *one,
-                    double *two) {
-    for (long from = 0, to; from < n; from = to) {
-        vec a[4] = {{0}}, b[4] = {{0}};
-        to = from + 1024 < n ? from + 1024 : n;
-        for (long i = from; i < to; i += 4 * LANES)
-            for (int k = 0; k < 4 && i + k * LANES < to; k++) {
-                vec d = get(x, i + k * LANES, to, centre) - centre;
-                vec f = g ? get(g, i + k * LANES, to, 0) : d;
-                a[k] += f, b[k] += f * d;
-            }
-        *one += sum((a[0] + a[1]) + (a[2] + a[3])), *two += sum((b[0] + b[1]) + (b[2] + b[3]));
-    }
-}
-
 #define EACH_ROW(r) for (long k = 0, r = u * w.near; k < w.rows; k++, r += w.step)
 
 /* The mean by its distance from a first guess, then both from there: little is cancelled. */

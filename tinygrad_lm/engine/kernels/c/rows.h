@@ -14,11 +14,6 @@ INLINE vec get(const float *p, long i, long n, float rest) {
 INLINE void put(float *p, vec x, long i, long n) {
     n - i >= LANES ? store(p + i, x) : store_part(p + i, x, n - i);
 }
-/* 1 in the lanes that exist, 0 in the others. */
-INLINE vec present(long i, long n) {
-    vec ones = all(1);
-    return n - i >= LANES ? ones : load_part((const float *)&ones, n - i, 0);
-}
 
 /* ------------------------------------------------------------------ layer norm and RMS norm */
 
@@ -29,23 +24,34 @@ typedef struct { /* mean is NULL for RMS norm; weight, bias, dweight and dbias m
     float eps;
 } Norm;
 
+/* one += the sum of f, two += that of f (x - centre), where f is g, or x - centre if there is no g.
+   Short runs are added in float32, their sums in float64. */
+INLINE void add_row(const float *x, const float *g, long n, float centre, double *one,
+                    double *two) {
+    for (long from = 0, to; from < n; from = to) {
+        vec a[4] = {{0}}, b[4] = {{0}};
+        to = from + 1024 < n ? from + 1024 : n;
+        for (long i = from; i < to; i += 4 * LANES)
+            for (int k = 0; k < 4 && i + k * LANES < to; k++) {
+                vec d = get(x, i + k * LANES, to, centre) - centre;
+                vec f = g ? get(g, i + k * LANES, to, 0) : d;
+                a[k] += f, b[k] += f * d;
+            }
+        *one += sum((a[0] + a[1]) + (a[2] + a[3])), *two += sum((b[0] + b[1]) + (b[2] + b[3]));
+    }
+}
+
 static void norm_forward(void *job, long from, long to) {
     Norm *w = job;
     long n = w->n;
     for (long r = from; r < to; r++) {
         const float *x = w->x + r * n;
         float *out = w->out + r * n, mean = 0;
-        vec total = all(0);
-        if (w->mean) {
-            EACH(i, n) total += get(x, i, n, 0);
-            w->mean[r] = mean = sum(total) / n;
-        }
-        total = all(0);
-        EACH(i, n) {
-            vec d = (get(x, i, n, 0) - mean) * present(i, n);
-            total += d * d;
-        }
-        float scale = w->scale[r] = 1 / sqrtf(sum(total) / n + w->eps);
+        double one = 0, two = 0;
+        if (w->mean) add_row(x, NULL, n, 0, &one, &two), w->mean[r] = mean = one / n;
+        two = 0;
+        add_row(x, NULL, n, mean, &one, &two);
+        float scale = w->scale[r] = 1 / sqrtf(two / n + w->eps);
         EACH(i, n) {
             vec y = (get(x, i, n, 0) - mean) * scale;
             if (w->weight) y *= get(w->weight, i, n, 0);
@@ -91,8 +97,23 @@ typedef struct {
     const float *x, *g;
     float *out;
     long n, columns;
-    int log;
+    int log, least;
 } Rows;
+
+/* out[r] = the largest number of row r, or the smallest if `least`; NaN where it has one. */
+static void find_tops(void *job, long from, long to) {
+    Rows *w = job;
+    float sign = w->least ? -1 : 1;
+    for (long r = from; r < to; r++) {
+        vec top = all(-INFINITY), odd = all(0);
+        EACH(i, w->n) {
+            vec y = sign * get(w->x + r * w->n, i, w->n, -sign * INFINITY);
+            top = larger(y, top), odd = choose(y == y, odd, y);
+        }
+        float nan = sum(odd);
+        w->out[r] = nan == 0 ? sign * largest(top) : nan;
+    }
+}
 
 /* The largest number; a NaN shows in the sum of the powers. */
 INLINE float top_of(const float *x, long n) {

@@ -1,6 +1,5 @@
-"""Norms, softmax, cross-entropy, masks and sums of rows, by the loops of `rows.h`. Other dtypes
-than float32, and rarer forms, are left to the NumPy kernels.
-"""
+"""Norms, extremes, softmax, cross-entropy, masks and sums of rows, by the loops of `rows.h`. Other
+dtypes than float32, and rarer forms, are left to the NumPy kernels."""
 
 import math
 
@@ -8,7 +7,8 @@ import numpy
 
 from ... import arrays
 from ...arrays import get_num_threads, kernel
-from ...ops import elementwise, fused
+from ...ops import elementwise, fused, reduce
+from ..numpy.extremes import extreme
 from . import fast
 
 
@@ -65,6 +65,29 @@ def _norm(x, weight, bias, axes, eps, centred):
         return dx, dweight, dbias
 
     return out, pullback
+
+
+@kernel(reduce.amax, numpy.ndarray)
+def amax(x, *, axis=None, keepdims=False):
+    return _extreme(x, axis, keepdims, False)
+
+
+@kernel(reduce.amin, numpy.ndarray)
+def amin(x, *, axis=None, keepdims=False):
+    return _extreme(x, axis, keepdims, True)
+
+
+def _extreme(x, axis, keepdims, least):
+    """Found here; the way back is NumPy's."""
+
+    def tops(rows, last):
+        out, threads = numpy.empty(len(rows), rows.dtype), get_num_threads()
+        fast.tops(*rows.shape, threads, rows, out, least)
+        if not last:
+            fast.tops(1, len(rows), 1, out, out[:1], least)
+        return out if last else out[0]
+
+    return extreme(tops, x, axis, keepdims) if x.dtype.char == "f" else NotImplemented
 
 
 @kernel(fused.softmax, numpy.ndarray)

@@ -13,24 +13,37 @@ LIGHT = 4  # elements that take as long as one in other kernels
 
 @kernel(reduce.amax, numpy.ndarray)
 def amax(x, *, axis=None, keepdims=False):
-    return extreme(numpy.maximum, x, axis, keepdims)
+    return extreme(tops_by(numpy.maximum), x, axis, keepdims)
 
 
 @kernel(reduce.amin, numpy.ndarray)
 def amin(x, *, axis=None, keepdims=False):
-    return extreme(numpy.minimum, x, axis, keepdims)
+    return extreme(tops_by(numpy.minimum), x, axis, keepdims)
 
 
-def extreme(best, x, axis, keepdims):
-    """By `best`, numpy.maximum or numpy.minimum, along all axes or the last one."""
+def tops_by(best):
+    """By numpy.maximum or numpy.minimum: the best number of each row, or of all."""
+
+    def tops(rows, last):
+        axis, cost = -1 if last else None, cost_of(rows)
+        found = in_blocks(lambda x: best.reduce(x, axis=axis), rows, cost=cost)
+        return numpy.concatenate(found) if last else best.reduce(numpy.stack(found))
+
+    return tops
+
+
+def cost_of(rows):
+    return -(-rows.shape[1] // LIGHT)
+
+
+def extreme(tops, x, axis, keepdims):
+    """Along all axes or the last one; tops(rows, last): the best of each row, or of all."""
     last = x.ndim > 1 and axis in (-1, x.ndim - 1, (x.ndim - 1,))
     if not floating(x) or not 0 < x.size <= MOST or not (last or axis is None or x.ndim == 1):
         return NotImplemented
     shape = (*x.shape[:-1], *[1] * keepdims) if last else (1,) * (x.ndim * keepdims)
     rows = numpy.ascontiguousarray(x).reshape(-1, x.shape[-1] if x.ndim else 1)
-    cost = -(-rows.shape[1] // LIGHT)
-    tops = in_blocks(lambda x: best.reduce(x, axis=-1 if last else None), rows, cost=cost)
-    top = numpy.concatenate(tops) if last else best.reduce(numpy.stack(tops))
+    top, cost = tops(rows, last), cost_of(rows)
 
     def dx(g):
         # dx = g / n where n elements are the extreme one, or NaN; 0 elsewhere
