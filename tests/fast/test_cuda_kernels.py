@@ -334,7 +334,8 @@ def test_a_kernel_compiles_for_a_gpu_and_spills_no_registers(name, tmp_path, gpu
     done = subprocess.run([*command, file], capture_output=True, text=True)
     log = done.stdout + done.stderr
     assert done.returncode == 0, log
-    found = re.findall(r"for '(.*)'\n.*\n? *.* ([0-9]+) bytes spill stores, ([0-9]+) bytes", log)
+    bytes_of = r"entry function '(\w+)'.*\n.*\n.* ([0-9]+) bytes spill stores, ([0-9]+) bytes"
+    found = re.findall(bytes_of, log)
     assert len(found) == log.count("Compiling entry function") >= len(texts), log
     spilled = [(entry, *n) for entry, *n in found if n != ["0", "0"]]
     forms = [text[: text.index("//")] for text in texts]
