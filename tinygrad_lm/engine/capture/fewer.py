@@ -1,5 +1,5 @@
-"""What a recording of a step on the CPU calls, in calls that start sooner, and on small arrays in
-fewer of them: the same numbers, bit for bit."""
+"""What a replay of a step on the CPU does: the calls of its recording one after another, as calls
+that start sooner, and on small arrays in fewer of them: the same numbers, bit for bit."""
 
 from __future__ import annotations
 

@@ -150,12 +150,10 @@ def adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
     """The means of output_size windows per axis, as equal as they can be; None keeps an axis."""
     windows = _all_bins(f"adaptive_avg_pool{axes}d", axes, input, output_size)
     divisors = tuple([tuple(map(len, ranges)) for ranges in windows])
-    some = all(windows)
-    out = (
-        ops.avg_pool(input, windows=windows, divisors=divisors)
-        if some
-        else _nothing(input, windows)
-    )
+    if all(windows):
+        out = ops.avg_pool(input, windows=windows, divisors=divisors)
+    else:
+        out = _nothing(input, windows)
     one = axes > 1 and all(len(ranges) == 1 for ranges in windows)
     return named(out, "MeanBackward1" if one else _printed(axes, "AdaptiveAvgPool{}DBackward0"))
 
