@@ -57,7 +57,7 @@ ROWS = (
     ("engine.pytorch",),
     ("engine.gradcheck", "engine.drawing", "engine.capture", "engine.several_gpus"),
     ("aliases", "engine"),
-    ("autograd", "nn"),
+    ("autograd", "nn", "ranks"),
     ("optim", "saving"),
     ("data", "text"),
     ("pages", "models", "look"),
