@@ -1,0 +1,194 @@
+"""Gradients of micro-batches become the gradient of a step: added in the order of `tree.py`, in one
+process or over all ranks. What ranks add travels in buckets: each rank gets a piece of every other
+one's (all-to-all), adds the pieces in the order of the tree, and sends the sum to all (all-gather).
+A bucket leaves when the last of its gradients is there, while the walk back goes on.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Generator, Iterable
+from typing import Any
+
+from ..engine.arrays import Array, library, quietly
+from ..engine.core.tensor import Tensor, wrap
+from .backward import Listener, listen
+from .group import Group, Pending, Work
+from .tree import Stack, Subtree, share, subtrees
+
+BUCKET_BYTES = 4 << 20
+ALIGNED = 16  # numbers: every gradient in a bucket begins at a multiple, as kernels like it
+
+
+def add(a: Array | None, b: Array | None) -> Array | None:
+    """a + b, in a's memory; None is where there is no gradient."""
+    if a is None or b is None:
+        return b if a is None else a
+    return quietly(operator.iadd, a, b)
+
+
+def scaled(total: Array, scale: float) -> Array:
+    if scale != 1:
+        total *= scale
+    return total
+
+
+def aligned(count: int) -> int:
+    return -(-count // ALIGNED) * ALIGNED
+
+
+def reduced(
+    group: Group,
+    parts: list[Array],
+    out: Array,
+    places: list[list[Subtree]],
+    tag: int,
+    scale: float,
+) -> Generator[Pending, None, None]:
+    """The sum over all ranks times scale, in `out`, (n,). parts: this rank's arrays, (n,), one for
+    each subtree in places[rank]; they are written to, and one of them may be `out`."""
+    cuts = [aligned(out.size * r // group.size) for r in range(group.size)] + [out.size]
+    pieces = [slice(a, b) for a, b in zip(cuts, cuts[1:])]
+    mine = pieces[group.rank]
+    sent = [[part[piece] for part in parts] for piece in pieces]
+    arrived = [[library(out).empty_like(out[mine]) for _ in there] for there in places]
+    arrived[group.rank] = sent[group.rank]
+    yield group.exchange(sent, arrived, tag)
+    stack = Stack(add)
+    for there, values in zip(places, arrived):
+        for place, value in zip(there, values):
+            stack.push(place, value)
+    total = stack.total()
+    out[mine] = scaled(total, scale)
+    yield group.exchange([[out[mine]]] * group.size, [[out[piece]] for piece in pieces], tag)
+
+
+class Bucket:
+    """Parameters of one kind whose gradients travel together, with a flag behind them for each: how
+    many ranks had one."""
+
+    def __init__(self, parameters: list[Tensor], tag: int):
+        self.parameters, self.tag, like = parameters, tag, parameters[0].array
+        sizes = [aligned(p.array.size) for p in parameters]
+        self.starts = {p: sum(sizes[:i]) for i, p in enumerate(parameters)}
+        self.flags = {p: sum(sizes) + i for i, p in enumerate(parameters)}
+        self.library, self.dtype, self.size = library(like), like.dtype, sum(sizes) + len(sizes)
+
+    def begin(self) -> None:
+        """A step."""
+        self.missing = {*self.parameters}
+        self.work: Work | None = None
+        self.parts: list[Array] = []
+
+    def fill(self, p: Tensor, values: list[Array | None]) -> None:
+        """This rank's parts of p's gradient, at least one."""
+        if not self.parts:
+            self.parts = [self.library.empty(self.size, self.dtype) for _ in values]
+        start, end = self.starts[p], self.starts[p] + p.array.size
+        for part, value in zip(self.parts, values):
+            part[start:end] = 0 if value is None else value.reshape(-1)
+            part[self.flags[p]] = value is not None
+        self.missing.discard(p)
+
+    def send(self, group: Group, places: list[list[Subtree]], scale: float) -> None:
+        self.out = self.parts[0] if self.parts else self.library.empty(self.size, self.dtype)
+        self.work = Work(group, reduced(group, self.parts, self.out, places, self.tag, scale))
+
+    def gradient(self, p: Tensor) -> Tensor | None:
+        """The sum, once it is there: a view of the bucket; None if no rank had any."""
+        if not self.out[self.flags[p]]:
+            return None
+        start = self.starts[p]
+        return wrap(self.out[start : start + p.array.size].reshape(p.array.shape))
+
+
+class Gradients(Listener):
+    """The gradients of parameters over the micro-batches of a step, on all ranks of a group.
+
+        sums.begin(M)                      # micro-batches of the step, over all ranks
+        for k in sums.mine:                # this rank's, which may be none
+            sums.backward(loss_of(k), k)
+        sums.finish()                      # now p.grad is the sum, on all ranks the same
+
+    scale: what sums are multiplied by, as 1 / M for a mean of means."""
+
+    def __init__(
+        self, parameters: Iterable[Tensor], group: Group, bucket_bytes: int = BUCKET_BYTES
+    ):
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.leaves, self.group = {*self.parameters}, group
+        self.buckets = self._buckets(bucket_bytes) if group.size > 1 else []
+        self.bucket_of = {p: bucket for bucket in self.buckets for p in bucket.parameters}
+
+    def _buckets(self, most: int) -> list[Bucket]:
+        """From the last parameter to the first, since the walk back comes to them in that order."""
+        found: list[list[Tensor]] = []
+        open_: dict[tuple, tuple[list[Tensor], int]] = {}
+        for p in reversed(self.parameters):
+            kind = str(p.device), p.array.dtype
+            members, size = open_.get(kind, ([], most))
+            if size + p.array.nbytes > most:
+                members, size = [], 0
+                found.append(members)
+            members.append(p)
+            open_[kind] = members, size + p.array.nbytes
+        return [Bucket(*each) for each in zip(found, self.group.tags(len(found)))]
+
+    def begin(self, micro_batches: int, scale: float = 1) -> None:
+        size = self.group.size
+        shares = [share(micro_batches, rank, size) for rank in range(size)]
+        self.mine, self.places = shares[self.group.rank], [subtrees(s) for s in shares]
+        self.scale, self.number = scale, -1
+        self.stacks = {p: Stack(add) for p in self.parameters}
+        for bucket in self.buckets:
+            bucket.begin()
+
+    def backward(self, loss: Tensor, number: int) -> None:
+        """loss.backward() of one of this rank's micro-batches, in their order. Nothing may be in
+        the parameters' .grad before."""
+        self.expect(number)
+        loss.backward()
+        self.finished()
+
+    def expect(self, number: int) -> None:
+        """The next walk back is that of this micro-batch."""
+        self.number, self.waiting = number, {*self.parameters}
+        if self.group.size > 1 and number == self.mine[-1]:
+            listen(self)
+
+    def arrived(self, leaf: Tensor) -> None:
+        """Its gradient joins those of the micro-batches before; after the last one it leaves."""
+        self.waiting.discard(leaf)
+        stack, g, leaf.grad = self.stacks[leaf], leaf.grad, None
+        stack.push(Subtree(0, self.number), None if g is None else g.array)
+        if self.number == self.mine[-1] and self.buckets:
+            bucket = self.bucket_of[leaf]
+            bucket.fill(leaf, [value for _, value in stack.parts])
+            stack.parts.clear()
+            if not bucket.missing:
+                bucket.send(self.group, self.places, self.scale)
+
+    def turn(self) -> None:
+        self.group.progress()
+
+    def finished(self) -> None:
+        """The walk back has ended: what did not arrive has no gradient."""
+        for p in [p for p in self.parameters if p in self.waiting]:
+            self.arrived(p)
+
+    def finish(self) -> None:
+        """Wait until p.grad is the sum over all micro-batches, on all ranks the same."""
+        if not self.buckets:
+            for p in self.parameters:
+                total = self.stacks[p].total()
+                p.grad = None if total is None else wrap(scaled(total, self.scale))
+            return
+        for bucket in self.buckets:
+            if bucket.work is None:  # this rank has no micro-batch
+                bucket.send(self.group, self.places, self.scale)
+        for bucket in self.buckets:
+            assert bucket.work is not None
+            bucket.work.wait()
+            for p in bucket.parameters:
+                p.grad = bucket.gradient(p)
+            bucket.begin()  # and so nobody but gradients holds its memory

@@ -1,0 +1,225 @@
+"""The processes that train together: the ranks of an MPI program (`mpiexec -n 4 ...`), or this one
+alone. MPI carries bytes; waiting for them is ours, so that a rank which hangs or has left is noticed
+and named.
+
+Nothing here runs in a thread: what is under way goes on whenever somebody polls, as the walk back
+does after each node (`backward.py`)."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.arrays import Array
+
+TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
+SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
+NAP = 50e-6
+WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, exchange, step)
+
+Pending = Callable[[], bool]  # moves a transfer on, and says whether it is complete
+
+
+class Work:
+    """Something that ranks do together, one step after another: a generator that yields what has to
+    arrive before it goes on. `poll` moves it on as far as it goes without waiting."""
+
+    def __init__(self, group: Group, steps: Generator[Pending, None, Any]):
+        self.group, self._steps, self.result = group, steps, None
+        self._pending: Pending | None = lambda: True
+        group.begun += 1
+        group.under_way.append(self)
+        self.poll()
+
+    def poll(self) -> bool:
+        """Whether it is done."""
+        while self._pending is not None and self._pending():
+            try:
+                self._pending = next(self._steps)
+            except StopIteration as end:
+                self.result, self._pending = end.value, None
+                self.group.under_way.remove(self)
+        return self._pending is None
+
+    def wait(self) -> Any:
+        """Its result. RuntimeError: a rank does not come."""
+        self.group.wait(self.poll)
+        return self.result
+
+
+class Group:
+    """rank: this process's number, 0 <= rank < size. comm: mpi4py's communicator, None for a
+    process alone. timeout: seconds after which a rank that does not come is said to hang.
+    step: where this rank is, for messages."""
+
+    def __init__(self, comm: Any = None, timeout: float = TIMEOUT):
+        self.timeout, self.step, self.begun, self.sent = timeout, 0, 0, 0
+        self.rank, self.size = (comm.rank, comm.size) if comm else (0, 1)
+        self.under_way: list[Work] = []
+        self._tags = 1
+        self.objects = 0  # the tag of Python's objects
+        self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
+        self._left: set[int] = set()
+        self._told: list = []  # messages that may not have left yet
+        if comm:
+            self._comm, self._status = comm.Dup(), comm.Dup()
+
+    # ------------------------------------------------------------ arrays from rank to rank
+
+    def tags(self, count: int) -> range:
+        """Numbers for transfers that may overtake each other; asked for by all ranks alike."""
+        self._tags += count
+        return range(self._tags - count, self._tags)
+
+    def exchange(
+        self, sends: Sequence[Sequence[Array]], receives: Sequence[Sequence[Array]], tag: int
+    ) -> Pending:
+        """Contiguous arrays for and from each rank, in the order of ranks; this one's own are not
+        looked at. Until it is complete they must not change."""
+        requests: list = []
+        for rank in range(self.size):
+            if rank != self.rank:
+                requests += [self._comm.Irecv(_bytes(a), rank, tag) for a in receives[rank]]
+        for rank in range(self.size):
+            if rank != self.rank:
+                requests += [self._comm.Isend(_bytes(a), rank, tag) for a in sends[rank]]
+                self.sent += sum(a.nbytes for a in sends[rank])
+        return _complete(requests)
+
+    def broadcast(self, array: Array, source: int) -> Pending:
+        """A contiguous array of one rank for all, in the order of calls."""
+        self.sent += array.nbytes if self.rank == source else 0
+        return _complete([self._comm.Ibcast(_bytes(array), source)])
+
+    def gather(self, value: Any) -> list:
+        """What each rank gives, in the order of ranks, at all of them."""
+        if self.size == 1:
+            return [value]
+        mine = np.frombuffer(pickle.dumps(value), np.uint8)
+        return Work(self, self._gathered(mine)).wait()
+
+    def _gathered(self, mine: np.ndarray) -> Generator[Pending, None, list]:
+        others, tag = range(self.size), self.objects
+        sizes = [np.array([mine.size]) for _ in others]
+        yield self.exchange([[sizes[self.rank]]] * self.size, [[n] for n in sizes], tag)
+        found = [mine if r == self.rank else np.empty(int(sizes[r][0]), np.uint8) for r in others]
+        yield self.exchange([[mine]] * self.size, [[a] for a in found], tag)
+        return [pickle.loads(a.data) for a in found]
+
+    # ------------------------------------------------------------ waiting, and for whom
+
+    def progress(self) -> None:
+        """Move on what is under way."""
+        for work in [*self.under_way]:
+            work.poll()
+
+    def wait(self, done: Callable[[], bool]) -> None:
+        """Until done(), while everything under way moves on."""
+        begun, looked = time.monotonic(), 0.0
+        while not done():
+            self.progress()
+            waited = time.monotonic() - begun
+            time.sleep(0 if waited < SPIN else NAP)
+            if waited - looked > LOOK:
+                self._look(waited, first=not looked)
+                looked = waited
+
+    def _look(self, waited: float, first: bool) -> None:
+        """Say that this rank waits, hear who else does; RuntimeError: a rank left, or hangs."""
+        if self.size == 1:
+            return
+        if first:
+            self._tell(WAITING)
+        self._hear()
+        where = f"[ranks] rank {self.rank} waits at step {self.step}"
+        if self._left:
+            gone = _named(self._left)
+            raise RuntimeError(f"{where} for {gone}, which ended; did all do the same steps?")
+        if waited > self.timeout:
+            here = {r for r, (begun, _) in self._seen.items() if begun >= self.begun}
+            missing = _named(set(range(self.size)) - here - {self.rank})
+            raise RuntimeError(
+                f"{where} for {missing}, which did not come for {self.timeout:g} s; does it hang? A "
+                "longer timeout if it only takes long"
+            )
+
+    def _tell(self, what: int) -> None:
+        message = np.array([what, self.begun, self.step])
+        others = [r for r in range(self.size) if r != self.rank]
+        self._told += [(message, self._status.Isend(message, r)) for r in others]
+
+    def _hear(self) -> None:
+        from mpi4py import MPI
+
+        status, message = MPI.Status(), np.empty(3, np.int64)
+        while self._status.Iprobe(status=status):
+            self._status.Recv(message, status.source)
+            what, begun, step = message.tolist()
+            if what == GOODBYE:
+                self._left.add(status.source)
+            else:
+                self._seen[status.source] = begun, step
+
+    def goodbye(self) -> None:
+        """At the end of the process: wait for the others, who learn that this rank has left."""
+        if self.size == 1 or self.rank in self._left:
+            return
+        self._left.add(self.rank)
+        self._tell(GOODBYE)
+        while len(self._left) < self.size:
+            self._hear()
+            time.sleep(NAP)
+
+    def abort(self, code: int = 1) -> None:
+        """End all ranks at once."""
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        if self.size > 1:
+            self._comm.Abort(code)
+        os._exit(code)
+
+
+def _named(ranks: set[int]) -> str:
+    numbers = ", ".join(map(str, sorted(ranks)))
+    return f"rank {numbers}" if len(ranks) == 1 else f"ranks {numbers}"
+
+
+def _bytes(array: Array) -> np.ndarray:
+    """The memory of a contiguous array; MPI knows no bfloat16."""
+    return array.reshape(-1).view(np.uint8)
+
+
+def _complete(requests: list) -> Pending:
+    from mpi4py import MPI
+
+    return lambda: MPI.Request.Testall(requests)
+
+
+class World:
+    """The group of all ranks, once it is there."""
+
+    group: Group | None = None
+
+
+def world(timeout: float = TIMEOUT) -> Group:
+    """All processes that mpiexec started; this one alone where it was not used."""
+    if World.group is None:
+        World.group = _start(timeout)
+    return World.group
+
+
+def _start(timeout: float) -> Group:
+    if not {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & {*os.environ}:
+        return Group()
+    from mpi4py import MPI
+
+    group = Group(MPI.COMM_WORLD, timeout)
+    atexit.register(group.goodbye)  # before MPI's own end, which waits without looking
+    return group
