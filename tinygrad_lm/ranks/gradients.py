@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Generator, Iterable
-from typing import Any
 
 from ..engine.arrays import Array, library, quietly
 from ..engine.core.tensor import Tensor, wrap

@@ -1,6 +1,5 @@
 """The processes that train together: the ranks of an MPI program (`mpiexec -n 4 ...`), or this one
-alone. MPI carries bytes; waiting for them is ours, so that a rank which hangs or has left is noticed
-and named.
+alone. MPI carries bytes; waiting for them is ours, so that a rank that hangs or has left is named.
 
 Nothing here runs in a thread: what is under way goes on whenever somebody polls, as the walk back
 does after each node (`backward.py`)."""
@@ -61,7 +60,8 @@ class Group:
 
     def __init__(self, comm: Any = None, timeout: float = TIMEOUT):
         self.timeout, self.step, self.begun, self.sent = timeout, 0, 0, 0
-        self.rank, self.size = (comm.rank, comm.size) if comm else (0, 1)
+        self.rank: int = comm.rank if comm else 0
+        self.size: int = comm.size if comm else 1
         self.under_way: list[Work] = []
         self._tags = 1
         self.objects = 0  # the tag of Python's objects
@@ -146,8 +146,8 @@ class Group:
             here = {r for r, (begun, _) in self._seen.items() if begun >= self.begun}
             missing = _named(set(range(self.size)) - here - {self.rank})
             raise RuntimeError(
-                f"{where} for {missing}, which did not come for {self.timeout:g} s; does it hang? A "
-                "longer timeout if it only takes long"
+                f"{where} for {missing}, which did not come for {self.timeout:g} s; does it hang? "
+                "A longer timeout if it only takes long"
             )
 
     def _tell(self, what: int) -> None:

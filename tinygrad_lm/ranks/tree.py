@@ -1,10 +1,11 @@
 """The order in which the gradients of a step are added, whoever computed them.
 
-A step has M micro-batches, numbered over all ranks. They are the leaves of a binary tree: neighbours
-are added, then neighbouring pairs, and so on; what is left over at the right end joins last. Adding
-floats depends on the order, so one fixed order is what makes N ranks equal one process bit for bit.
-A rank has a run of neighbours, of which it adds what is a whole subtree; the rest is added where the
-parts of all ranks come together."""
+A step has M micro-batches, numbered over all ranks. They are the leaves of a binary tree:
+neighbours are added, then neighbouring pairs, and so on; what is left at the right end joins last. Adding
+floats depends on the order, so one fixed order is what makes N ranks equal one process bit for bit. A rank
+has a run of neighbours, of which it adds what is a whole subtree; the rest is added where the parts
+of all ranks come together.
+"""
 
 from __future__ import annotations
 
