@@ -1,10 +1,10 @@
 """The order in which the gradients of a step are added, whoever computed them.
 
 A step has M micro-batches, numbered over all ranks. They are the leaves of a binary tree:
-neighbours are added, then neighbouring pairs, and so on; what is left at the right end joins last. Adding
-floats depends on the order, so one fixed order is what makes N ranks equal one process bit for bit. A rank
-has a run of neighbours, of which it adds what is a whole subtree; the rest is added where the parts
-of all ranks come together.
+neighbours are added, then neighbouring pairs, and so on; what is left at the right end joins last.
+Adding floats depends on the order, so one fixed order is what makes N ranks equal one process bit
+for bit. A rank has a run of neighbours, of which it adds what is a whole subtree; the rest is added
+where the parts of all ranks come together.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 
 
 class Subtree(NamedTuple):
-    """The micro-batches [index * 2**level, (index + 1) * 2**level)."""
+    """The micro-batches [number * 2**level, (number + 1) * 2**level)."""
 
     level: int
-    index: int
+    number: int
 
     def is_left_of(self, other: Subtree) -> bool:
         """Whether the two are the halves of one subtree."""
-        return self.level == other.level and self.index % 2 == 0 and other.index == self.index + 1
+        return (
+            self.level == other.level and self.number % 2 == 0 and other.number == self.number + 1
+        )
 
     def parent(self) -> Subtree:
-        return Subtree(self.level + 1, self.index // 2)
+        return Subtree(self.level + 1, self.number // 2)
 
 
 def share(count: int, rank: int, size: int) -> range:
