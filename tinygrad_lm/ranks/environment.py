@@ -31,7 +31,7 @@ SAID = (
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),  # =pmix
 )
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # in the order of Place
-# Where torchrun's ranks find each other. Ours do that through MPI; scripts may read it all the same.
+# Where torchrun's ranks find each other. Ours do that through MPI; scripts may read it anyway.
 MASTER = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 
 
@@ -59,7 +59,7 @@ def set_torchrun(place: Place | None) -> None:
         size = os.environ.get("WORLD_SIZE", "1")
         if size != "1":
             raise RuntimeError(
-                f"[ranks] WORLD_SIZE must be 1 in a process that mpiexec did not start, got {size}; "
+                f"[ranks] without mpiexec WORLD_SIZE must be 1 or not set, got {size}; "
                 f"start with mpiexec -n {size} instead of torchrun"
             )
         return

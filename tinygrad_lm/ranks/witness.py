@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import MutableSequence
+from typing import Any
 
 from .environment import Place
 
@@ -27,7 +27,7 @@ OF_THEIR_OWN = "KILL STOP CHLD SEGV BUS FPE ILL TRAP SYS".split()  # signals tha
 class Shared:
     """step: of the worker, in memory that the parent sees; below 0 before the first one."""
 
-    step: MutableSequence[int] = [-1]
+    step: Any = [-1]
     on = False  # whether this process is a worker
 
 
