@@ -366,8 +366,8 @@ def law_light_import(root: Path, attempts: int = 3, limit: float = 0.5) -> list[
 
 
 def law_same_commands(readme: str, check: str) -> list[str]:
-    """The check script installs as the README does, with PyTorch, CuPy and an MPI, and runs the same
-    tests; beside them those of an emulated GPU."""
+    """The check script installs as the README does, with PyTorch, CuPy and an MPI, runs the same
+    tests, and beside them those of an emulated GPU."""
     complaints = []
     check = "\n".join(line for line in check.splitlines() if not line.startswith(EMULATED))
     installs = INSTALL.findall(readme)[:1], INSTALL.findall(check)
