@@ -153,6 +153,7 @@ class Group:
     def _tell(self, what: int) -> None:
         message = np.array([what, self.begun, self.step])
         others = [r for r in range(self.size) if r != self.rank]
+        self._told = [each for each in self._told if not each[1].Test()]
         self._told += [(message, self._status.Isend(message, r)) for r in others]
 
     def _hear(self) -> None:
@@ -169,13 +170,20 @@ class Group:
 
     def goodbye(self) -> None:
         """At the end of the process: wait for the others, who learn that this rank has left."""
-        if self.size == 1 or self.rank in self._left:
+        if self.size == 1:
             return
-        self._left.add(self.rank)
         self._tell(GOODBYE)
-        while len(self._left) < self.size:
+        begun = time.monotonic()
+        while len(self._left) < self.size - 1:
             self._hear()
             time.sleep(NAP)
+            if time.monotonic() - begun > self.timeout:
+                missing = set(range(self.size)) - self._left - {self.rank}
+                print(
+                    f"[ranks] rank {self.rank} has ended, {_named(missing)} did not",
+                    file=sys.stderr,
+                )
+                self.abort()
 
     def abort(self, code: int = 1) -> None:
         """End all ranks at once."""
