@@ -144,6 +144,23 @@ def test_hooks_and_leaves_without_a_gradient(tied):
     assert leaf.grad.tolist() == [10, 10, 10] and heard.ended == 2
 
 
+def test_a_leaf_that_gets_no_gradient_from_its_last_user():
+    class Nothing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return None
+
+    leaf, other = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    heard = Heard([leaf, other])
+    backward.listen(heard)
+    (Nothing.apply(leaf) + other).sum().backward()
+    assert set(heard.told) == {other} and leaf.grad is None and heard.ended == 1
+
+
 def test_memory_of_a_walk_that_tells_is_freed_on_the_way(tied):
     heard = Heard(tied.parameters())
     backward.listen(heard)
