@@ -1,9 +1,10 @@
 """What every test starts from: one thread per process, a fixed search, the same global state.
 `--device cuda` makes another default device; with TINYGRAD_LM_CUPY_ON_CPU=1 its GPU is emulated.
 
-It also keeps two promises: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be present,
-and a test of a `test_parity_*.py` file that skips fails instead; so does a test marked `cuda` where
-`TINYGRAD_LM_REQUIRE_CUPY` is 1.
+It also keeps three promises: where `TINYGRAD_LM_REQUIRE_PARITY` is 1, PyTorch is said to be
+present, and a test of a `test_parity_*.py` file that skips fails instead; so does a test marked
+`cuda` where `TINYGRAD_LM_REQUIRE_CUPY` is 1, and one marked `mpi` where `TINYGRAD_LM_REQUIRE_MPI`
+is.
 """
 
 import importlib
@@ -15,6 +16,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 REQUIRE_PARITY = os.environ.get("TINYGRAD_LM_REQUIRE_PARITY") == "1"
 REQUIRE_CUPY = os.environ.get("TINYGRAD_LM_REQUIRE_CUPY") == "1"
+REQUIRE_MPI = os.environ.get("TINYGRAD_LM_REQUIRE_MPI") == "1"
 
 # The real CuPy on an emulated GPU (cupy_on_cpu/README.md). Before anything imports cupy.
 NO_EMULATION = ""
@@ -116,6 +118,8 @@ def promised(node):
         return ""
     if node.get_closest_marker("cuda"):
         return "CuPy" if REQUIRE_CUPY else ""
+    if node.get_closest_marker("mpi"):
+        return "an MPI" if REQUIRE_MPI else ""
     return "PyTorch" if REQUIRE_PARITY and node.path.name.startswith("test_parity_") else ""
 
 

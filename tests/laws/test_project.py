@@ -605,6 +605,9 @@ def test_known():
 @pytest.mark.cuda
 def test_gpu():
     pytest.skip("no GPU")
+@pytest.mark.mpi
+def test_ranks():
+    pytest.skip("no mpiexec")
 """,
     "test_other.py": "import pytest\ndef test_plain():\n    pytest.skip('plain')",
 }
@@ -613,9 +616,10 @@ def test_gpu():
 @pytest.mark.parametrize(
     "promises, outcome",
     [
-        ("PARITY", {"errors": 3, "failed": 1, "skipped": 2, "xfailed": 1}),
-        ("CUPY", {"failed": 1, "skipped": 5, "xfailed": 1}),
-        ("", {"skipped": 6, "xfailed": 1}),
+        ("PARITY", {"errors": 3, "failed": 1, "skipped": 3, "xfailed": 1}),
+        ("CUPY", {"failed": 1, "skipped": 6, "xfailed": 1}),
+        ("MPI", {"failed": 1, "skipped": 6, "xfailed": 1}),
+        ("", {"skipped": 7, "xfailed": 1}),
     ],
 )
 def test_a_skipped_test_fails_where_what_it_needs_is_promised(tmp_path, promises, outcome):
