@@ -9,8 +9,8 @@ from launch import ROOT, run
 
 pytestmark = pytest.mark.mpi
 
-# Steps of a small model for each M, with buckets of a few hundred bytes, in three dtypes: a line for
-# each, "M dtype sha256", which must be the same on all ranks.
+# Steps of a small model for each M, with buckets of a few hundred bytes, in three dtypes: a line
+# for each, "M dtype sha256", which must be the same on all ranks.
 STEPS = """
 import hashlib
 import numpy as np

@@ -1,5 +1,5 @@
-"""The order of sums over micro-batches, and the walk that tells when a gradient is complete, without
-a second process."""
+"""The order of sums over micro-batches, and the walk that tells when a gradient is complete, in one
+process."""
 
 import numpy as np
 import pytest

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.arrays import Array
+from ..engine.arrays.replay import check_not_taping
 
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
@@ -31,6 +32,7 @@ class Work:
     arrive before it goes on. `poll` moves it on as far as it goes without waiting."""
 
     def __init__(self, group: Group, steps: Generator[Pending, None, Any]):
+        check_not_taping("exchange anything between ranks", "capture what is before and after it")
         self.group, self._steps, self.result = group, steps, None
         self._pending: Pending | None = lambda: True
         group.begun += 1
