@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.arrays import Array
+from ..engine.arrays.replay import check_not_taping
 
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
@@ -31,6 +32,7 @@ class Work:
     arrive before it goes on. `poll` moves it on as far as it goes without waiting."""
 
     def __init__(self, group: Group, steps: Generator[Pending, None, Any]):
+        check_not_taping("exchange anything between ranks", "capture what is before and after it")
         self.group, self._steps, self.result = group, steps, None
         self._pending: Pending | None = lambda: True
         group.begun += 1
@@ -153,6 +155,7 @@ class Group:
     def _tell(self, what: int) -> None:
         message = np.array([what, self.begun, self.step])
         others = [r for r in range(self.size) if r != self.rank]
+        self._told = [each for each in self._told if not each[1].Test()]
         self._told += [(message, self._status.Isend(message, r)) for r in others]
 
     def _hear(self) -> None:
@@ -169,13 +172,20 @@ class Group:
 
     def goodbye(self) -> None:
         """At the end of the process: wait for the others, who learn that this rank has left."""
-        if self.size == 1 or self.rank in self._left:
+        if self.size == 1:
             return
-        self._left.add(self.rank)
         self._tell(GOODBYE)
-        while len(self._left) < self.size:
+        begun = time.monotonic()
+        while len(self._left) < self.size - 1:
             self._hear()
             time.sleep(NAP)
+            if time.monotonic() - begun > self.timeout:
+                missing = set(range(self.size)) - self._left - {self.rank}
+                print(
+                    f"[ranks] rank {self.rank} has ended, {_named(missing)} did not",
+                    file=sys.stderr,
+                )
+                self.abort()
 
     def abort(self, code: int = 1) -> None:
         """End all ranks at once."""

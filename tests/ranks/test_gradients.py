@@ -1,0 +1,99 @@
+"""Gradients over ranks are, bit for bit, those of one process; and who does not come is named."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from launch import ROOT, run
+
+pytestmark = pytest.mark.mpi
+
+# Steps of a small model for each M, with buckets of a few hundred bytes, in three dtypes: a line
+# for each, "M dtype sha256", which must be the same on all ranks.
+STEPS = """
+import hashlib
+import numpy as np
+import tinygrad_lm as torch
+from tinygrad_lm import nn
+from tinygrad_lm.ranks.gradients import Gradients
+from tinygrad_lm.ranks.group import world
+
+def steps(count, dtype, bucket_bytes):
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(7, 33), nn.Tanh(), nn.Linear(33, 7), nn.LayerNorm(7))
+    model.append(model[0])  # its parameters are used at both ends
+    model.to(dtype)
+    unused = nn.Parameter(torch.ones(5, dtype=dtype))
+    parameters = [*model.parameters(), unused]
+    optimizer = torch.optim.AdamW(parameters, lr=0.1)
+    sums = Gradients(parameters, world(), bucket_bytes)
+    numbers = np.random.default_rng(count)
+    for step in range(3):
+        xs = numbers.normal(size=(count, 5, 7))
+        sums.begin(count, 1 / count)
+        for k in sums.mine:
+            sums.backward(model(torch.tensor(xs[k], dtype=dtype)).square().mean(), k)
+        sums.finish()
+        assert unused.grad is None
+        optimizer.step()
+        optimizer.zero_grad()
+    whole = b"".join(p.detach().float().numpy().tobytes() for p in parameters)
+    return hashlib.sha256(whole).hexdigest()
+
+lines = [
+    f"{count} {dtype} {steps(count, dtype, 600)}"
+    for count in (1, 2, 3, 4, 6, 7)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16)
+]
+lines.append(f"2 float32 {steps(2, torch.float32, 1 << 20)}")
+found = world().gather(lines)
+if world().rank == 0:
+    assert all(each == lines for each in found), found
+    print("\\n".join(lines))
+"""
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one process without MPI prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", STEPS]
+    lines = subprocess.check_output(command, env=environment, text=True).splitlines()
+    assert len({line.split()[2] for line in lines}) == len(lines) - 1  # buckets change no bits
+    return lines
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_any_number_of_ranks_has_the_bits_of_one_process(alone, size):
+    done = run(size, STEPS)
+    assert done.code == 0, done
+    assert done.out.splitlines() == alone
+
+
+WAITS = """
+import sys, time
+from tinygrad_lm.ranks.group import world
+group = world(timeout=2)
+group.step = 17
+group.gather(0)
+if group.rank == 1:
+    {does}
+try:
+    group.gather(0)
+except RuntimeError as error:
+    print(group.rank, error, flush=True)
+    group.abort(5)
+"""
+
+
+def test_a_rank_that_hangs_is_named_after_the_deadline():
+    done = run(3, WAITS.format(does="time.sleep(1000)"))
+    assert done.code != 0 and 2 < done.seconds < 8, done
+    assert "waits at step 17 for rank 1, which did not come for 2 s" in done.out, done
+
+
+def test_a_rank_that_leaves_is_named_at_once():
+    done = run(3, WAITS.format(does="sys.exit()"))
+    assert done.code != 0 and done.seconds < 4, done
+    assert "waits at step 17 for rank 1, which ended" in done.out, done
