@@ -7,7 +7,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from ..ranks import faults, starting
+from ..ranks import faults
+from ..ranks.group import world
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,13 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.coverage:
         return importlib.import_module("tinygrad_lm.as_torch.coverage").report(options.coverage)
     try:
-        starting.begin()
+        world()
     except (ImportError, RuntimeError) as error:
         parser.error(str(error))
     try:
         importlib.import_module("tinygrad_lm.as_torch.run").run(options.file, options.args)
     except SystemExit as end:
-        faults.leaving(end)
+        faults.leaving(end.code)
         raise
     return 0
 

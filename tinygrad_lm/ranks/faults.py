@@ -31,39 +31,38 @@ def remove() -> None:
         Installed.describe = None
 
 
-def leaving(end: SystemExit) -> None:
-    """To be called where a script's SystemExit is caught, for which Python has no hook: one with a
-    code other than 0 ends all ranks."""
-    if Installed.describe is None or not end.code:
-        return
-    if not isinstance(end.code, int):
-        print(end.code, file=sys.stderr)
-    _end_all("exit code {}", end.code if isinstance(end.code, int) else 1)
+def leaving(code: Any) -> None:
+    """Where a program ends by its own will, SystemExit(code), for which Python has no hook: another
+    code than 0 or None ends all ranks."""
+    if Installed.describe is not None and code:
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+        _say(f"exit code {code}")
+        _end_all(code)
 
 
 def _uncaught(kind: type[BaseException], value: BaseException, trace: Any) -> None:
     _say(f"{kind.__name__}: {value}")
     Installed.before[0](kind, value, trace)
     interrupted = 130 if issubclass(kind, KeyboardInterrupt) else 1
-    _end_all(None, getattr(value, "exit_code", interrupted))
+    _end_all(getattr(value, "exit_code", interrupted))
 
 
 def _uncaught_in_thread(args: Any) -> None:
     if args.exc_type is not SystemExit:
         _say(f"{args.exc_type.__name__}: {args.exc_value}, in a thread")
         Installed.before[1](args)
-        _end_all(None, 1)
+        _end_all(1)
 
 
 def _say(what: str) -> None:
     assert Installed.describe is not None
-    first = what.splitlines()[0].rstrip()
+    first = what.splitlines()[0].rstrip(": ")
     print(f"[ranks] {Installed.describe()}, ended with {first}", file=sys.stderr, flush=True)
 
 
-def _end_all(what: str | None, code: int) -> None:
-    if what:
-        _say(what.format(code))
+def _end_all(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..engine.arrays import Array
 from ..engine.arrays.replay import check_not_taping
+from . import faults, starting, witness
 
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
@@ -72,6 +73,15 @@ class Group:
         self._told: list = []  # messages that may not have left yet
         if comm:
             self._comm, self._status = comm.Dup(), comm.Dup()
+
+    @property
+    def step(self) -> int:
+        return self._step
+
+    @step.setter
+    def step(self, number: int) -> None:
+        self._step = number
+        witness.at_step(number)
 
     # ------------------------------------------------------------ arrays from rank to rank
 
@@ -226,10 +236,11 @@ def world(timeout: float = TIMEOUT) -> Group:
 
 
 def _start(timeout: float) -> Group:
-    if not {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & {*os.environ}:
+    here = starting.begin()
+    if here is None:
         return Group()
-    from mpi4py import MPI
-
-    group = Group(MPI.COMM_WORLD, timeout)
+    group = Group(starting.mpi(here).COMM_WORLD, timeout)
     atexit.register(group.goodbye)  # before MPI's own end, which waits without looking
+    if group.size > 1:
+        faults.install(lambda: f"rank {group.rank} of {group.size}, step {group.step}", group.abort)
     return group

@@ -1,10 +1,10 @@
-"""What a program of several ranks does first, before MPI: it looks where it stands, gets a witness,
+"""What a program of several ranks does before MPI starts: it looks where it stands, gets a witness,
 and takes its share of the cores."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
+from typing import Any
 
 from ..engine.arrays import set_num_threads
 from . import witness
@@ -12,20 +12,12 @@ from .environment import Place, place, set_torchrun, threads
 
 
 def begin() -> Place | None:
-    """Call it as early as can be, once or more; None in a process that mpiexec did not start.
+    """None in a process that mpiexec did not start.
 
-    ImportError: there is no mpi4py. RuntimeError: torchrun's variables say something else."""
+    RuntimeError: torchrun's variables are there and say something else."""
     here = place()
     set_torchrun(here)
-    if here is None:
-        return None
-    if importlib.util.find_spec("mpi4py") is None:
-        raise ImportError(
-            f"[ranks] {here.size} ranks must have mpi4py to talk to each other, which is not "
-            "installed; pip install 'tinygrad_lm[mpi]'?"
-        )
-    if not Begun.done:
-        Begun.done = True
+    if here is not None:
         count = threads(here)
         witness.start(here)
         if not {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"} & {*os.environ}:
@@ -33,7 +25,28 @@ def begin() -> Place | None:
     return here
 
 
-class Begun:
-    """Whether this process has begun."""
+def mpi(here: Place) -> Any:
+    """mpi4py.MPI, which starts MPI.
 
-    done = False
+    ImportError, RuntimeError: it is not there, or of another MPI than mpiexec."""
+    try:
+        from mpi4py import MPI
+    except ModuleNotFoundError:
+        raise ImportError(
+            f"[ranks] {here.size} ranks must have mpi4py to talk to each other, and it is not "
+            "installed; pip install 'tinygrad_lm[mpi]'?"
+        ) from None
+    except (ImportError, RuntimeError) as error:
+        raise RuntimeError(
+            "[ranks] mpi4py must find the library of an MPI, got: "
+            f"{' '.join(str(error).split())}; the README says how to get one, at Several processes"
+        ) from None
+    found = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
+    if found != here[:2]:
+        library = MPI.Get_library_version().split("\n")[0].strip("\0 ")
+        raise RuntimeError(
+            "[ranks] mpiexec and the library of mpi4py must be of one MPI, got rank {} of {} from "
+            "mpiexec and rank {} of {} from ".format(*here[:2], *found)
+            + f"{library}; start with the mpiexec that belongs to it"
+        )
+    return MPI
