@@ -110,7 +110,7 @@ def test_exit_codes_and_streams_are_the_workers(program, code):
 
 def test_what_was_printed_before_comes_once_and_python_warns_of_nothing():
     early = "import sys; sys.stdout.write('early '); sys.stderr.write('early ')\n"
-    done = plain(early + START + "print(started)")
+    done = plain(early + START + "print(started)", PYTHONUNBUFFERED="")
     assert (done.stdout, done.stderr) == ("early True\n", "early ")
 
 
