@@ -23,6 +23,7 @@ from . import faults, starting, witness
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
 NAP = 50e-6
+CALLS, OWN = 1 << 14, 3 << 13  # tags from here on: of collective calls in turn, of a script's own
 WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, exchange, step)
 
 Pending = Callable[[], bool]  # moves a transfer on, and says whether it is complete
@@ -66,8 +67,7 @@ class Group:
         self.rank: int = comm.rank if comm else 0
         self.size: int = comm.size if comm else 1
         self.under_way: list[Work] = []
-        self._tags = 1
-        self.objects = 0  # the tag of Python's objects
+        self._tags = 0
         self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
         self._left: set[int] = set()
         self._told: list = []  # messages that may not have left yet
@@ -90,25 +90,32 @@ class Group:
         self._tags += count
         return range(self._tags - count, self._tags)
 
+    def tag(self) -> int:
+        """For all transfers of the work that is just begun, where ranks begin it in one order."""
+        return CALLS + self.begun % (OWN - CALLS)
+
     def exchange(
         self, sends: Sequence[Sequence[Array]], receives: Sequence[Sequence[Array]], tag: int
     ) -> Pending:
         """Contiguous arrays for and from each rank, in the order of ranks; this one's own are not
         looked at. Until it is complete they must not change."""
-        requests: list = []
+        requests, arriving = [], []
         for rank in range(self.size):
             if rank != self.rank:
                 requests += [self._comm.Irecv(_bytes(a), rank, tag) for a in receives[rank]]
+                arriving += [(rank, a.nbytes) for a in receives[rank]]
         for rank in range(self.size):
             if rank != self.rank:
                 requests += [self._comm.Isend(_bytes(a), rank, tag) for a in sends[rank]]
                 self.sent += sum(a.nbytes for a in sends[rank])
-        return _complete(requests)
+        return _complete(requests, arriving)
 
     def broadcast(self, array: Array, source: int) -> Pending:
         """A contiguous array of one rank for all, in the order of calls."""
+        if self.size == 1:
+            return _complete([], [])
         self.sent += array.nbytes if self.rank == source else 0
-        return _complete([self._comm.Ibcast(_bytes(array), source)])
+        return _complete([self._comm.Ibcast(_bytes(array), source)], [])
 
     def gather(self, value: Any) -> list:
         """What each rank gives, in the order of ranks, at all of them."""
@@ -118,7 +125,7 @@ class Group:
         return Work(self, self._gathered(mine)).wait()
 
     def _gathered(self, mine: np.ndarray) -> Generator[Pending, None, list]:
-        others, tag = range(self.size), self.objects
+        others, tag = range(self.size), self.tag()
         sizes = [np.array([mine.size]) for _ in others]
         yield self.exchange([[sizes[self.rank]]] * self.size, [[n] for n in sizes], tag)
         found = [mine if r == self.rank else np.empty(int(sizes[r][0]), np.uint8) for r in others]
@@ -216,10 +223,30 @@ def _bytes(array: Array) -> np.ndarray:
     return array.reshape(-1).view(np.uint8)
 
 
-def _complete(requests: list) -> Pending:
+def _complete(requests: list, arriving: list[tuple[int, int]]) -> Pending:
+    """Whether all are done. arriving: who sends how many bytes, of the first requests."""
+    if not requests:
+        return lambda: True
     from mpi4py import MPI
 
-    return lambda: MPI.Request.Testall(requests)
+    statuses = [MPI.Status() for _ in requests]
+
+    def done() -> bool:
+        try:
+            if not MPI.Request.Testall(requests, statuses):
+                return False
+        except MPI.Exception as error:
+            raise RuntimeError(f"{UNEQUAL}, got {error}; {ALIKE}") from error
+        for (rank, wanted), status in zip(arriving, statuses):
+            if (came := status.Get_count(MPI.BYTE)) != wanted:
+                raise RuntimeError(f"{UNEQUAL}, got {came} for {wanted} from rank {rank}; {ALIKE}")
+        return True
+
+    return done
+
+
+UNEQUAL = "[ranks] what ranks exchange must have as many bytes on all of them"
+ALIKE = "do all call the same in the same order, with the same shapes and dtypes?"
 
 
 class World:
