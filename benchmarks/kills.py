@@ -219,7 +219,9 @@ def report(rows: list[dict], same: bool, asked: argparse.Namespace) -> None:
         seconds = [r["seconds"] for r in rows if r["what"] == what and r["code"]]
         if seconds:
             most = max(seconds)
-            print(f"{what:9} {len(seconds)} times, {statistics.median(seconds):.2f} s, at most {most:.2f}")
+            print(
+                f"{what:9} {len(seconds)} times, {statistics.median(seconds):.2f} s, at most {most:.2f}"
+            )
     faults = [fault for row in rows for fault in row.get("faults", [])]
     print(f"{len(rows)} ends, {len(faults)} faults; the bits of an undisturbed run: {same}")
     if asked.record:

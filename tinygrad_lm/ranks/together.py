@@ -66,7 +66,7 @@ def _check_alike(found: Sequence[dict[str, Any]], hint: str) -> None:
         f"{kind!r} on {named({rank for rank, value in enumerate(values) if value == kind})}"
         for kind in kinds
     ]
-    message = f"[ranks] {name} must be the same on all ranks, got {', '.join(came)}"
+    message = f"[ranks] {name} must be the same on all ranks, got {' and '.join(came)}"
     raise ValueError(f"{message}; {hint}")
 
 

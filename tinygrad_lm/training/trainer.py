@@ -140,7 +140,7 @@ class Trainer:
         if not all(map(math.isfinite, [*found, length])):
             optimizer.take_back()
             mine = [found[k] for k in sums.mine]
-            together(self.group, lambda: self._check(mine, "loss", "train", drawn))
+            together(self.group, lambda: self._check(mine, "loss", "train", drawn, sums.mine))
             self._stop("gradient", "another value", first_bad_gradient(self.model))
         optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -165,11 +165,14 @@ class Trainer:
         mine = to_numpy(gathered(losses)[0]).tolist() if losses else []
         return [loss for each in self.group.gather(mine) for loss in each]
 
-    def _check(self, losses: list[float], name: str, split: str, drawn: list[np.ndarray]) -> None:
-        """NotFinite for the first loss that is not; `drawn`: the offsets of their batches."""
-        for loss, offsets in zip(losses, drawn, strict=True):
+    def _check(
+        self, losses: list[float], name: str, split: str, drawn: list[np.ndarray], numbers: range
+    ) -> None:
+        """NotFinite for the first loss that is not; the batches have offsets and numbers."""
+        for loss, offsets, number in zip(losses, drawn, numbers, strict=True):
             if not math.isfinite(loss):
-                self._stop(name, loss, first_bad_value(self.model, *self._batch(split, offsets)))
+                first = first_bad_value(self.model, *self._batch(split, offsets))
+                self._stop(name, loss, f"{first}, in batch {number}")
 
     def evaluate(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean loss over eval_iters fresh batches of each split, {"train", "val"}, in eval mode.
@@ -204,7 +207,7 @@ class Trainer:
                     drawn.append(offsets)
                     found.append(self.model(*self._batch(split, offsets))[1].array)
             numbers = to_numpy(gathered(found)[0]).tolist() if found else []
-            self._check(numbers, f"{split} loss", split, drawn)
+            self._check(numbers, f"{split} loss", split, drawn, mine)
             return numbers
 
         all_of_them = [x for each in self.group.gather(together(self.group, losses)) for x in each]

@@ -126,13 +126,17 @@ class Generator:
     def drawn_since(self, state: np.ndarray) -> int:
         """How many words were drawn since `get_state` returned this, which is found by drawing them
         once more."""
-        before, now = state.view(STATE)[0], self.get_state().view(STATE)[0]
-        words, again = int(now["position"]) - int(before["position"]), Generator()
+        again, ahead = Generator(), Generator()
         again.set_state(state)
-        while (again.get_state().view(STATE)[0]["key"] != now["key"]).any():
-            again.skip(len(now["key"]))  # the key is as long as what is drawn from it
-            words += len(now["key"])
-        return words
+        ahead.set_state(self.get_state())
+        following, count = ahead._bits.random_raw(16), 0
+        words = again._bits.random_raw(16)
+        while True:
+            words = np.concatenate([words, again._bits.random_raw(SKIPPED)])
+            for at in np.flatnonzero(words[:-16] == following[0]).tolist():
+                if np.array_equal(words[at : at + 16], following):
+                    return count + at
+            count, words = count + SKIPPED, words[-16:]
 
     def uniform(
         self, shape: Shape, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = np.float32
