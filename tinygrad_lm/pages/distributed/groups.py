@@ -59,7 +59,7 @@ def init_process_group(
         message = "[init_process_group] init_method must be 'env://' and store None: MPI knows the"
         raise ValueError(f"{message} ranks, got {init_method!r} and {store!r}")
     all_ranks = world()
-    count = world_size if world_size > 0 else all_ranks.size
+    count = world_size if world_size > 0 else int(os.environ.get("WORLD_SIZE", "1"))
     if count != all_ranks.size:
         raise RuntimeError(
             f"[init_process_group] world_size must be that of mpiexec, {all_ranks.size}, got "
