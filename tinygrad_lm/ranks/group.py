@@ -180,11 +180,11 @@ class Group:
         self._hear()
         where = f"[ranks] rank {self.rank} waits at step {self.step}"
         if self._left:
-            gone = _named(self._left)
+            gone = named(self._left)
             raise RuntimeError(f"{where} for {gone}, which ended; did all do the same steps?")
         if waited > self.timeout:
             here = {r for r, (begun, _) in self._seen.items() if begun >= self.begun}
-            missing = _named(set(range(self.size)) - here - {self.rank})
+            missing = named(set(range(self.size)) - here - {self.rank})
             raise RuntimeError(
                 f"{where} for {missing}, which did not come for {self.timeout:g} s; does it hang? "
                 "A longer timeout if it only takes long"
@@ -220,7 +220,7 @@ class Group:
             if time.monotonic() - begun > self.timeout:
                 missing = set(range(self.size)) - self._left - {self.rank}
                 print(
-                    f"[ranks] rank {self.rank} has ended, {_named(missing)} did not",
+                    f"[ranks] rank {self.rank} has ended, {named(missing)} did not",
                     file=sys.stderr,
                 )
                 self.abort()
@@ -234,7 +234,7 @@ class Group:
         os._exit(code)
 
 
-def _named(ranks: set[int]) -> str:
+def named(ranks: set[int]) -> str:
     numbers = ", ".join(map(str, sorted(ranks)))
     return f"rank {numbers}" if len(ranks) == 1 else f"ranks {numbers}"
 
