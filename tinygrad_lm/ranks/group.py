@@ -257,7 +257,7 @@ def _complete(requests: list, arriving: list[tuple[int, int]]) -> Pending:
             if not MPI.Request.Testall(requests, statuses):
                 return False
         except MPI.Exception as error:
-            raise RuntimeError(f"{UNEQUAL}, got {error}; {ALIKE}") from error
+            raise RuntimeError(f"{UNEQUAL}, got more than there is room for; {ALIKE}") from error
         for (rank, wanted), status in zip(arriving, statuses):
             if (came := status.Get_count(MPI.BYTE)) != wanted:
                 raise RuntimeError(f"{UNEQUAL}, got {came} for {wanted} from rank {rank}; {ALIKE}")
