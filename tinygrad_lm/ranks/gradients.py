@@ -13,7 +13,7 @@ from typing import Any
 from ..engine.arrays import Array, library, quietly
 from ..engine.core.tensor import Tensor, wrap
 from .backward import Listener, listen
-from .group import Group, Pending, Work
+from .group import Group, Pending, Work, progress
 from .tree import Stack, Subtree, share, subtrees
 
 BUCKET_BYTES = 4 << 20
@@ -171,7 +171,7 @@ class Gradients(Listener):
                 bucket.send(self.group, self.places, self.scale)
 
     def turn(self) -> None:
-        self.group.progress()
+        progress()
 
     def finished(self) -> None:
         """The walk back has ended: what did not arrive has no gradient."""

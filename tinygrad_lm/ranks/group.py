@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Work:
         self.group, self._steps, self.result = group, steps, None
         self._pending: Pending | None = lambda: True
         group.begun += 1
-        group.under_way.append(self)
+        under_way.append(self)
         self.poll()
 
     def poll(self) -> bool:
@@ -48,13 +48,22 @@ class Work:
                 self._pending = next(self._steps)
             except StopIteration as end:
                 self.result, self._pending = end.value, None
-                self.group.under_way.remove(self)
+                under_way.remove(self)
         return self._pending is None
 
     def wait(self) -> Any:
         """Its result. RuntimeError: a rank does not come."""
         self.group.wait(self.poll)
         return self.result
+
+
+under_way: list[Work] = []  # of all groups: who waits in one must not hold up another
+
+
+def progress() -> None:
+    """Move on what is under way."""
+    for work in [*under_way]:
+        work.poll()
 
 
 class Group:
@@ -66,7 +75,6 @@ class Group:
         self.timeout, self.step, self.begun, self.sent = timeout, 0, 0, 0
         self.rank: int = comm.rank if comm else 0
         self.size: int = comm.size if comm else 1
-        self.under_way: list[Work] = []
         self._tags = 0
         self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
         self._left: set[int] = set()
@@ -132,18 +140,31 @@ class Group:
         yield self.exchange([[mine]] * self.size, [[a] for a in found], tag)
         return [pickle.loads(a.data) for a in found]
 
-    # ------------------------------------------------------------ waiting, and for whom
+    def senders(self, tag: int) -> list[int]:
+        """A rank from which something with this tag has come, if there is any."""
+        from mpi4py import MPI
 
-    def progress(self) -> None:
-        """Move on what is under way."""
-        for work in [*self.under_way]:
-            work.poll()
+        status = MPI.Status()
+        came = self._comm.Iprobe(MPI.ANY_SOURCE, tag, status)
+        return [status.source] if came else []
+
+    def subgroup(self, ranks: Collection[int]) -> Group | None:
+        """The group of some ranks, None on the others; all must ask for it."""
+        if self.size == 1:
+            return Group() if 0 in ranks else None
+        from mpi4py import MPI
+
+        color = 0 if self.rank in ranks else MPI.UNDEFINED
+        comm = self._comm.Split(color, self.rank)
+        return Group(comm, self.timeout) if comm else None
+
+    # ------------------------------------------------------------ waiting, and for whom
 
     def wait(self, done: Callable[[], bool]) -> None:
         """Until done(), while everything under way moves on."""
         begun, looked = time.monotonic(), 0.0
         while not done():
-            self.progress()
+            progress()
             waited = time.monotonic() - begun
             time.sleep(0 if waited < SPIN else NAP)
             if waited - looked > LOOK:
@@ -236,7 +257,7 @@ def _complete(requests: list, arriving: list[tuple[int, int]]) -> Pending:
             if not MPI.Request.Testall(requests, statuses):
                 return False
         except MPI.Exception as error:
-            raise RuntimeError(f"{UNEQUAL}, got {error}; {ALIKE}") from error
+            raise RuntimeError(f"{UNEQUAL}, got more than there is room for; {ALIKE}") from error
         for (rank, wanted), status in zip(arriving, statuses):
             if (came := status.Get_count(MPI.BYTE)) != wanted:
                 raise RuntimeError(f"{UNEQUAL}, got {came} for {wanted} from rank {rank}; {ALIKE}")

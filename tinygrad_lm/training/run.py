@@ -84,6 +84,7 @@ class Run:
         self.config, self.signals, self.out = config, signals, Path(config.out)
         self.resume, self.overwrite, self.group = resume, overwrite, world()
         self.best_step: int | None = None  # where it was reached, if in this process
+        self.group.timeout = config.timeout
         check_installed(self.group)
         check_asked(self.group, config, resume=resume, overwrite=overwrite)
         corpus = together(self.group, self._inputs)
