@@ -54,7 +54,8 @@ def say(*what):
 LAW = """
 for out in sys.argv[2:]:  # M and what else there is
     count, _, more = out.partition("-")
-    changes = {"": {}, "plain": {"dropout": 0.0, "gradient_checkpointing": True}}[more]
+    plain = {"dropout": 0.0, "gradient_checkpointing": True}
+    changes = {"": {}, "plain": plain, "zero": {"zero": True}}[more]
     trainer = train(config(out, gradient_accumulation_steps=int(count), **changes), overwrite=True)
     found = bits(trainer)
     say("law", out, found, measured(out) if group.rank == 0 else "")
@@ -83,17 +84,20 @@ def lines(text, word):
     return [line for line in text.splitlines() if line.startswith(word)]
 
 
-RUNS = ("1", "2", "3", "4", "6", "3-plain")
+RUNS = ("1", "2", "3", "4", "6", "3-plain", "2-zero")
 
 
 @pytest.fixture(scope="module")
 def one_process(home):
-    return dict(zip(RUNS, lines(alone(LAW, home, *RUNS), "law"), strict=True))
+    found = dict(zip(RUNS, lines(alone(LAW, home, *RUNS), "law"), strict=True))
+    assert found["2-zero"].split(" ", 2)[2] == found["2"].split(" ", 2)[2]
+    assert len({*found.values()}) == len(RUNS)
+    return found
 
 
 @pytest.mark.parametrize(
     "size, runs",
-    [(1, ("2", "6")), (2, ("1", "2", "3", "4")), (3, ("6", "3-plain")), (4, ("2", "4"))],
+    [(1, ("2", "6")), (2, ("1", "2", "3", "4", "2-zero")), (3, ("6", "3-plain")), (4, ("2", "4"))],
 )
 def test_any_number_of_ranks_has_the_bits_of_one_process(home, one_process, size, runs):
     done = on_ranks(size, LAW, home, *runs)
@@ -104,7 +108,8 @@ def test_any_number_of_ranks_has_the_bits_of_one_process(home, one_process, size
 def test_a_run_goes_on_bit_for_bit_on_another_number_of_ranks(home):
     program = """
 out, steps, resume = sys.argv[2], int(sys.argv[3]), len(sys.argv) > 4
-trainer = train(config(out, gradient_accumulation_steps=4, max_iters=steps), resume=resume)
+asked = config(out, gradient_accumulation_steps=4, max_iters=steps, zero=group.size == 4)
+trainer = train(asked, resume=resume)
 found = bits(trainer)
 say("bits", found, measured(out) if group.rank == 0 else "")
 """

@@ -65,7 +65,7 @@ class ZeroRedundancyOptimizer(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update this rank's parameters, and get the others from those who updated them."""
-        loss = None
+        loss = self._whole = None  # which is older now
         if self.optim is None:
             loss = closure() if closure else None
         else:

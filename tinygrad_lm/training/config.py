@@ -45,6 +45,9 @@ class TrainConfig:
     timeout: float = option(
         600.0, "seconds until a rank that the others wait for is said to hang", free=True
     )
+    zero: bool = option(
+        False, "keep the optimizer's state once over all ranks, not on each: less memory", free=True
+    )
     seed: int = option(1337, "all random numbers follow from it")
     val_fraction: float = option(0.1, "share of the text, its end, kept for validation")
 

@@ -67,6 +67,7 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
             try:
                 run.loop()
             except Interrupted:
+                run.trainer.collect()
                 run.first(run.leave)
                 raise
         run.first(run.report)
@@ -268,6 +269,7 @@ class Run:
         best, began = self.trainer.best, time.monotonic()
         self.first(self._look)  # first: it changes nothing yet
         losses = self.trainer.evaluate(self.signals.check)
+        self.trainer.collect()
         self.first(self._record, losses, best, began)
 
     def _look(self) -> None:

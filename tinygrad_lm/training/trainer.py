@@ -24,6 +24,9 @@ from ..engine.random.generator import Generator, default_generator
 from ..models.checkpoints import PREFIX
 from ..models.gpt import GPT
 from ..nn.utils import clip_grads_with_norm_, get_total_norm
+from ..optim.adam import AdamW
+from ..optim.optimizer import Optimizer
+from ..optim.zero import ZeroRedundancyOptimizer
 from ..ranks.gradients import Gradients
 from ..ranks.group import world
 from ..ranks.together import together
@@ -85,10 +88,13 @@ class Trainer:
     def __init__(self, model: GPT, tokens: Arrays, config: TrainConfig) -> None:
         self.model, self.tokens, self.config = model, tokens, config
         betas = (config.beta1, config.beta2)
-        self.optimizer = model.configure_optimizers(
+        self.optimizer: Optimizer = model.configure_optimizers(
             config.weight_decay, config.learning_rate, betas
         )
         self.group = world()
+        if config.zero:
+            groups = self.optimizer.param_groups
+            self.optimizer = ZeroRedundancyOptimizer(groups, AdamW, self.group)
         self.sums = Gradients(model.parameters(), self.group)
         self.forgotten: dict[str, int] = {}  # words that a forward pass draws, of each stream
         self.step = 0  # updates made
@@ -218,8 +224,14 @@ class Trainer:
         hint = "a lower learning_rate, or grad_clip 1? Checkpoints hold the steps before"
         raise NotFinite(f"{message}, first in {first}; {hint}")
 
+    def collect(self) -> None:
+        """Bring to rank 0 what `state` is asked for there."""
+        if isinstance(self.optimizer, ZeroRedundancyOptimizer):
+            self.optimizer.consolidate_state_dict()
+
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Everything besides the model that the future of this run depends on."""
+        """Everything besides the model that the future of this run depends on; on several ranks
+        by rank 0, after all have collected it."""
         arrays = {"next_batch": self.offsets, **self._random()}
         saved = self.optimizer.state_dict()
         plain: dict[str, Any] = {}
