@@ -217,7 +217,8 @@ def test_a_signal_to_one_rank_stops_all_at_one_step_and_saves(home):
 say("processes", *group.gather(os.getpid()))
 out, steps, resume = sys.argv[2], int(sys.argv[3]), len(sys.argv) > 4
 try:
-    trainer = train(config(out, max_iters=steps, gradient_accumulation_steps=2), resume=resume)
+    between = {"eval_interval": 1000, "gradient_accumulation_steps": 2}
+    trainer = train(config(out, max_iters=steps, **between), resume=resume)
 except Interrupted as stop:
     group.gather(0)
     sys.exit(stop.exit_code)
