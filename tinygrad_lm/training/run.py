@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..data.shards import Tokens
 from ..engine.arrays import dtype_named, library_on, set_num_threads
 from ..engine.random.generator import Generator, manual_seed
 from ..look.viz import save_loss_curve
@@ -163,7 +164,7 @@ class Run:
 
     # ------------------------------------------------ stage 2: what is trained, and on what
 
-    def _model(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, Arrays]:
+    def _model(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, dict[str, Tokens]]:
         """The seeded model on its device, and the text in its ids, split in two."""
         config = self.config
         manual_seed(config.seed)
@@ -220,7 +221,7 @@ class Run:
 
     # ------------------------------------------------ stage 3: where the run stands
 
-    def _state(self, model: GPT, tokens: Arrays, saved: Saved | None) -> None:
+    def _state(self, model: GPT, tokens: dict[str, Tokens], saved: Saved | None) -> None:
         """The trainer, at the step it was saved at; then the folder, where writing begins."""
         self.trainer = Trainer(model, tokens, self.config)
         if saved:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.shards import Tokens
+from ..data.windows import window_offsets
 from ..engine.arrays import Array, as_array, library, to_numpy
 from ..engine.arrays import device as Device
 from ..engine.core.tensor import Tensor, wrap
@@ -32,7 +34,7 @@ class NotFinite(ArithmeticError):
     """A loss or a gradient is NaN or infinite; nothing has been updated with it."""
 
 
-def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
+def split_tokens(tokens: Tokens, config: TrainConfig) -> dict[str, Tokens]:
     """The beginning to train on and the end to validate with. ValueError: one is too short."""
     cut = int(len(tokens) * (1 - config.val_fraction))
     splits = {"train": tokens[:cut], "val": tokens[cut:]}
@@ -45,13 +47,13 @@ def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
     return splits
 
 
-def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.ndarray:
+def draw_offsets(tokens: Tokens, block_size: int, batch_size: int) -> np.ndarray:
     """Where a batch's sequences begin, int64 (B,), from the global stream."""
     return random.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
 
 
 def batch_at(
-    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: str | Device | None = None
+    tokens: Tokens, offsets: np.ndarray, block_size: int, device: str | Device | None = None
 ) -> tuple[Tensor, Tensor]:
     """Inputs and targets, int64 (B, T) each: targets[b, t] is the token after inputs[b, t].
 
@@ -78,7 +80,7 @@ class Trainer:
     tokens: {"train": (N,), "val": (M,)}. The first batch is drawn here, before anything else.
     """
 
-    def __init__(self, model: GPT, tokens: Arrays, config: TrainConfig) -> None:
+    def __init__(self, model: GPT, tokens: dict[str, Tokens], config: TrainConfig) -> None:
         self.model, self.tokens, self.config = model, tokens, config
         betas = (config.beta1, config.beta2)
         self.optimizer = model.configure_optimizers(
@@ -87,7 +89,14 @@ class Trainer:
         self.step = 0  # updates made
         self.evaluated = -1  # the last step at which `evaluate` was called
         self.best = math.inf  # lowest validation loss, in nats per token
-        self.offsets = self._draw("train")
+        self.offsets = self._next(0)
+
+    def _next(self, number: int) -> np.ndarray:
+        """The offsets of micro-batch `number` of the run."""
+        c = self.config
+        if not c.shuffle:
+            return self._draw("train")
+        return window_offsets(len(self.tokens["train"]), c.block_size, c.batch_size, number, c.seed)
 
     def _draw(self, split: str) -> np.ndarray:
         return draw_offsets(self.tokens[split], self.config.block_size, self.config.batch_size)
@@ -103,11 +112,12 @@ class Trainer:
         the optimiser do nothing there, without anyone here having to know.
         """
         c, losses, drawn = self.config, [], []
-        for _ in range(c.gradient_accumulation_steps):
+        for i in range(c.gradient_accumulation_steps):
             drawn.append(self.offsets)
             loss = self.model(*self._batch("train", self.offsets))[1]
             losses.append(loss.array)
-            self.offsets = self._draw("train")  # here, after the draws of this pass's dropout
+            number = self.step * c.gradient_accumulation_steps + i
+            self.offsets = self._next(number + 1)  # here, after the draws of this pass's dropout
             (loss / c.gradient_accumulation_steps).backward()
         rate, optimizer, parameters = c.rate(self.step), self.optimizer, [*self.model.parameters()]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None]).array
