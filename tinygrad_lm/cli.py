@@ -1,5 +1,5 @@
-"""The command line: `tinygrad-lm train`, `sample`, `chat`, `eval`, `serve` and `export`, and
-as `python -m tinygrad_lm`.
+"""The command line: `tinygrad-lm prepare`, `train`, `sample`, `chat`, `eval`, `serve`, `export`, or
+`python -m tinygrad_lm`.
 
 Flags are made from the fields of `TrainConfig`. What a user can get wrong is one line on stderr and
 exit code 2.
@@ -66,7 +66,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
-    for add in (_add_sample, _add_chat, _add_eval, _add_serve, _add_export):
+    for add in (_add_prepare, _add_sample, _add_chat, _add_eval, _add_serve, _add_export):
         add(commands)
     return top
 
@@ -94,6 +94,24 @@ def _add_train(commands: Any) -> None:
         flags = FLAGS.get(field.name, ["--" + field.name.replace("_", "-")])
         train.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **details)
     train.set_defaults(run=_train)
+
+
+def _add_prepare(commands: Any) -> None:
+    what = "Make token shards of texts of any size; the same command goes on where it was stopped."
+    prepare = commands.add_parser("prepare", help="make token shards of texts", description=what)
+    add = prepare.add_argument
+    add("files", nargs="+", metavar="FILE", help="a UTF-8 text")
+    add(
+        "--out", required=True, metavar="DIR", help="folder for the shards, made if it is not there"
+    )
+    text = "char, byte, bpe (made from the texts), or a file or folder with one"
+    add("--tokenizer", required=True, metavar="KIND", help=text)
+    add(
+        "--vocab-size", type=int, default=1024, metavar="N", help="how many tokens bpe makes (1024)"
+    )
+    add("--workers", type=int, metavar="N", help="processes (one per core)")
+    add("--shard-size", type=int, default=16, metavar="N", help="MiB of text per shard (16)")
+    prepare.set_defaults(run=_prepare)
 
 
 def _with_model(commands: Any, name: str, what: str, run: Any) -> Any:
@@ -195,6 +213,19 @@ def _train(given: dict[str, Any]) -> int:
     if group.rank == 0:
         out = config.out
         print(shown(f"saved in {out}; tinygrad-lm sample --checkpoint {out} writes more"))
+    return 0
+
+
+def _prepare(given: dict[str, Any]) -> int:
+    from .training.prepare import prepare
+
+    made = prepare(**given)
+    shards, out = len(made["shards"]), given["out"]
+    print(f"{made['tokens']:,} tokens of {made['characters']:,} characters in {shards:,} shards")
+    if count := made["within_words"]:
+        what = "the text had to be cut within a word (none ended for long): there its tokens may be"
+        print(f"{count:,} times {what} others than those of the whole")
+    print(shown(f"written to {out}; tinygrad-lm train --data {out} trains on it"))
     return 0
 
 

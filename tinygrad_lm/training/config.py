@@ -27,7 +27,9 @@ class TrainConfig:
     """
 
     data: str = option(
-        "builtin", "text: a UTF-8 file, or shakespeare, names, builtin; or a token file", free=True
+        "builtin",
+        "text: a UTF-8 file, or shakespeare, names, builtin; or a token file, or a folder of them",
+        free=True,
     )
     out: str = option("out", "folder for checkpoints, metrics and the loss curve", free=True)
     init_from: str | None = option(
@@ -62,6 +64,9 @@ class TrainConfig:
 
     max_iters: int = option(1200, "steps", free=True)
     batch_size: int = option(12, "sequences per forward pass")
+    shuffle: bool = option(
+        False, "each window of the text once per epoch, in an order of the seed; else any place"
+    )
     gradient_accumulation_steps: int = option(1, "forward passes per step")
     gradient_checkpointing: bool = option(
         False, "keep one activation per block and compute the rest again: less memory", free=True

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..data.shards import Tokens
 from ..engine.arrays import dtype_named, library_on, set_num_threads
 from ..engine.random.generator import Generator, manual_seed
 from ..look.viz import save_loss_curve
@@ -27,7 +28,7 @@ from ..models.lora import add_lora, save_lora
 from ..ranks.group import world
 from ..ranks.together import alone, together
 from ..saving.checkpoint import load_checkpoint, remove_unused, save_checkpoint
-from ..saving.files import Arrays, StrPath, check_writable
+from ..saving.files import StrPath, check_writable
 from ..text.generation import generate_text, start_of_text
 from ..text.tokenizers import Tokenizer
 from .agreement import check_asked, check_installed, check_model, check_text, device_of_rank
@@ -131,7 +132,7 @@ class Run:
 
     # ------------------------------------------------ stage 2: what is trained, and on what
 
-    def _model(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, Arrays]:
+    def _model(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, dict[str, Tokens]]:
         """The seeded model on its device, and the text in its ids, split in two."""
         config = self.config
         manual_seed(config.seed)

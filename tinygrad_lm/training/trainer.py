@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.shards import Tokens
+from ..data.windows import window_offsets
 from ..engine.arrays import Array, as_array, library, to_numpy
 from ..engine.arrays import device as Device
 from ..engine.core.tensor import Tensor, wrap
@@ -38,7 +40,7 @@ from .not_finite import NotFinite, first_bad_gradient, first_bad_value
 # Shapes: B batch, T time (block_size).
 
 
-def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
+def split_tokens(tokens: Tokens, config: TrainConfig) -> dict[str, Tokens]:
     """The beginning to train on and the end to validate with. ValueError: one is too short."""
     cut = int(len(tokens) * (1 - config.val_fraction))
     splits = {"train": tokens[:cut], "val": tokens[cut:]}
@@ -51,13 +53,13 @@ def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
     return splits
 
 
-def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.ndarray:
+def draw_offsets(tokens: Tokens, block_size: int, batch_size: int) -> np.ndarray:
     """Where a batch's sequences begin, int64 (B,), from the global stream."""
     return random.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
 
 
 def batch_at(
-    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: str | Device | None = None
+    tokens: Tokens, offsets: np.ndarray, block_size: int, device: str | Device | None = None
 ) -> tuple[Tensor, Tensor]:
     """Inputs and targets, int64 (B, T) each: targets[b, t] is the token after inputs[b, t].
 
@@ -85,7 +87,7 @@ class Trainer:
     several ranks all of this is the same on each, and every method is called by all.
     """
 
-    def __init__(self, model: GPT, tokens: Arrays, config: TrainConfig) -> None:
+    def __init__(self, model: GPT, tokens: dict[str, Tokens], config: TrainConfig) -> None:
         self.model, self.tokens, self.config = model, tokens, config
         betas = (config.beta1, config.beta2)
         self.optimizer: Optimizer = model.configure_optimizers(
@@ -100,7 +102,14 @@ class Trainer:
         self.step = 0  # updates made
         self.evaluated = -1  # the last step at which `evaluate` was called
         self.best = math.inf  # lowest validation loss, in nats per token
-        self.offsets = self._draw("train")
+        self.offsets = self._next(0)
+
+    def _next(self, number: int) -> np.ndarray:
+        """The offsets of micro-batch `number` of the run."""
+        c = self.config
+        if not c.shuffle:
+            return self._draw("train")
+        return window_offsets(len(self.tokens["train"]), c.block_size, c.batch_size, number, c.seed)
 
     def _draw(self, split: str) -> np.ndarray:
         return draw_offsets(self.tokens[split], self.config.block_size, self.config.batch_size)
@@ -128,7 +137,8 @@ class Trainer:
                 last = loss / c.gradient_accumulation_steps
             else:
                 self._pass_over(self.offsets)
-            self.offsets = self._draw("train")  # here, after the draws of this pass's dropout
+            number = self.step * c.gradient_accumulation_steps + k
+            self.offsets = self._next(number + 1)  # here, after the draws of this pass's dropout
         if last is not None:  # when all is drawn: from now on gradients travel
             sums.backward(last, sums.mine[-1])
         sums.finish()
