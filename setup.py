@@ -99,6 +99,8 @@ setup(
         "sentencepiece": ["sentencepiece"],
         "tiktoken": ["tiktoken"],
         "serve": ["flask"],
+        "mpi": ["mpi4py>=4"],
+        "mpich": ["mpich"],  # an MPI, where the system has none
         "test": [
             "pytest>=8",
             "pytest-xdist",

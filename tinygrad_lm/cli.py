@@ -16,6 +16,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .engine.arrays import out_of_memory
+from .ranks import faults
+from .ranks.environment import place
+from .ranks.group import world
+from .ranks.together import alone, is_everywhere, is_told_elsewhere, together
 from .text.terminal import escaped, shown
 
 FLAGS = {"init_from": ["--init-from", "--init"]}  # fields of TrainConfig with a second spelling
@@ -36,6 +40,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        if (here := place()) and here.rank:  # they all have the same arguments
+            self.exit(2)
         self.exit(2, f"{escaped(f'{self.prog}: {message}; see {self.prog} --help')}\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -189,16 +195,24 @@ def _train(given: dict[str, Any]) -> int:
     from .training import PRESETS, TrainConfig, saved_config, train
     from .training.run import pretrained_shape
 
+    group = world()  # before anything that starts a thread
     resume, overwrite = given.pop("resume", False), given.pop("overwrite", False)
     preset = given.pop("preset", None)
     if resume and preset is None:
         folder = given.get("out", TrainConfig.out)
-        config = dataclasses.replace(saved_config(folder), **{"out": folder, **given})
+        saved = alone(group, lambda: saved_config(folder))
+        config = together(group, lambda: dataclasses.replace(saved, **{"out": folder, **given}))
     else:
-        shape = pretrained_shape(given["init_from"]) if given.get("init_from") else {}
-        config = TrainConfig(**{**PRESETS.get(preset or "quick", {}), **shape, **given})
+
+        def configured() -> TrainConfig:
+            shape = pretrained_shape(given["init_from"]) if given.get("init_from") else {}
+            return TrainConfig(**{**PRESETS.get(preset or "quick", {}), **shape, **given})
+
+        config = together(group, configured)
     train(config, resume=resume, overwrite=overwrite)
-    print(shown(f"saved in {config.out}; tinygrad-lm sample --checkpoint {config.out} writes more"))
+    if group.rank == 0:
+        out = config.out
+        print(shown(f"saved in {out}; tinygrad-lm sample --checkpoint {out} writes more"))
     return 0
 
 
@@ -353,24 +367,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = given.pop("command")
     try:
         return given.pop("run")(given)
-    except BrokenPipeError:
-        code = 141
-    except KeyboardInterrupt as stop:
-        code = getattr(stop, "exit_code", 130)
-    except Exception as error:
-        if isinstance(error, MemoryError):
-            error = out_of_memory(command, error)
-        if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
-            raise
-        message = " ".join(escaped(str(error)).split())
-        for python, flag in SAID.items():
-            message = message.replace(python, flag)
-        print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
-        return 2
+    except (Exception, KeyboardInterrupt) as error:
+        code = _code(command, error)
+        if not is_everywhere(error):
+            faults.leaving(code)
     if code in (129, 141):  # the reader has left, as `head` does: what is left goes nowhere
         for stream in filter(None, (sys.stdout, sys.stderr)):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
+
+
+def _code(command: str, error: BaseException) -> int:
+    """The exit code for what a command raised, once it is told; what is a bug is raised again."""
+    if isinstance(error, BrokenPipeError):
+        return 141
+    if isinstance(error, KeyboardInterrupt):
+        return getattr(error, "exit_code", 130)
+    if is_told_elsewhere(error):
+        return 2
+    if isinstance(error, MemoryError):
+        error = out_of_memory(command, error)
+    if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
+        raise error
+    message = " ".join(escaped(str(error)).split())
+    for python, flag in SAID.items():
+        message = message.replace(python, flag)
+    print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
+    return 2
 
 
 def _fill_closed_streams() -> None:

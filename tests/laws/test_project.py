@@ -21,10 +21,11 @@ PACKAGE = "tinygrad_lm"
 
 # The page: all of the engine's core; more than 500 since 16-bit floats are computed in float32, and
 # threads may share a leaf. An afternoon: the page, the two files of ops to start with,
-# the model and its training; a hundred lines more since it writes with a cache and loads GPT-2.
+# the model and its training; a hundred lines more since it writes with a cache and loads GPT-2, and
+# twenty since ranks share out the batches of a step.
 CORE = "engine/core/"
 CORE_LINES = 520
-AFTERNOON_LINES = 1680
+AFTERNOON_LINES = 1700
 RECORDING = re.compile(r"engine/capture/(tape|traced)\.py")  # of a step on the CPU, to be read
 RECORDING_LINES = 400
 AFTERNOON = re.compile(
@@ -88,6 +89,7 @@ EXTRAS = {
     "flask",
     "hypothesis",
     "matplotlib",
+    "mpi4py",
     "sentencepiece",
     "tiktoken",
     "tokenizers",
@@ -97,7 +99,7 @@ EXTRAS = {
 # on first use only.
 MAY_LOOK_FOR = {"engine/kernels/cuda/": {"cupy"}}
 TEST_COMMAND = re.compile(r"\bpython3? -m pytest[^\n`\"'&|;)\\]*")
-INSTALL = re.compile(r"\bpip install.*\[(?:test|parity|emulated|,)+\]\S*")
+INSTALL = re.compile(r"\bpip install.*\[(?:test|parity|emulated|mpi|mpich|,)+\]\S*")
 EMULATED = "emulated() { step "  # how the check script runs tests on an emulated GPU
 NOT_OURS = re.compile(
     r"(?<![\w.])/(?:home|root|work|farm|Users)/"
@@ -365,12 +367,14 @@ def law_light_import(root: Path, attempts: int = 3, limit: float = 0.5) -> list[
 
 
 def law_same_commands(readme: str, check: str) -> list[str]:
-    """The check script installs as the README does, with PyTorch and CuPy, and runs the same tests;
-    beside them those of an emulated GPU."""
+    """The check script installs as the README does, with PyTorch, CuPy and an MPI, runs the same
+    tests, and beside them those of an emulated GPU."""
     complaints = []
     check = "\n".join(line for line in check.splitlines() if not line.startswith(EMULATED))
     installs = INSTALL.findall(readme)[:1], INSTALL.findall(check)
-    if [line.replace("[test]", "[test,parity,emulated]") for line in installs[0]] != installs[1]:
+    if [
+        line.replace("[test]", "[test,parity,emulated,mpi,mpich]") for line in installs[0]
+    ] != installs[1]:
         complaints.append(f"install: README says {installs[0]}, the check script {installs[1]}")
     tests = [[found.strip() for found in TEST_COMMAND.findall(text)] for text in (readme, check)]
     if not tests[0] or tests[0][:1] != tests[1]:
@@ -573,7 +577,7 @@ def test_commands_and_metadata_can_fail():
     readme = (
         'pip install ".[test]" && .venv/bin/python -m pytest -n auto\n`python -m pytest tests/a.py`'
     )
-    check = 'pip install ".[test,parity,emulated]"\nstep python -m pytest -n auto\n'
+    check = 'pip install ".[test,parity,emulated,mpi,mpich]"\nstep python -m pytest -n auto\n'
     assert law_same_commands(readme, check) == []
     assert law_same_commands(readme, check + EMULATED + 'python -m pytest "$@"; }\n') == []
     assert "tests:" in law_same_commands(readme, check + "step python -m pytest -m cuda\n")[0]

@@ -7,6 +7,9 @@ import importlib
 import sys
 from pathlib import Path
 
+from ..ranks import faults
+from ..ranks.group import world
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a script or a notebook, or say what is known of the names that files use."""
@@ -35,7 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"no file {path!r}" if path else "a file must be given")
     if options.coverage:
         return importlib.import_module("tinygrad_lm.as_torch.coverage").report(options.coverage)
-    importlib.import_module("tinygrad_lm.as_torch.run").run(options.file, options.args)
+    try:
+        world()
+    except (ImportError, RuntimeError) as error:
+        parser.error(str(error))
+    try:
+        importlib.import_module("tinygrad_lm.as_torch.run").run(options.file, options.args)
+    except SystemExit as end:
+        faults.leaving(end.code)
+        raise
     return 0
 
 

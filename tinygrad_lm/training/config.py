@@ -44,6 +44,12 @@ class TrainConfig:
     device: str | None = option(None, "where to compute: cpu, cuda, cuda:1, ...", str, True)
     dtype: str = option("float32", "of the weights: float32, or bfloat16 with masters", free=True)
     threads: int | None = option(None, "threads for the arithmetic (else all cores)", int, True)
+    timeout: float = option(
+        600.0, "seconds until a rank that the others wait for is said to hang", free=True
+    )
+    zero: bool = option(
+        False, "keep the optimizer's state once over all ranks, not on each: less memory", free=True
+    )
     seed: int = option(1337, "all random numbers follow from it")
     val_fraction: float = option(0.1, "share of the text, its end, kept for validation")
 
@@ -130,7 +136,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
         math.inf,
         "min_lr weight_decay grad_clip",
     ),
-    "above 0 and finite": (math.ulp(0.0), math.inf, "learning_rate lora_alpha"),
+    "above 0 and finite": (math.ulp(0.0), math.inf, "learning_rate lora_alpha timeout"),
     "in [0, 1)": (0, 1, "dropout beta1 beta2"),
     "above 0 and below 1": (math.ulp(0.0), 1, "val_fraction"),
     "in [0, 2**64)": (0, 2**64, "seed"),
