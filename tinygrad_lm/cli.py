@@ -20,7 +20,7 @@ from .ranks import faults
 from .ranks.environment import place
 from .ranks.group import world
 from .ranks.together import alone, is_everywhere, is_told_elsewhere, together
-from .text.terminal import escaped, shown
+from .text.terminal import escaped, fill_closed_streams, shown
 
 FLAGS = {"init_from": ["--init-from", "--init"]}  # fields of TrainConfig with a second spelling
 WHAT = {"data": "FILE", "out": "DIR", "init_from": "DIR", "tokenizer": "KIND"}  # their values
@@ -223,8 +223,8 @@ def _prepare(given: dict[str, Any]) -> int:
     shards, out = len(made["shards"]), given["out"]
     print(f"{made['tokens']:,} tokens of {made['characters']:,} characters in {shards:,} shards")
     if count := made["within_words"]:
-        what = "the text had to be cut within a word (none ended for long): there its tokens may be"
-        print(f"{count:,} times {what} others than those of the whole")
+        what = "no word ended for long: there the tokens may be others than those of the whole text"
+        print(f"{count:,} times {what}")
     print(shown(f"written to {out}; tinygrad-lm train --data {out} trains on it"))
     return 0
 
@@ -360,7 +360,7 @@ def _export(given: dict[str, Any]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for wrong input, 128 and a signal's number when stopped
     (141: nobody reads the output)."""
-    _fill_closed_streams()
+    fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows a ? for it
         getattr(stream, "reconfigure", lambda **how: None)(errors="replace")
     given = vars(parser().parse_args(arguments))
@@ -394,13 +394,6 @@ def _code(command: str, error: BaseException) -> int:
         message = message.replace(python, flag)
     print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
     return 2
-
-
-def _fill_closed_streams() -> None:
-    """Where a standard stream was closed, as cron does, its number must not become a file's."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
 
 
 if __name__ == "__main__":
