@@ -10,10 +10,11 @@ import operator
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from ..engine.arrays import Array, library, quietly
+from ..engine.arrays import Array, is_numpy, library, quietly, to_numpy
 from ..engine.core.tensor import Tensor, wrap
 from .backward import Listener, listen
 from .group import Group, Pending, Work, progress
+from .nccl import connect
 from .tree import Stack, Subtree, share, subtrees
 
 BUCKET_BYTES = 4 << 20
@@ -74,6 +75,7 @@ class Bucket:
         sizes = [aligned(p.array.size) for p in parameters]
         self.starts = {p: sum(sizes[:i]) for i, p in enumerate(parameters)}
         self.flags = {p: sum(sizes) + i for i, p in enumerate(parameters)}
+        self.first_flag = sum(sizes)
         self.library, self.dtype, self.size = library(like), like.dtype, sum(sizes) + len(sizes)
 
     def begin(self) -> None:
@@ -93,12 +95,15 @@ class Bucket:
         self.missing.discard(p)
 
     def send(self, group: Group, places: list[list[Subtree]], scale: float) -> None:
+        self.had: Any = None
         self.out = self.parts[0] if self.parts else self.library.empty(self.size, self.dtype)
         self.work = Work(group, reduced(group, self.parts, self.out, places, self.tag, scale))
 
     def gradient(self, p: Tensor) -> Tensor | None:
         """The sum, once it is there: a view of the bucket; None if no rank had any."""
-        if not self.out[self.flags[p]]:
+        if self.had is None:  # one look at the GPU for all of them
+            self.had = to_numpy(self.out[self.first_flag :])
+        if not self.had[self.flags[p] - self.first_flag]:
             return None
         start = self.starts[p]
         return wrap(self.out[start : start + p.array.size].reshape(p.array.shape))
@@ -120,6 +125,9 @@ class Gradients(Listener):
         self.parameters = [p for p in parameters if p.requires_grad]
         self.leaves, self.group = {*self.parameters}, group
         self.buckets = self._buckets(bucket_bytes) if group.size > 1 else []
+        if self.buckets:
+            for gpu in {p.array.device.id: 0 for p in self.parameters if not is_numpy(p.array)}:
+                connect(group, gpu)
         self.bucket_of = {p: bucket for bucket in self.buckets for p in bucket.parameters}
 
     def _buckets(self, most: int) -> list[Bucket]:
