@@ -1,4 +1,4 @@
-"""A stand-in for NCCL between emulated GPUs of several ranks: it moves the memory behind the pointers
+"""A stand-in for NCCL between emulated GPUs of several ranks: it moves the memory behind pointers
 by MPI, some time after groupEnd, in the order of the calls, and is strict where NCCL would hang or
 write where it must not. `install()` puts it in the place of `cupy.cuda.nccl`, as CuPy 14 has it.
 
@@ -37,13 +37,13 @@ def get_unique_id() -> bytes:
     return os.urandom(128)
 
 
-def groupStart() -> None:  # noqa: N802
+def groupStart() -> None:
     global _group
     assert _group is None, "groups are not nested here"
     _group = []
 
 
-def groupEnd() -> None:  # noqa: N802
+def groupEnd() -> None:
     global _group
     assert _group is not None, "groupEnd without groupStart"
     calls, _group = _group, None
@@ -55,7 +55,7 @@ def groupEnd() -> None:  # noqa: N802
 
 
 class NcclCommunicator:
-    def __init__(self, ndev: int, commId: bytes, rank: int):  # noqa: N803
+    def __init__(self, ndev: int, commId: bytes, rank: int):
         import cupy
         from mpi4py import MPI
 
@@ -172,7 +172,7 @@ def install() -> None:
 
         @property
         def done(self):
-            return super().done and all([flight.done() for flight in self.flights])
+            return super().done and all(flight.done() for flight in self.flights)
 
     remember = NcclCommunicator.__init__
 

@@ -1,4 +1,4 @@
-"""Ranks on (emulated) GPUs have the bits of one process, through the host and through NCCL, for which
+"""Ranks on emulated GPUs have the bits of one process, through the host and through NCCL, for which
 there is a strict stand-in. No real NCCL was run here."""
 
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ranks"))
-from launch import ROOT, run  # noqa: E402
+from launch import ROOT, run
 
 pytestmark = [pytest.mark.cuda, pytest.mark.mpi]
 
@@ -32,7 +32,7 @@ def shows(model, arrays=()):
 """
 
 # Steps of a tiny GPT with 6 micro-batches, buckets of 2 kB: a line for each dtype, "dtype sha256",
-# which must be the same on all ranks. A parameter is used by the even micro-batches only, and in the
+# which must be the same on all ranks. One parameter is used by the even micro-batches only, in the
 # second step by none; ranks walk back at their own pace.
 LAW = (
     BEGIN

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.arrays import Array, is_numpy
+from ..engine.arrays import Array, device_of, is_numpy
 from ..engine.arrays.replay import check_not_taping
 from . import faults, nccl, starting, witness
 
@@ -119,7 +119,7 @@ class Group:
         if array is not None and not is_numpy(array):
             sends = [there if r != self.rank else [] for r, there in enumerate(sends)]
             receives = [there if r != self.rank else [] for r, there in enumerate(receives)]
-            if channel := self.channels.get(array.device.id):
+            if channel := self.channels.get(device_of(array).index or 0):
                 self.sent += sum(a.nbytes for there in sends for a in there)
                 return channel.exchange(sends, receives, tag)
             return nccl.through_host(partial(self.exchange, tag=tag), sends, receives)

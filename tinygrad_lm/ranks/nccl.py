@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.arrays import ON_CUDA, Array, cupy, to_numpy
+from ..engine.arrays import ON_CUDA, cupy, to_numpy
 from .environment import place
 
 NAP = 1e-3
-Arrays = Sequence[Sequence[Array]]  # for each rank, in the order of ranks
+Arrays = Sequence[Sequence[Any]]  # CuPy's, for each rank, in the order of ranks
 
 
 def own_gpu() -> None:
@@ -59,7 +59,7 @@ class Transfer:
     """calls: (a method of NCCL's communicator, array, rank). ready: when the GPU may begin.
     finished: when it has ended, None before it is given to NCCL."""
 
-    def __init__(self, calls: list[tuple[str, Array, int]], ready: Any):
+    def __init__(self, calls: list[tuple[str, Any, int]], ready: Any):
         self.calls, self.ready, self.finished = calls, ready, None
 
 
@@ -90,7 +90,7 @@ class Channel:
     def others(self) -> list[int]:
         return [rank for rank in range(self.group.size) if rank != self.group.rank]
 
-    def calls(self, sends: Arrays, receives: Arrays) -> list[tuple[str, Array, int]]:
+    def calls(self, sends: Arrays, receives: Arrays) -> list[tuple[str, Any, int]]:
         both = (("recv", receives), ("send", sends))
         return [(m, a, r) for m, of in both for r in self.others() for a in of[r] if a.nbytes]
 
@@ -168,11 +168,8 @@ def _channel(group: Any, gpu: Any) -> tuple[str, Channel | None]:
     if nccl is not None:
         why, unique = _tried(lambda: nccl.get_unique_id() if group.rank == 0 else b"")
     card = socket.gethostname(), gpu.pci_bus_id
-    version = nccl.get_version() if nccl is not None else 0
-    said = group.gather((why, unique, version, card))
-    whys, uniques, versions, cards = zip(*said)
-    if len({*versions}) > 1 and all(versions):
-        whys = (f"its versions differ between ranks: {sorted({*versions})}",)
+    said = group.gather((why, unique, card))
+    whys, uniques, cards = zip(*said)
     if len({*cards}) < group.size:
         whys = ("several ranks share a GPU, which it refuses",)
     if any(whys):
