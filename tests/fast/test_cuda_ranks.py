@@ -144,7 +144,9 @@ try:
         sums.finish()
         assert (p.grad == 3).all()
         p.grad = None
-    print("carried", nccl.log, flush=True)
+    logs = group.gather(nccl.log)
+    if group.rank == 0:
+        print("carried", logs)
 except RuntimeError as error:
     took = time.monotonic() - begun
     print(f"rank {group.rank} {took:.1f} s {nccl.log[-1]}: {error}", flush=True)
@@ -161,7 +163,7 @@ def fails(*arguments, **more):
 @pytest.mark.parametrize("where", ["start", "unique"])
 def test_where_nccl_fails_at_its_start_the_host_is_used(emulated_gpu, where):
     done = fails(EMULATED_NCCL_FAILS=where)
-    assert done.code == 0 and done.out.count("carried []") == 2, done
+    assert done.code == 0 and "carried [[], []]" in done.out, done
     assert done.out.count("WARNED") == 1
     assert "NCCL between 2 GPUs, and it failed: NcclError: NCCL_ERROR_SYSTEM_ERROR" in done.out
 
