@@ -223,8 +223,8 @@ def _prepare(given: dict[str, Any]) -> int:
     shards, out = len(made["shards"]), given["out"]
     print(f"{made['tokens']:,} tokens of {made['characters']:,} characters in {shards:,} shards")
     if count := made["within_words"]:
-        what = "the text had to be cut within a word (none ended for long): there its tokens may be"
-        print(f"{count:,} times {what} others than those of the whole")
+        what = "no word ended for long: there the tokens may be others than those of the whole text"
+        print(f"{count:,} times {what}")
     print(shown(f"written to {out}; tinygrad-lm train --data {out} trains on it"))
     return 0
 

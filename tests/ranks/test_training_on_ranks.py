@@ -54,7 +54,7 @@ def say(*what):
 LAW = """
 for out in sys.argv[2:]:  # M and what else there is
     count, _, more = out.partition("-")
-    plain = {"dropout": 0.0, "gradient_checkpointing": True}
+    plain = {"dropout": 0.0, "gradient_checkpointing": True, "shuffle": True}
     changes = {"": {}, "plain": plain, "zero": {"zero": True}}[more]
     trainer = train(config(out, gradient_accumulation_steps=int(count), **changes), overwrite=True)
     found = bits(trainer)
@@ -108,8 +108,8 @@ def test_any_number_of_ranks_has_the_bits_of_one_process(home, one_process, size
 def test_a_run_goes_on_bit_for_bit_on_another_number_of_ranks(home):
     program = """
 out, steps, resume = sys.argv[2], int(sys.argv[3]), len(sys.argv) > 4
-asked = config(out, gradient_accumulation_steps=4, max_iters=steps, zero=group.size == 4)
-trainer = train(asked, resume=resume)
+changes = {"gradient_accumulation_steps": 4, "shuffle": True, "zero": group.size == 4}
+trainer = train(config(out, max_iters=steps, **changes), resume=resume)
 found = bits(trainer)
 say("bits", found, measured(out) if group.rank == 0 else "")
 """
@@ -217,7 +217,8 @@ def test_a_signal_to_one_rank_stops_all_at_one_step_and_saves(home):
 say("processes", *group.gather(os.getpid()))
 out, steps, resume = sys.argv[2], int(sys.argv[3]), len(sys.argv) > 4
 try:
-    trainer = train(config(out, max_iters=steps, gradient_accumulation_steps=2), resume=resume)
+    between = {"eval_interval": 1000, "gradient_accumulation_steps": 2}
+    trainer = train(config(out, max_iters=steps, **between), resume=resume)
 except Interrupted as stop:
     group.gather(0)
     sys.exit(stop.exit_code)

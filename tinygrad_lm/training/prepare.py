@@ -43,7 +43,8 @@ from .folder import Lock
 from .processes import Run, cores, processes
 
 UNFINISHED = "unfinished.json"
-BLOCK = 2**20  # bytes read at once
+MIB = 2**20
+BLOCK = MIB  # bytes read at once
 
 
 def prepare(
@@ -65,7 +66,7 @@ def prepare(
     folder is of something else.
 
     "within_words" in the result: how often, in the shards made now, no word ended for so long that
-    a chunk was cut within one; the tokens there may not be those of the whole text.
+    a chunk was cut elsewhere; the tokens there may not be those of the whole text.
     """
     workers = cores() if workers is None else workers
     for name, value in (("workers", workers), ("shard_size", shard_size)):
@@ -88,7 +89,7 @@ def prepare(
             finally:
                 lock.release()
     except OSError as error:
-        if str(error).startswith("["):
+        if error.errno is None:  # one of our messages
             raise
         message = f"[prepare] the texts must be readable and {out} writable, got: {error}"
         raise OSError(f"{message}; the same command goes on from here") from error
@@ -195,7 +196,8 @@ def _plan(out: Path, asked: dict[str, Any], sources: Sequence[Source]) -> dict[s
     plan: dict[str, Any] = {"format": FORMAT, "format_version": FORMAT_VERSION, "asked": asked}
     plan["sources"] = [source.entry for source in sources]
     plan |= {n: sum(e[n] for e in plan["sources"]) for n in ("bytes", "characters")}
-    if (former := _former(out)) is None:
+    former = _former(out)
+    if former is None or not ((out / MANIFEST).exists() or any(out.glob("tokens-*"))):
         _write(out / UNFINISHED, plan)
         return plan
     try:
@@ -241,7 +243,7 @@ def _finished(
             shards[entry["name"]] = entry
             forced += hard
             bar.update(size)
-    plan |= {"shards": [shards[name] for name in sorted(shards)]}
+    plan["shards"] = [shards[name] for name in sorted(shards, key=lambda name: (len(name), name))]
     plan |= {"tokens": sum(entry["tokens"] for entry in shards.values())}
     _write(out / MANIFEST, plan)
     (out / UNFINISHED).unlink(missing_ok=True)
@@ -298,17 +300,18 @@ def _tasks(
     out: Path, plan: dict[str, Any], sources: Sequence[Source], tokenizer: Tokenizer
 ) -> Iterator[Task]:
     """All shards: neighbouring pieces of the texts, until they have shard_size together."""
-    most, between = plan["asked"]["shard_size"] * 2**20, end_of_text(tokenizer)[:1]
+    most, between = plan["asked"]["shard_size"] * MIB, end_of_text(tokenizer)[:1]
     parts: list[tuple[Piece, list[int]]] = []
     filled, names = 0, (f"tokens-{number:06}.bin" for number in itertools.count())
-    for source in sources:
+    for number, source in enumerate(sources, 1):
         size, count, step = source.entry["bytes"], cut_count(source.entry["bytes"]), most // CHUNK
         for first in [0, *range(step, count - step + 1, step)]:
             last = first + step if first + 2 * step <= count else count
-            is_end = last == count and source is not sources[-1]
-            parts.append((source.piece(first, last), between if is_end else []))
-            filled += (size if last == count else last * CHUNK) - first * CHUNK
-            if filled >= most or (last == count and source is sources[-1]):
+            is_end = last == count
+            is_last = is_end and number == len(sources)
+            parts.append((source.piece(first, last), between if is_end and not is_last else []))
+            filled += (size if is_end else last * CHUNK) - first * CHUNK
+            if filled >= most or is_last:
                 yield Task(out, next(names), filled, plan["tokenizer"]["sha256"], parts)
                 parts, filled = [], 0
 
@@ -316,11 +319,8 @@ def _tasks(
 def _shard(task: Task) -> tuple[dict[str, Any], int, int]:
     """Its entry in the manifest, how many cuts are within words, and the size of its texts; made
     where it is not there, or not whole."""
-    tokenizer, path, forced = (
-        _tokenizer(task.out / TOKENIZER, task.tokenizer),
-        task.out / task.name,
-        0,
-    )
+    path, forced = task.out / task.name, 0
+    tokenizer = _tokenizer(task.out / TOKENIZER, task.tokenizer)
 
     def ids() -> Iterator[np.ndarray]:
         nonlocal forced
