@@ -1,6 +1,5 @@
-"""PyTorch's wrappers for training on several devices: the module is inside as `.module` and does
-all the work. With `DistributedDataParallel` each process trains on its own part of the data, and
-gradients are means over all."""
+"""`DistributedDataParallel`: each process trains on its own part of the data, and gradients are
+means over all."""
 
 from __future__ import annotations
 
@@ -9,42 +8,12 @@ import itertools
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from ..engine.core.tensor import Tensor, wrap
-from ..engine.pytorch.common import Device
-from ..engine.pytorch.grad_mode import is_grad_enabled, no_grad
-from ..ranks.gradients import BUCKET_BYTES, Gradients
-from ..ranks.group import Group, Work, World
-from .module import Module
-
-
-class DataParallel(Module):
-    """Calls `module`; its parameters are named `module.…`."""
-
-    def __init__(
-        self,
-        module: Module,
-        device_ids: Sequence | None = None,
-        output_device: Device = None,
-        dim: int = 0,
-    ):
-        super().__init__()
-        self.module = module
-
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        return self.module(*inputs, **named)
-
-
-def data_parallel(
-    module: Module,
-    inputs: Any,
-    device_ids: Sequence | None = None,
-    output_device: Device = None,
-    dim: int = 0,
-    module_kwargs: dict | None = None,
-) -> Any:
-    """`module` of the inputs: a tuple of arguments, or one argument."""
-    given = inputs if isinstance(inputs, tuple) else (inputs,)
-    return module(*given, **(module_kwargs or {}))
+from ...engine.core.tensor import Tensor, wrap
+from ...engine.pytorch.common import Device
+from ...engine.pytorch.grad_mode import is_grad_enabled, no_grad
+from ...ranks.gradients import BUCKET_BYTES, Gradients
+from ...ranks.group import Group, Work, World
+from ..module import Module
 
 
 class _Mean(Gradients):
