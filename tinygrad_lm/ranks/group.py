@@ -80,7 +80,7 @@ class Group:
         self.timeout, self.step, self.begun, self.sent = timeout, 0, 0, 0
         self.rank: int = comm.rank if comm else 0
         self.size: int = comm.size if comm else 1
-        self._tags = 0
+        self._tags = self._calls = 0
         self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
         self._left: set[int] = set()
         self._told: list = []  # messages that may not have left yet
@@ -105,8 +105,10 @@ class Group:
         return range(self._tags - count, self._tags)
 
     def tag(self) -> int:
-        """For all transfers of the work that is just begun, where ranks begin it in one order."""
-        return CALLS + self.begun % (OWN - CALLS)
+        """For all transfers of a call that ranks make in one order; buckets do not count, which
+        leave in the order in which gradients are complete."""
+        self._calls += 1
+        return CALLS + self._calls % (OWN - CALLS)
 
     def exchange(
         self, sends: Sequence[Sequence[Array]], receives: Sequence[Sequence[Array]], tag: int
