@@ -82,7 +82,7 @@ JOBS = {
     ),
 }
 EXCHANGE = "exchange"
-SIZES = [1 << n for n in range(10, 27, 2)]  # 1 KB to 64 MB
+SIZES = [1 << n for n in range(10, 27, 2)]  # 1 KB to 64 MB; over a cable to 4 MB
 MESSAGES = (1, 16, 64, 256)  # of 1 KB, at once
 
 
@@ -305,7 +305,7 @@ def stepping(row: Row, job: Job, steps: int) -> Callable[[], dict[str, Any]]:
 # ---------------------------------------------------------------- a rank: exchanging
 
 
-def exchanging(row: Row, quick: bool) -> Callable[[], dict[str, Any]]:
+def exchanging(row: Row, sizes: list[int], quick: bool) -> Callable[[], dict[str, Any]]:
     """A turn: seconds of sending n bytes both ways at once, of adding n bytes up, and of many
     messages of 1 KB at once."""
     import numpy as np
@@ -357,7 +357,7 @@ def exchanging(row: Row, quick: bool) -> Callable[[], dict[str, Any]]:
 
     def turn() -> dict[str, Any]:
         found: dict[str, Any] = {"exchange": {}, "sum": {}, "messages": {}}
-        for n in SIZES[:3] if quick else SIZES:
+        for n in sizes:
             a, b = make(n), make(n)
             found["exchange"][str(n)] = seconds(partial(swap, [a], [b]), n)
             found["sum"][str(n)] = seconds(partial(total, a), n)
@@ -388,7 +388,8 @@ def be_a_rank(row: Row, args: argparse.Namespace) -> None:
     if row.engine == THEIRS:
         os.environ |= {"RANK": str(number), "WORLD_SIZE": str(row.ranks)}
     if args.work == EXCHANGE:
-        turn = exchanging(row, bool(args.steps))
+        count = 3 if args.steps else 7 if args.link else None
+        turn = exchanging(row, SIZES[:count], bool(args.steps))
     else:
         turn = stepping(row, JOBS[args.work], args.steps)
     with open(Path(args.rank) / str(number)) as pipe:
