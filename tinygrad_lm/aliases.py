@@ -30,6 +30,8 @@ PYTORCH = {
     "cuda.amp.autocast_mode": "pages.cuda.amp",
     "cuda.amp.grad_scaler": "pages.cuda.amp",
     "distributed": "pages.distributed",
+    "distributed.optim": "optim.zero",
+    "nn.parallel.distributed": "nn.parallel",
     "functional": "pages.functional",
     "multiprocessing": "pages.multiprocessing",
     "nn.modules": "nn",

@@ -1,5 +1,5 @@
-"""The command line: `tinygrad-lm train`, `sample`, `chat`, `eval`, `serve` and `export`, and
-as `python -m tinygrad_lm`.
+"""The command line: `tinygrad-lm prepare`, `train`, `sample`, `chat`, `eval`, `serve`, `export`, or
+`python -m tinygrad_lm`.
 
 Flags are made from the fields of `TrainConfig`. What a user can get wrong is one line on stderr and
 exit code 2.
@@ -16,6 +16,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .engine.arrays import out_of_memory
+from .ranks import faults
+from .ranks.environment import place
+from .ranks.group import world
+from .ranks.together import alone, is_everywhere, is_told_elsewhere, together
 from .text.terminal import escaped, shown
 
 FLAGS = {"init_from": ["--init-from", "--init"]}  # fields of TrainConfig with a second spelling
@@ -36,6 +40,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        if (here := place()) and here.rank:  # they all have the same arguments
+            self.exit(2)
         self.exit(2, f"{escaped(f'{self.prog}: {message}; see {self.prog} --help')}\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -60,7 +66,7 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=version)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
-    for add in (_add_sample, _add_chat, _add_eval, _add_serve, _add_export):
+    for add in (_add_prepare, _add_sample, _add_chat, _add_eval, _add_serve, _add_export):
         add(commands)
     return top
 
@@ -88,6 +94,24 @@ def _add_train(commands: Any) -> None:
         flags = FLAGS.get(field.name, ["--" + field.name.replace("_", "-")])
         train.add_argument(*flags, dest=field.name, help=text.replace("%", "%%"), **details)
     train.set_defaults(run=_train)
+
+
+def _add_prepare(commands: Any) -> None:
+    what = "Make token shards of texts of any size; the same command goes on where it was stopped."
+    prepare = commands.add_parser("prepare", help="make token shards of texts", description=what)
+    add = prepare.add_argument
+    add("files", nargs="+", metavar="FILE", help="a UTF-8 text")
+    add(
+        "--out", required=True, metavar="DIR", help="folder for the shards, made if it is not there"
+    )
+    text = "char, byte, bpe (made from the texts), or a file or folder with one"
+    add("--tokenizer", required=True, metavar="KIND", help=text)
+    add(
+        "--vocab-size", type=int, default=1024, metavar="N", help="how many tokens bpe makes (1024)"
+    )
+    add("--workers", type=int, metavar="N", help="processes (one per core)")
+    add("--shard-size", type=int, default=16, metavar="N", help="MiB of text per shard (16)")
+    prepare.set_defaults(run=_prepare)
 
 
 def _with_model(commands: Any, name: str, what: str, run: Any) -> Any:
@@ -171,16 +195,37 @@ def _train(given: dict[str, Any]) -> int:
     from .training import PRESETS, TrainConfig, saved_config, train
     from .training.run import pretrained_shape
 
+    group = world()  # before anything that starts a thread
     resume, overwrite = given.pop("resume", False), given.pop("overwrite", False)
     preset = given.pop("preset", None)
     if resume and preset is None:
         folder = given.get("out", TrainConfig.out)
-        config = dataclasses.replace(saved_config(folder), **{"out": folder, **given})
+        saved = alone(group, lambda: saved_config(folder))
+        config = together(group, lambda: dataclasses.replace(saved, **{"out": folder, **given}))
     else:
-        shape = pretrained_shape(given["init_from"]) if given.get("init_from") else {}
-        config = TrainConfig(**{**PRESETS.get(preset or "quick", {}), **shape, **given})
+
+        def configured() -> TrainConfig:
+            shape = pretrained_shape(given["init_from"]) if given.get("init_from") else {}
+            return TrainConfig(**{**PRESETS.get(preset or "quick", {}), **shape, **given})
+
+        config = together(group, configured)
     train(config, resume=resume, overwrite=overwrite)
-    print(shown(f"saved in {config.out}; tinygrad-lm sample --checkpoint {config.out} writes more"))
+    if group.rank == 0:
+        out = config.out
+        print(shown(f"saved in {out}; tinygrad-lm sample --checkpoint {out} writes more"))
+    return 0
+
+
+def _prepare(given: dict[str, Any]) -> int:
+    from .training.prepare import prepare
+
+    made = prepare(**given)
+    shards, out = len(made["shards"]), given["out"]
+    print(f"{made['tokens']:,} tokens of {made['characters']:,} characters in {shards:,} shards")
+    if count := made["within_words"]:
+        what = "no word ended for long: there the tokens may be others than those of the whole text"
+        print(f"{count:,} times {what}")
+    print(shown(f"written to {out}; tinygrad-lm train --data {out} trains on it"))
     return 0
 
 
@@ -322,24 +367,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = given.pop("command")
     try:
         return given.pop("run")(given)
-    except BrokenPipeError:
-        code = 141
-    except KeyboardInterrupt as stop:
-        code = getattr(stop, "exit_code", 130)
-    except Exception as error:
-        if isinstance(error, MemoryError):
-            error = out_of_memory(command, error)
-        if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
-            raise
-        message = " ".join(escaped(str(error)).split())
-        for python, flag in SAID.items():
-            message = message.replace(python, flag)
-        print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
-        return 2
+    except (Exception, KeyboardInterrupt) as error:
+        code = _code(command, error)
+        if not is_everywhere(error):
+            faults.leaving(code)
     if code in (129, 141):  # the reader has left, as `head` does: what is left goes nowhere
         for stream in filter(None, (sys.stdout, sys.stderr)):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
+
+
+def _code(command: str, error: BaseException) -> int:
+    """The exit code for what a command raised, once it is told; what is a bug is raised again."""
+    if isinstance(error, BrokenPipeError):
+        return 141
+    if isinstance(error, KeyboardInterrupt):
+        return getattr(error, "exit_code", 130)
+    if is_told_elsewhere(error):
+        return 2
+    if isinstance(error, MemoryError):
+        error = out_of_memory(command, error)
+    if not str(error).startswith("["):  # not one of our messages: a bug, with all there is
+        raise error
+    message = " ".join(escaped(str(error)).split())
+    for python, flag in SAID.items():
+        message = message.replace(python, flag)
+    print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
+    return 2
 
 
 def _fill_closed_streams() -> None:

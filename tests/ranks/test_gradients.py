@@ -79,21 +79,26 @@ group.step = 17
 group.gather(0)
 if group.rank == 1:
     {does}
+begun = time.monotonic()
 try:
     group.gather(0)
 except RuntimeError as error:
-    print(group.rank, error, flush=True)
+    print(f"{{time.monotonic() - begun:.2f}} s: {{error}}", flush=True)
     group.abort(5)
 """
 
 
+def waited(done):
+    return float(done.out.partition(" s: ")[0])
+
+
 def test_a_rank_that_hangs_is_named_after_the_deadline():
     done = run(3, WAITS.format(does="time.sleep(1000)"))
-    assert done.code != 0 and 2 < done.seconds < 8, done
+    assert done.code != 0 and 2 <= waited(done) < 3, done
     assert "waits at step 17 for rank 1, which did not come for 2 s" in done.out, done
 
 
 def test_a_rank_that_leaves_is_named_at_once():
     done = run(3, WAITS.format(does="sys.exit()"))
-    assert done.code != 0 and done.seconds < 4, done
+    assert done.code != 0 and waited(done) < 1, done
     assert "waits at step 17 for rank 1, which ended" in done.out, done

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from launch import ROOT
 
+from tinygrad_lm.engine.kernels.c import fast
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no witness elsewhere")
 
 START = """
@@ -108,7 +110,7 @@ def test_exit_codes_and_streams_are_the_workers(program, code):
 
 def test_what_was_printed_before_comes_once_and_python_warns_of_nothing():
     early = "import sys; sys.stdout.write('early '); sys.stderr.write('early ')\n"
-    done = plain(early + START + "print(started)")
+    done = plain(early + START + "print(started)", PYTHONUNBUFFERED="")
     assert (done.stdout, done.stderr) == ("early True\n", "early ")
 
 
@@ -200,7 +202,9 @@ def test_threads_work_in_a_worker_after_they_worked_before_the_fork():
     program += "few = tasks(); print(train(3), started, few, tasks() > 1)"
     done = plain(program, OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2")
     first, again, *rest = done.stdout.split()
-    assert first == again and rest == ["True", "1", "True"], done
+    # Without C the threads are Python's, and then there is no witness.
+    assert first == again and rest[0] == str(fast is not None), done
+    assert fast is None or rest[1:] == ["1", "True"], done
 
 
 @pytest.mark.parametrize(

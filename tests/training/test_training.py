@@ -300,7 +300,7 @@ def break_norm(model):
     "damage, words",
     [
         (break_parameter, "every loss must be finite, got nan, first in parameter transformer."),
-        (break_output, "got nan, first in the output of transformer.h.0.mlp.c_fc; a lower"),
+        (break_output, "first in the output of transformer.h.0.mlp.c_fc, in batch 0; a lower"),
         (break_gradient, "every gradient must be finite, got another value, first in the gradient "
          "of transformer.h.0.ln_2.weight"),
         (break_norm, "first in the norm over all parameters"),

@@ -26,6 +26,7 @@ from .samplers import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from .shards import Shards, open_shards
 from .token_files import open_tokens, write_tokens
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "Shards",
     "StackDataset",
     "Subset",
     "SubsetRandomSampler",
@@ -51,6 +53,7 @@ __all__ = [
     "distributed",
     "get_worker_info",
     "load_text",
+    "open_shards",
     "open_tokens",
     "random_split",
     "sampler",

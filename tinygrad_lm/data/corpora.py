@@ -157,15 +157,25 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        came, encoding = f"byte 0x{content[error.start]:02x} at offset {error.start}", "latin1"
-        for mark in MARKS:
-            if content.startswith(mark):
-                came = encoding = MARKS[mark]
-        message = f"[load_text] {name!r} must be UTF-8, got {came}"
-        hint = f"re-encode it: iconv -f {encoding} -t utf-8 OLD > NEW"
-        real = "" if came == encoding else ", with its real encoding"
-        raise ValueError(f"{message}; {hint}{real}?") from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        raise not_utf8(name, content, content[error.start], error.start) from error
+    text = with_newlines(text.removeprefix("\ufeff"))
     if not text:
         raise ValueError(f"[load_text] {name!r} must hold text, got an empty file; the right path?")
     return text
+
+
+def with_newlines(text: str) -> str:
+    r"""Lines end with \n alone."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def not_utf8(name: str, start: bytes, byte: int, offset: int) -> ValueError:
+    """The error for a file that begins with `start` and has a wrong byte at `offset`."""
+    came, encoding = f"byte 0x{byte:02x} at offset {offset}", "latin1"
+    for mark in MARKS:
+        if start.startswith(mark):
+            came = encoding = MARKS[mark]
+    message = f"[load_text] {name!r} must be UTF-8, got {came}"
+    hint = f"re-encode it: iconv -f {encoding} -t utf-8 OLD > NEW"
+    real = "" if came == encoding else ", with its real encoding"
+    return ValueError(f"{message}; {hint}{real}?")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.random.generator import Generator, default_generator
+from ..ranks.group import Group, World
 
 
 class Sampler:
@@ -137,7 +138,8 @@ class BatchSampler(Sampler):
 
 
 class DistributedSampler(Sampler):
-    """The part of the data that process `rank` of `num_replicas` visits, padded to equal parts.
+    """The part of the data that process `rank` of `num_replicas` visits, padded to equal parts;
+    by default this process, of all that mpiexec started.
 
     Each epoch has its own order: call `set_epoch(epoch)` before iterating.
     """
@@ -152,7 +154,9 @@ class DistributedSampler(Sampler):
         drop_last: bool = False,
     ):
         self.dataset, self.shuffle, self.seed, self.epoch = dataset, shuffle, seed, 0
-        self.num_replicas, self.rank, self.drop_last = num_replicas or 1, rank or 0, drop_last
+        group = World.group or Group()
+        self.num_replicas = group.size if num_replicas is None else num_replicas
+        self.rank, self.drop_last = group.rank if rank is None else rank, drop_last
         if not 0 <= self.rank < self.num_replicas:
             raise ValueError(
                 f"[DistributedSampler] rank must be in [0, {self.num_replicas}), got {self.rank}"

@@ -112,20 +112,29 @@ def read_header(path: StrPath) -> dict[str, Any]:
     return header
 
 
-def open_tokens(path: StrPath) -> np.ndarray:
+def open_tokens(path: StrPath, *, verify: bool = True) -> np.ndarray:
     """The ids of a token file, shape (count,), read-only; the disk is read where you index.
 
     Opening reads all of it once, 1 to 2 GB/s where the disk can: that each id is below vocab_size
-    and that the checksum is right. What changes in the file afterwards is not noticed. Any number
-    of processes share one copy in memory. Errors as for `read_header`.
+    and that the checksum is right (not with verify=False: another process has done it). What
+    changes in the file afterwards is not noticed. Any number of processes share one copy in memory.
+    Errors as for `read_header`.
     """
     header = read_header(path)
-    dtype, vocab_size = _dtype(header["vocab_size"]), header["vocab_size"]
+    dtype = _dtype(header["vocab_size"])
     tokens = np.memmap(path, dtype, mode="r", offset=HEADER_BYTES, shape=(header["count"],))
+    if verify:
+        _verify(path, header, dtype)
+    return tokens
+
+
+def _verify(path: StrPath, header: dict[str, Any], dtype: np.dtype) -> None:
+    """ValueError: an id or the checksum is wrong."""
+    vocab_size = header["vocab_size"]
     crc32, step = 0, CHUNK_BYTES // dtype.itemsize
     with open(path, "rb") as file:  # not through the map, whose pages would count as memory
         file.seek(HEADER_BYTES)
-        for start in range(0, len(tokens), step):
+        for start in range(0, header["count"], step):
             ids = np.fromfile(file, dtype, step)
             crc32 = zlib.crc32(ids.data, crc32)
             if ids.max() >= vocab_size:
@@ -136,4 +145,3 @@ def open_tokens(path: StrPath) -> np.ndarray:
     if header["format_version"] != 1 and crc32 != header["crc32"]:
         message = f"[open_tokens] the ids in {str(path)!r} must have the CRC-32 {header['crc32']}"
         raise ValueError(f"{message}, got {crc32}; they were changed: copy or write it again?")
-    return tokens

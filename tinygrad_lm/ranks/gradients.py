@@ -7,12 +7,13 @@ A bucket leaves when the last of its gradients is there, while the walk back goe
 from __future__ import annotations
 
 import operator
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
 
 from ..engine.arrays import Array, library, quietly
 from ..engine.core.tensor import Tensor, wrap
 from .backward import Listener, listen
-from .group import Group, Pending, Work
+from .group import Group, Pending, Work, progress
 from .tree import Stack, Subtree, share, subtrees
 
 BUCKET_BYTES = 4 << 20
@@ -43,9 +44,11 @@ def reduced(
     places: list[list[Subtree]],
     tag: int,
     scale: float,
+    add: Callable[[Any, Any], Any] = add,
 ) -> Generator[Pending, None, None]:
     """The sum over all ranks times scale, in `out`, (n,). parts: this rank's arrays, (n,), one for
-    each subtree in places[rank]; they are written to, and one of them may be `out`."""
+    each subtree in places[rank]; they are written to, and one of them may be `out`. add: or another
+    function of two arrays, which may write into the first."""
     cuts = [aligned(out.size * r // group.size) for r in range(group.size)] + [out.size]
     pieces = [slice(a, b) for a, b in zip(cuts, cuts[1:])]
     mine = pieces[group.rank]
@@ -168,7 +171,7 @@ class Gradients(Listener):
                 bucket.send(self.group, self.places, self.scale)
 
     def turn(self) -> None:
-        self.group.progress()
+        progress()
 
     def finished(self) -> None:
         """The walk back has ended: what did not arrive has no gradient."""

@@ -11,7 +11,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from . import faults, starting, witness
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
 NAP = 50e-6
+CALLS, OWN = 1 << 14, 3 << 13  # tags from here on: of collective calls in turn, of a script's own
 WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, exchange, step)
 
 Pending = Callable[[], bool]  # moves a transfer on, and says whether it is complete
@@ -37,7 +38,7 @@ class Work:
         self.group, self._steps, self.result = group, steps, None
         self._pending: Pending | None = lambda: True
         group.begun += 1
-        group.under_way.append(self)
+        under_way.append(self)
         self.poll()
 
     def poll(self) -> bool:
@@ -47,13 +48,22 @@ class Work:
                 self._pending = next(self._steps)
             except StopIteration as end:
                 self.result, self._pending = end.value, None
-                self.group.under_way.remove(self)
+                under_way.remove(self)
         return self._pending is None
 
     def wait(self) -> Any:
         """Its result. RuntimeError: a rank does not come."""
         self.group.wait(self.poll)
         return self.result
+
+
+under_way: list[Work] = []  # of all groups: who waits in one must not hold up another
+
+
+def progress() -> None:
+    """Move on what is under way."""
+    for work in [*under_way]:
+        work.poll()
 
 
 class Group:
@@ -65,9 +75,7 @@ class Group:
         self.timeout, self.step, self.begun, self.sent = timeout, 0, 0, 0
         self.rank: int = comm.rank if comm else 0
         self.size: int = comm.size if comm else 1
-        self.under_way: list[Work] = []
-        self._tags = 1
-        self.objects = 0  # the tag of Python's objects
+        self._tags = 0
         self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
         self._left: set[int] = set()
         self._told: list = []  # messages that may not have left yet
@@ -90,25 +98,32 @@ class Group:
         self._tags += count
         return range(self._tags - count, self._tags)
 
+    def tag(self) -> int:
+        """For all transfers of the work that is just begun, where ranks begin it in one order."""
+        return CALLS + self.begun % (OWN - CALLS)
+
     def exchange(
         self, sends: Sequence[Sequence[Array]], receives: Sequence[Sequence[Array]], tag: int
     ) -> Pending:
         """Contiguous arrays for and from each rank, in the order of ranks; this one's own are not
         looked at. Until it is complete they must not change."""
-        requests: list = []
+        requests, arriving = [], []
         for rank in range(self.size):
             if rank != self.rank:
                 requests += [self._comm.Irecv(_bytes(a), rank, tag) for a in receives[rank]]
+                arriving += [(rank, a.nbytes) for a in receives[rank]]
         for rank in range(self.size):
             if rank != self.rank:
                 requests += [self._comm.Isend(_bytes(a), rank, tag) for a in sends[rank]]
                 self.sent += sum(a.nbytes for a in sends[rank])
-        return _complete(requests)
+        return _complete(requests, arriving)
 
     def broadcast(self, array: Array, source: int) -> Pending:
         """A contiguous array of one rank for all, in the order of calls."""
+        if self.size == 1:
+            return _complete([], [])
         self.sent += array.nbytes if self.rank == source else 0
-        return _complete([self._comm.Ibcast(_bytes(array), source)])
+        return _complete([self._comm.Ibcast(_bytes(array), source)], [])
 
     def gather(self, value: Any) -> list:
         """What each rank gives, in the order of ranks, at all of them."""
@@ -118,25 +133,38 @@ class Group:
         return Work(self, self._gathered(mine)).wait()
 
     def _gathered(self, mine: np.ndarray) -> Generator[Pending, None, list]:
-        others, tag = range(self.size), self.objects
+        others, tag = range(self.size), self.tag()
         sizes = [np.array([mine.size]) for _ in others]
         yield self.exchange([[sizes[self.rank]]] * self.size, [[n] for n in sizes], tag)
         found = [mine if r == self.rank else np.empty(int(sizes[r][0]), np.uint8) for r in others]
         yield self.exchange([[mine]] * self.size, [[a] for a in found], tag)
         return [pickle.loads(a.data) for a in found]
 
-    # ------------------------------------------------------------ waiting, and for whom
+    def senders(self, tag: int) -> list[int]:
+        """A rank from which something with this tag has come, if there is any."""
+        from mpi4py import MPI
 
-    def progress(self) -> None:
-        """Move on what is under way."""
-        for work in [*self.under_way]:
-            work.poll()
+        status = MPI.Status()
+        came = self._comm.Iprobe(MPI.ANY_SOURCE, tag, status)
+        return [status.source] if came else []
+
+    def subgroup(self, ranks: Collection[int]) -> Group | None:
+        """The group of some ranks, None on the others; all must ask for it."""
+        if self.size == 1:
+            return Group() if 0 in ranks else None
+        from mpi4py import MPI
+
+        color = 0 if self.rank in ranks else MPI.UNDEFINED
+        comm = self._comm.Split(color, self.rank)
+        return Group(comm, self.timeout) if comm else None
+
+    # ------------------------------------------------------------ waiting, and for whom
 
     def wait(self, done: Callable[[], bool]) -> None:
         """Until done(), while everything under way moves on."""
         begun, looked = time.monotonic(), 0.0
         while not done():
-            self.progress()
+            progress()
             waited = time.monotonic() - begun
             time.sleep(0 if waited < SPIN else NAP)
             if waited - looked > LOOK:
@@ -152,11 +180,11 @@ class Group:
         self._hear()
         where = f"[ranks] rank {self.rank} waits at step {self.step}"
         if self._left:
-            gone = _named(self._left)
+            gone = named(self._left)
             raise RuntimeError(f"{where} for {gone}, which ended; did all do the same steps?")
         if waited > self.timeout:
             here = {r for r, (begun, _) in self._seen.items() if begun >= self.begun}
-            missing = _named(set(range(self.size)) - here - {self.rank})
+            missing = named(set(range(self.size)) - here - {self.rank})
             raise RuntimeError(
                 f"{where} for {missing}, which did not come for {self.timeout:g} s; does it hang? "
                 "A longer timeout if it only takes long"
@@ -192,7 +220,7 @@ class Group:
             if time.monotonic() - begun > self.timeout:
                 missing = set(range(self.size)) - self._left - {self.rank}
                 print(
-                    f"[ranks] rank {self.rank} has ended, {_named(missing)} did not",
+                    f"[ranks] rank {self.rank} has ended, {named(missing)} did not",
                     file=sys.stderr,
                 )
                 self.abort()
@@ -206,7 +234,7 @@ class Group:
         os._exit(code)
 
 
-def _named(ranks: set[int]) -> str:
+def named(ranks: set[int]) -> str:
     numbers = ", ".join(map(str, sorted(ranks)))
     return f"rank {numbers}" if len(ranks) == 1 else f"ranks {numbers}"
 
@@ -216,10 +244,30 @@ def _bytes(array: Array) -> np.ndarray:
     return array.reshape(-1).view(np.uint8)
 
 
-def _complete(requests: list) -> Pending:
+def _complete(requests: list, arriving: list[tuple[int, int]]) -> Pending:
+    """Whether all are done. arriving: who sends how many bytes, of the first requests."""
+    if not requests:
+        return lambda: True
     from mpi4py import MPI
 
-    return lambda: MPI.Request.Testall(requests)
+    statuses = [MPI.Status() for _ in requests]
+
+    def done() -> bool:
+        try:
+            if not MPI.Request.Testall(requests, statuses):
+                return False
+        except MPI.Exception as error:
+            raise RuntimeError(f"{UNEQUAL}, got more than there is room for; {ALIKE}") from error
+        for (rank, wanted), status in zip(arriving, statuses):
+            if (came := status.Get_count(MPI.BYTE)) != wanted:
+                raise RuntimeError(f"{UNEQUAL}, got {came} for {wanted} from rank {rank}; {ALIKE}")
+        return True
+
+    return done
+
+
+UNEQUAL = "[ranks] what ranks exchange must have as many bytes on all of them"
+ALIKE = "do all call the same in the same order, with the same shapes and dtypes?"
 
 
 class World:

@@ -39,7 +39,7 @@ def mpi(here: Place) -> Any:
     except (ImportError, RuntimeError) as error:
         raise RuntimeError(
             "[ranks] mpi4py must find the library of an MPI, got: "
-            f"{' '.join(str(error).split())}; the README says how to get one, at Several processes"
+            f"{str(error).splitlines()[0]}; the README says how to get one, at Several processes"
         ) from None
     found = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
     if found != here[:2]:

@@ -44,9 +44,6 @@ def start(place: Place) -> bool:
     at_step(-1)
     passed_on = signal.valid_signals() - {getattr(signal, f"SIG{name}") for name in OF_THEIR_OWN}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, passed_on | {signal.SIGCHLD})
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()  # or both write what is in there
     parent = os.getpid()
     with warnings.catch_warnings():  # Python counts threads that know of forks as well
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -82,7 +79,7 @@ def safe() -> bool:
 
 
 def _watch(worker: int, place: Place, passed_on: set) -> None:
-    """The parent's life; it does not return."""
+    """The parent's life. It ends by `_exit`, which leaves buffers and files to the worker."""
     sent = set()
     while True:
         number = signal.sigwait(passed_on | {signal.SIGCHLD})

@@ -152,6 +152,10 @@ class Tokenizer:
         """The tokenizer saved at `path`. FileNotFoundError, or ValueError: damaged or foreign."""
         return cls.from_json(read_json(path), repr(str(path)))
 
+    def has_all_of(self, other: Tokenizer) -> bool:
+        """Whether every id of `other` stands for the same here, whatever kind either is."""
+        return self._pieces.items() >= other._pieces.items()
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self._content() == other._content()
 

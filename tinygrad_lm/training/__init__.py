@@ -5,8 +5,10 @@
 
 from .config import PRESETS, TrainConfig
 from .console import Interrupted
-from .run import saved_config, train
-from .trainer import NotFinite, Trainer, batch_at, draw_offsets, split_tokens
+from .not_finite import NotFinite
+from .resuming import saved_config
+from .run import train
+from .trainer import Trainer, batch_at, draw_offsets, split_tokens
 
 __all__ = [
     "PRESETS",

@@ -27,7 +27,9 @@ class TrainConfig:
     """
 
     data: str = option(
-        "builtin", "text: a UTF-8 file, or shakespeare, names, builtin; or a token file", free=True
+        "builtin",
+        "text: a UTF-8 file, or shakespeare, names, builtin; or a token file, or a folder of them",
+        free=True,
     )
     out: str = option("out", "folder for checkpoints, metrics and the loss curve", free=True)
     init_from: str | None = option(
@@ -42,6 +44,12 @@ class TrainConfig:
     device: str | None = option(None, "where to compute: cpu, cuda, cuda:1, ...", str, True)
     dtype: str = option("float32", "of the weights: float32, or bfloat16 with masters", free=True)
     threads: int | None = option(None, "threads for the arithmetic (else all cores)", int, True)
+    timeout: float = option(
+        600.0, "seconds until a rank that the others wait for is said to hang", free=True
+    )
+    zero: bool = option(
+        False, "keep the optimizer's state once over all ranks, not on each: less memory", free=True
+    )
     seed: int = option(1337, "all random numbers follow from it")
     val_fraction: float = option(0.1, "share of the text, its end, kept for validation")
 
@@ -56,6 +64,9 @@ class TrainConfig:
 
     max_iters: int = option(1200, "steps", free=True)
     batch_size: int = option(12, "sequences per forward pass")
+    shuffle: bool = option(
+        False, "each window of the text once per epoch, in an order of the seed; else any place"
+    )
     gradient_accumulation_steps: int = option(1, "forward passes per step")
     gradient_checkpointing: bool = option(
         False, "keep one activation per block and compute the rest again: less memory", free=True
@@ -125,7 +136,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
         math.inf,
         "min_lr weight_decay grad_clip",
     ),
-    "above 0 and finite": (math.ulp(0.0), math.inf, "learning_rate lora_alpha"),
+    "above 0 and finite": (math.ulp(0.0), math.inf, "learning_rate lora_alpha timeout"),
     "in [0, 1)": (0, 1, "dropout beta1 beta2"),
     "above 0 and below 1": (math.ulp(0.0), 1, "val_fraction"),
     "in [0, 2**64)": (0, 2**64, "seed"),

@@ -28,7 +28,10 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
-        self.exit_code = 128 + number
+        self.number, self.exit_code = number, 128 + number
+
+    def __reduce__(self) -> Any:
+        return Interrupted, (self.number,)
 
 
 SIGHUP, SIGPIPE = 1, 13  # also where Python has no names for them

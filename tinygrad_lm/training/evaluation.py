@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.shards import Shards, Tokens
 from ..engine.pytorch import creation
 from ..engine.pytorch.grad_mode import no_grad
 from ..models.gpt import GPT
@@ -48,7 +49,7 @@ class Evaluation(NamedTuple):
 def perplexity(
     model: GPT,
     tokenizer: Tokenizer | None,
-    text: str | np.ndarray,
+    text: str | Tokens,
     stride: int | None = None,
     batch_size: int = 8,
     *,
@@ -164,11 +165,11 @@ def _check_vocabulary(model: GPT, tokenizer: Tokenizer | None) -> None:
         raise ValueError(f"{message}, got {known}; is it another model's tokenizer?")
 
 
-def _ids(model: GPT, tokenizer: Tokenizer | None, text: str | np.ndarray) -> np.ndarray:
+def _ids(model: GPT, tokenizer: Tokenizer | None, text: str | Tokens) -> Tokens:
     """The ids of a text, or those that were given, (N,); all are in the model's vocabulary."""
     if isinstance(text, str) and tokenizer is not None:
-        ids = np.asarray(tokenizer.encode(text), np.int64)
-    elif isinstance(text, np.ndarray) and text.ndim == 1 and text.dtype.kind in "iu":
+        ids: Tokens = np.asarray(tokenizer.encode(text), np.int64)
+    elif isinstance(text, np.ndarray | Shards) and text.ndim == 1 and text.dtype.kind in "iu":
         ids = text
     else:
         came = f"{type(text).__name__}" + " without a tokenizer" * isinstance(text, str)
@@ -185,7 +186,7 @@ def _ids(model: GPT, tokenizer: Tokenizer | None, text: str | np.ndarray) -> np.
     return ids
 
 
-def _before(tokenizer: Tokenizer | None, start: bool | None, ids: np.ndarray) -> np.ndarray:
+def _before(tokenizer: Tokenizer | None, start: bool | None, ids: Tokens) -> np.ndarray:
     """What is put before a text, int64: the token that ends one, or nothing."""
     token = (getattr(tokenizer, "special", None) or {}).get(END_OF_TEXT)
     if start and token is None:
@@ -195,21 +196,21 @@ def _before(tokenizer: Tokenizer | None, start: bool | None, ids: np.ndarray) ->
     return np.array([token] if wanted else [], np.int64)
 
 
-def _piece(before: np.ndarray, ids: np.ndarray, a: int, b: int) -> np.ndarray:
+def _piece(before: np.ndarray, ids: Tokens, a: int, b: int) -> np.ndarray:
     """Tokens a..b of the two as one, int64; only these are read."""
     n = len(before)
-    return np.concatenate([before[a:b], ids[max(a - n, 0) : b - n].astype(np.int64)])
+    return np.concatenate([before[a:b], np.asarray(ids[max(a - n, 0) : b - n], np.int64)])
 
 
 def _sizes(
-    tokenizer: Any, text: str | np.ndarray, ids: np.ndarray, but_first: bool
+    tokenizer: Any, text: str | Tokens, ids: Tokens, but_first: bool
 ) -> tuple[int, int] | tuple[None, None]:
     """Characters and UTF-8 bytes of a text, or of all but its first token; None where only ids are
     known. A character counts where its first byte is."""
     decode_bytes = getattr(tokenizer, "decode_bytes", None)
 
     def decoded(a: int, b: int) -> bytes:
-        part = ids[a:b].tolist()
+        part = np.asarray(ids[a:b]).tolist()
         return decode_bytes(part) if decode_bytes else tokenizer.decode(part).encode(*UTF8)
 
     parts: Iterable[bytes]

@@ -5,7 +5,8 @@
     out/metrics.jsonl        one line per event; out/loss.png is drawn from it
     out/.tinygrad_lm.lock    while the run goes on: its process and host
 
-Files and the order of events are here; the mathematics of a step is in `trainer.py`.
+Files and the order of events are here; the mathematics of a step is in `trainer.py`. On several
+ranks all go through the same events, and what touches the folder or the terminal is done by rank 0.
 """
 
 from __future__ import annotations
@@ -13,34 +14,33 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..data.shards import Tokens
 from ..engine.arrays import dtype_named, library_on, set_num_threads
 from ..engine.random.generator import Generator, manual_seed
 from ..look.viz import save_loss_curve
 from ..models.checkpoints import load_gpt, model_state, rebuild, shape_of
 from ..models.gpt import GPT, GPTConfig
 from ..models.lora import add_lora, save_lora
+from ..ranks.group import world
+from ..ranks.together import alone, together
 from ..saving.checkpoint import load_checkpoint, remove_unused, save_checkpoint
-from ..saving.files import Arrays, StrPath, check_writable
+from ..saving.files import StrPath, check_writable
 from ..text.generation import generate_text, start_of_text
 from ..text.tokenizers import Tokenizer
+from .agreement import check_asked, check_installed, check_model, check_text, device_of_rank
 from .config import MODEL_FIELDS, TrainConfig
 from .console import Interrupted, Metrics, Progress, Signals
 from .corpus import Corpus
 from .folder import ADAPTER, METRICS, OTHERS, RUNS, Lock, check_free, made_with
 from .memory import check_fits
+from .resuming import Saved, check_saved, foreign
 from .trainer import Trainer, split_tokens
 
 SAMPLE_TEMPERATURE = 0.8
-SAVED = {"sha256": str, "metrics": int, "seconds": float, "trainer": dict}  # beside the model
-COUNTERS = {"step": int, "evaluated": int, "best": float}  # of the trainer
-
-
-def saved_config(folder: StrPath) -> TrainConfig:
-    """The configuration of the run in a folder. FileNotFoundError, or ValueError: damaged."""
-    return _config_in(load_checkpoint(folder, "last")[1], folder)
 
 
 def pretrained_shape(place: StrPath) -> dict[str, Any]:
@@ -57,6 +57,9 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
     (a KeyboardInterrupt): Ctrl-C, SIGTERM or SIGHUP, or nobody reads the output any more; after
     saving. NotFinite: a loss or gradient is. ValueError, RuntimeError, OSError: something is wrong
     with the input or the folder; no work has been done, nothing changed.
+
+    Called by all ranks of a program that mpiexec started, it is one run with the bits of a single
+    process, if that has as many threads as a rank; errors are those of all ranks.
     """
     signals = Signals()
     run = Run(config, signals, resume, overwrite)
@@ -65,55 +68,13 @@ def train(config: TrainConfig, *, resume: bool = False, overwrite: bool = False)
             try:
                 run.loop()
             except Interrupted:
-                said = f"nothing saved; the former run in {run.out} is as it was"
-                if run.may_write():
-                    run.save("last")
-                    said = f"saved step {run.trainer.step} in {run.out}; --resume continues"
-                with contextlib.suppress(Interrupted):  # where nobody reads it
-                    run.progress.say(said)
+                run.trainer.collect()
+                run.first(run.leave)
                 raise
-        if run.best_step is not None:
-            best, step = f"{run.trainer.best:.4f}", run.trainer.step
-            run.progress.say(f"best is step {run.best_step} (val loss {best}), last is step {step}")
-        run.progress.say(save_loss_curve(run.out / "metrics.jsonl", run.out / "loss.png"))
+        run.first(run.report)
     finally:
         run.close()
     return run.trainer
-
-
-def _config_in(meta: dict[str, Any], folder: StrPath) -> TrainConfig:
-    try:
-        return TrainConfig(**meta["config"])
-    except (KeyError, TypeError) as error:
-        raise _foreign(folder, error) from error
-
-
-def _foreign(folder: StrPath, error: Exception) -> ValueError:
-    message = f"[resume] {folder} must hold a run of this version, got: {error!r}"
-    return ValueError(f"{message}; was it made by `tinygrad-lm train`?")
-
-
-def _check_same(config: TrainConfig, old: TrainConfig) -> None:
-    """A resumed run may differ only in what decides nothing already computed."""
-    differing = [
-        f"{field.name} ({getattr(old, field.name)!r}, now {getattr(config, field.name)!r})"
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != getattr(old, field.name)
-        # What low-rank additions are added to has no float32 master.
-        and not (field.metadata["free"] and (field.name != "dtype" or not config.lora_rank))
-    ]
-    if differing:
-        message = f"[resume] the configuration must be that of the run in {config.out}, got another"
-        hint = "leave those out, or start a new run in another folder with --init-from"
-        raise ValueError(f"{message} {', '.join(differing)}; {hint}?")
-
-
-class Saved(NamedTuple):
-    """A checkpoint that was read, and what pointed to it then."""
-
-    arrays: Arrays
-    meta: dict[str, Any]
-    pointer: bytes
 
 
 class Run:
@@ -123,47 +84,55 @@ class Run:
         self, config: TrainConfig, signals: Signals, resume: bool, overwrite: bool
     ) -> None:
         self.config, self.signals, self.out = config, signals, Path(config.out)
-        self.resume, self.overwrite = resume, overwrite
+        self.resume, self.overwrite, self.group = resume, overwrite, world()
         self.best_step: int | None = None  # where it was reached, if in this process
-        corpus, saved = self._inputs()
-        model, tokens = self._model(corpus, saved)
-        self._state(model, tokens, saved)
+        self.group.timeout = config.timeout
+        check_installed(self.group)
+        check_asked(self.group, config, resume=resume, overwrite=overwrite)
+        corpus = together(self.group, self._inputs)
+        check_text(self.group, corpus)
+        saved = alone(self.group, self._saved) if resume else None
+        model, tokens = together(self.group, lambda: self._model(corpus, saved))
+        self.trainer = Trainer(model, tokens, config)
+        if saved:
+            together(self.group, lambda: self._go_on(saved))
+        check_model(self.group, model)
+        self.first(self._open, saved)
         sizes = corpus.size(self.tokenizer, sum(map(len, tokens.values())))
         count = f"{model.get_num_params(False):,} parameters"
         if config.lora_rank:
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
             count += f", {trained:,} of them trained"
-        self.title = f"{config.data}: {sizes}; {count}; from step {self.trainer.step}"
+        ranks = f"; {self.group.size} ranks" if self.group.size > 1 else ""
+        self.title = f"{config.data}: {sizes}; {count}; from step {self.trainer.step}{ranks}"
+
+    def first(self, work: Callable[..., None], *given: Any) -> None:
+        """What rank 0 does for all."""
+        together(self.group, lambda: None if self.group.rank else work(*given))
 
     # ------------------------------------------------ stage 1: what the run is given
 
-    def _inputs(self) -> tuple[Corpus, Saved | None]:
-        """The text, and the checkpoint of a run to resume; folder and device are checked first."""
-        check_free(self.out, self.resume, self.overwrite)
-        library_on(self.config.device)
+    def _inputs(self) -> Corpus:
+        """The text; folder and device are checked first."""
+        if self.group.rank == 0:
+            check_free(self.out, self.resume, self.overwrite)
+        self.device = device_of_rank(self.group, self.config.device)
+        library_on(self.device)
         if self.config.threads is not None:
             set_num_threads(self.config.threads)
         corpus = Corpus(self.config.data)
         self.sha256 = corpus.sha256
-        return corpus, self._saved() if self.resume else None
+        return corpus
 
     def _saved(self) -> Saved:
         """The checkpoint to resume from, which must be of this configuration and this text."""
         saved = Saved(*load_checkpoint(self.out, "last"), self._pointer())
-        _check_same(self.config, _config_in(saved.meta, self.out))
-        trainer = saved.meta.get("trainer") or {}
-        for place, kinds in ((saved.meta, SAVED), (trainer, COUNTERS)):
-            for name, kind in kinds.items():
-                if type(came := place.get(name)) is not kind:
-                    raise _foreign(self.out, TypeError(f"{name} is {came!r}"))
-        if saved.meta["sha256"] != self.sha256:
-            message = f"[resume] {self.config.data} must be the text the run began with"
-            raise ValueError(f"{message}, got another; put the old one back?")
+        check_saved(saved, self.config, self.sha256)
         return saved
 
     # ------------------------------------------------ stage 2: what is trained, and on what
 
-    def _model(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, Arrays]:
+    def _model(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, dict[str, Tokens]]:
         """The seeded model on its device, and the text in its ids, split in two."""
         config = self.config
         manual_seed(config.seed)
@@ -175,7 +144,7 @@ class Run:
             message = f"[train] sample_prompt must have at most {config.block_size} tokens, the"
             raise ValueError(f"{message} block_size, got {size}; a shorter one?")
         tokens = split_tokens(corpus.ids(self.tokenizer), config)
-        model = model if config.device is None else model.to(config.device)
+        model = model if self.device is None else model.to(self.device)
         return model.to(dtype_named(config.dtype)), tokens
 
     def _model_and_tokenizer(self, corpus: Corpus, saved: Saved | None) -> tuple[GPT, Tokenizer]:
@@ -220,15 +189,12 @@ class Run:
 
     # ------------------------------------------------ stage 3: where the run stands
 
-    def _state(self, model: GPT, tokens: Arrays, saved: Saved | None) -> None:
-        """The trainer, at the step it was saved at; then the folder, where writing begins."""
-        self.trainer = Trainer(model, tokens, self.config)
-        if saved:
-            try:
-                self.trainer.load_state(saved.arrays, saved.meta["trainer"])
-            except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-                raise _foreign(self.out, error) from error
-        self._open(saved)
+    def _go_on(self, saved: Saved) -> None:
+        """The trainer, at the step it was saved at."""
+        try:
+            self.trainer.load_state(saved.arrays, saved.meta["trainer"])
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise foreign(self.out, error) from error
 
     def _pointer(self) -> bytes:
         """Which checkpoint `last` is now."""
@@ -277,28 +243,44 @@ class Run:
 
     def loop(self) -> None:
         trainer, config = self.trainer, self.config
-        self.progress.say(self.title)
+        self.first(self._say_title)
         while True:
             due = trainer.step % config.eval_interval == 0 or trainer.step >= config.max_iters
             if due and trainer.evaluated != trainer.step:
                 self._evaluate()
             if trainer.step >= config.max_iters:
                 return
-            self.signals.check()
+            together(self.group, self.signals.check)
             step, event = trainer.step, trainer.update()
-            self.progress.advance(trainer.step, event["loss"])
-            if step % config.log_interval == 0 and self.metrics is not None:
-                rate = self.progress.tokens_per_second(trainer.step)
-                self.metrics.write({"step": step, **event, "tokens_per_second": round(rate)})
-                self.progress.line(trainer.step, event["loss"])
+            self.first(self._log, step, event)
+
+    def _say_title(self) -> None:
+        self.progress.say(self.title)
+
+    def _log(self, step: int, event: dict[str, float]) -> None:
+        """An update that was made at a step."""
+        self.progress.advance(step + 1, event["loss"])
+        if step % self.config.log_interval == 0 and self.metrics is not None:
+            rate = self.progress.tokens_per_second(step + 1)
+            self.metrics.write({"step": step, **event, "tokens_per_second": round(rate)})
+            self.progress.line(step + 1, event["loss"])
 
     def _evaluate(self) -> None:
         """Both losses, a sample, a line of metrics, the checkpoints."""
-        trainer, config, began = self.trainer, self.config, time.monotonic()
+        best, began = self.trainer.best, time.monotonic()
+        self.first(self._look)  # first: it changes nothing yet
+        losses = self.trainer.evaluate(self.signals.check)
+        self.trainer.collect()
+        self.first(self._record, losses, best, began)
+
+    def _look(self) -> None:
+        """At the folder, and at what the model writes."""
         self.lock.check()
-        best = trainer.best
-        sample = self._sample() if config.sample_tokens else None  # first: it changes nothing yet
-        losses = trainer.evaluate(self.signals.check)
+        self.sample = self._sample() if self.config.sample_tokens else None
+
+    def _record(self, losses: dict[str, float], best: float, began: float) -> None:
+        """An evaluation; best: the lowest loss until then, began: its time."""
+        trainer, sample = self.trainer, self.sample
         event: dict[str, Any] = {"step": trainer.step}
         event |= {"train_loss": losses["train"], "val_loss": losses["val"]}
         if sample is not None:
@@ -309,7 +291,7 @@ class Run:
         if trainer.best < best:  # first, so that no kill leaves a `last` that thinks it is there
             self.save("best")
             self.best_step = trainer.step
-            if config.lora_rank:
+            if self.config.lora_rank:
                 save_lora(trainer.model, self.out / ADAPTER)
         self.save("last")
         self.progress.say(
@@ -350,7 +332,27 @@ class Run:
             meta["made_with"] = made_with()
         save_checkpoint(self.out, arrays, meta, name)
 
+    def leave(self) -> None:
+        """Where the run is stopped."""
+        said = f"nothing saved; the former run in {self.out} is as it was"
+        if self.may_write():
+            self.save("last")
+            said = f"saved step {self.trainer.step} in {self.out}; --resume continues"
+        with contextlib.suppress(Interrupted):  # where nobody reads it
+            self.progress.say(said)
+
+    def report(self) -> None:
+        """Where it has come to its end."""
+        if self.best_step is not None:
+            best, step = f"{self.trainer.best:.4f}", self.trainer.step
+            self.progress.say(
+                f"best is step {self.best_step} (val loss {best}), last is step {step}"
+            )
+        self.progress.say(save_loss_curve(self.out / METRICS, self.out / "loss.png"))
+
     def close(self) -> None:
+        if self.group.rank:
+            return
         if self.metrics:
             self.metrics.close()
         self.progress.close()

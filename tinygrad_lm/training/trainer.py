@@ -1,7 +1,9 @@
 """A model in training: batches, one step, an evaluation, and all of it as arrays to save.
 
 The order of random draws is that of nanoGPT's training script, so a seeded run sees the same
-batches. Files, the terminal and the clock are in `run.py` and `console.py`.
+batches. Several ranks share the batches out and go on alike, with the bits of one process: each
+draws what all draw, and forgets what is not its own. Files, the terminal and the clock are in
+`run.py` and `console.py`.
 """
 
 from __future__ import annotations
@@ -12,27 +14,33 @@ from typing import Any
 
 import numpy as np
 
+from ..data.shards import Tokens
+from ..data.windows import window_offsets
 from ..engine.arrays import Array, as_array, library, to_numpy
 from ..engine.arrays import device as Device
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.random import philox
-from ..engine.random.generator import default_generator
+from ..engine.random.generator import Generator, default_generator
 from ..models.checkpoints import PREFIX
 from ..models.gpt import GPT
 from ..nn.utils import clip_grads_with_norm_, get_total_norm
+from ..optim.adam import AdamW
+from ..optim.optimizer import Optimizer
+from ..optim.zero import ZeroRedundancyOptimizer
+from ..ranks.gradients import Gradients
+from ..ranks.group import world
+from ..ranks.together import together
+from ..ranks.tree import share
 from ..saving.files import Arrays
 from .config import TrainConfig
+from .not_finite import NotFinite, first_bad_gradient, first_bad_value
 
 # Shapes: B batch, T time (block_size).
 
 
-class NotFinite(ArithmeticError):
-    """A loss or a gradient is NaN or infinite; nothing has been updated with it."""
-
-
-def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
+def split_tokens(tokens: Tokens, config: TrainConfig) -> dict[str, Tokens]:
     """The beginning to train on and the end to validate with. ValueError: one is too short."""
     cut = int(len(tokens) * (1 - config.val_fraction))
     splits = {"train": tokens[:cut], "val": tokens[cut:]}
@@ -45,13 +53,13 @@ def split_tokens(tokens: np.ndarray, config: TrainConfig) -> Arrays:
     return splits
 
 
-def draw_offsets(tokens: np.ndarray, block_size: int, batch_size: int) -> np.ndarray:
+def draw_offsets(tokens: Tokens, block_size: int, batch_size: int) -> np.ndarray:
     """Where a batch's sequences begin, int64 (B,), from the global stream."""
     return random.randint(len(tokens) - block_size, (batch_size,), device="cpu").numpy()
 
 
 def batch_at(
-    tokens: np.ndarray, offsets: np.ndarray, block_size: int, device: str | Device | None = None
+    tokens: Tokens, offsets: np.ndarray, block_size: int, device: str | Device | None = None
 ) -> tuple[Tensor, Tensor]:
     """Inputs and targets, int64 (B, T) each: targets[b, t] is the token after inputs[b, t].
 
@@ -62,10 +70,10 @@ def batch_at(
     return x, y
 
 
-def gathered(scalars: list[Array]) -> tuple[Array, Array]:
-    """0-d arrays as one, float64 (N,), so that they are read at once; and whether all are finite,
-    0-d, where they are."""
-    lib = library(scalars[0])
+def gathered(scalars: list) -> tuple[Array, Array]:
+    """Numbers and 0-d arrays, of which the last is one, as one array where that is, float64 (N,),
+    so that they are read at once; and whether all are finite, 0-d."""
+    lib = library(scalars[-1])
     numbers = lib.empty(len(scalars), "float64")
     for i, x in enumerate(scalars):
         numbers[i] = x
@@ -75,19 +83,33 @@ def gathered(scalars: list[Array]) -> tuple[Array, Array]:
 class Trainer:
     """A GPT, its optimiser, and where the run stands.
 
-    tokens: {"train": (N,), "val": (M,)}. The first batch is drawn here, before anything else.
+    tokens: {"train": (N,), "val": (M,)}. The first batch is drawn here, before anything else. On
+    several ranks all of this is the same on each, and every method is called by all.
     """
 
-    def __init__(self, model: GPT, tokens: Arrays, config: TrainConfig) -> None:
+    def __init__(self, model: GPT, tokens: dict[str, Tokens], config: TrainConfig) -> None:
         self.model, self.tokens, self.config = model, tokens, config
         betas = (config.beta1, config.beta2)
-        self.optimizer = model.configure_optimizers(
+        self.optimizer: Optimizer = model.configure_optimizers(
             config.weight_decay, config.learning_rate, betas
         )
+        self.group = world()
+        if config.zero:
+            groups = self.optimizer.param_groups
+            self.optimizer = ZeroRedundancyOptimizer(groups, AdamW, self.group)
+        self.sums = Gradients(model.parameters(), self.group)
+        self.forgotten: dict[str, int] = {}  # words that a forward pass draws, of each stream
         self.step = 0  # updates made
         self.evaluated = -1  # the last step at which `evaluate` was called
         self.best = math.inf  # lowest validation loss, in nats per token
-        self.offsets = self._draw("train")
+        self.offsets = self._next(0)
+
+    def _next(self, number: int) -> np.ndarray:
+        """The offsets of micro-batch `number` of the run."""
+        c = self.config
+        if not c.shuffle:
+            return self._draw("train")
+        return window_offsets(len(self.tokens["train"]), c.block_size, c.batch_size, number, c.seed)
 
     def _draw(self, split: str) -> np.ndarray:
         return draw_offsets(self.tokens[split], self.config.block_size, self.config.batch_size)
@@ -102,16 +124,27 @@ class Trainer:
         The only wait for a GPU is at the end, for all numbers together: what is not finite makes
         the optimiser do nothing there, without anyone here having to know.
         """
-        c, losses, drawn = self.config, [], []
-        for _ in range(c.gradient_accumulation_steps):
-            drawn.append(self.offsets)
-            loss = self.model(*self._batch("train", self.offsets))[1]
-            losses.append(loss.array)
-            self.offsets = self._draw("train")  # here, after the draws of this pass's dropout
-            (loss / c.gradient_accumulation_steps).backward()
+        c, sums, losses, drawn, last = self.config, self.sums, [], [], None
+        self.group.step = self.step
+        sums.begin(c.gradient_accumulation_steps)
+        for k in range(c.gradient_accumulation_steps):
+            if k in sums.mine:
+                if last is not None:
+                    sums.backward(last, k - 1)
+                drawn.append(self.offsets)
+                loss = self.model(*self._batch("train", self.offsets))[1]
+                losses.append(loss.array)
+                last = loss / c.gradient_accumulation_steps
+            else:
+                self._pass_over(self.offsets)
+            number = self.step * c.gradient_accumulation_steps + k
+            self.offsets = self._next(number + 1)  # here, after the draws of this pass's dropout
+        if last is not None:  # when all is drawn: from now on gradients travel
+            sums.backward(last, sums.mine[-1])
+        sums.finish()
         rate, optimizer, parameters = c.rate(self.step), self.optimizer, [*self.model.parameters()]
         norm = get_total_norm([p.grad for p in parameters if p.grad is not None]).array
-        numbers, finite = gathered([*losses, norm])
+        numbers, finite = gathered([*self._all(losses), norm])
         usable = library(norm).where(finite, norm, 0)  # by which nothing that is bad is scaled
         clip_grads_with_norm_(parameters, c.grad_clip or math.inf, wrap(usable))
         for group in optimizer.param_groups:
@@ -122,17 +155,40 @@ class Trainer:
         *found, length = to_numpy(numbers).tolist()
         if not all(map(math.isfinite, [*found, length])):
             optimizer.take_back()
-            self._check(found, "loss", "train", drawn)
+            mine = [found[k] for k in sums.mine]
+            together(self.group, lambda: self._check(mine, "loss", "train", drawn, sums.mine))
             self._stop("gradient", "another value", first_bad_gradient(self.model))
         optimizer.zero_grad(set_to_none=True)
         self.step += 1
         return {"loss": sum(found) / len(found), "grad_norm": length, "lr": rate}
 
-    def _check(self, losses: list[float], name: str, split: str, drawn: list[np.ndarray]) -> None:
-        """NotFinite for the first loss that is not; `drawn`: the offsets of their batches."""
-        for loss, offsets in zip(losses, drawn, strict=True):
+    def _pass_over(self, offsets: np.ndarray) -> None:
+        """Draw what the forward pass of another rank's batch draws."""
+        if self.forgotten:
+            for name, stream in self._streams().items():
+                stream.skip(self.forgotten[name])
+        else:  # once it is done in full, to count
+            before = self._random()
+            with no_grad():
+                self.model(*self._batch("train", offsets))
+            for name, stream in self._streams().items():
+                self.forgotten[name] = stream.drawn_since(before[name])
+
+    def _all(self, losses: list[Array]) -> list:
+        """0-d arrays of this rank's batches: those of all, as numbers if there are more ranks."""
+        if self.group.size == 1:
+            return losses
+        mine = to_numpy(gathered(losses)[0]).tolist() if losses else []
+        return [loss for each in self.group.gather(mine) for loss in each]
+
+    def _check(
+        self, losses: list[float], name: str, split: str, drawn: list[np.ndarray], numbers: range
+    ) -> None:
+        """NotFinite for the first loss that is not; the batches have offsets and numbers."""
+        for loss, offsets, number in zip(losses, drawn, numbers, strict=True):
             if not math.isfinite(loss):
-                self._stop(name, loss, first_bad_value(self.model, *self._batch(split, offsets)))
+                first = first_bad_value(self.model, *self._batch(split, offsets))
+                self._stop(name, loss, f"{first}, in batch {number}")
 
     def evaluate(self, between: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Mean loss over eval_iters fresh batches of each split, {"train", "val"}, in eval mode.
@@ -140,6 +196,7 @@ class Trainer:
         between() is called before each batch; if it raises, the random streams are put back, so
         that the evaluation can be done again as if it had not begun.
         """
+        self.group.step = self.step
         before = self._random()
         self.model.eval()
         try:
@@ -154,22 +211,37 @@ class Trainer:
         return means
 
     def _mean_loss(self, split: str, between: Callable[[], None]) -> float:
-        losses, drawn = [], []
-        for _ in range(self.config.eval_iters):
-            between()
-            drawn.append(self._draw(split))
-            losses.append(self.model(*self._batch(split, drawn[-1]))[1].array)
-        found = to_numpy(gathered(losses)[0]).tolist()
-        self._check(found, f"{split} loss", split, drawn)
-        return sum(found) / len(found)
+        count = self.config.eval_iters
+        mine = share(count, self.group.rank, self.group.size)
+
+        def losses() -> list[float]:
+            found, drawn = [], []
+            for i in range(count):
+                between()
+                offsets = self._draw(split)
+                if i in mine:
+                    drawn.append(offsets)
+                    found.append(self.model(*self._batch(split, offsets))[1].array)
+            numbers = to_numpy(gathered(found)[0]).tolist() if found else []
+            self._check(numbers, f"{split} loss", split, drawn, mine)
+            return numbers
+
+        all_of_them = [x for each in self.group.gather(together(self.group, losses)) for x in each]
+        return sum(all_of_them) / len(all_of_them)
 
     def _stop(self, what: str, came: Any, first: str) -> None:
         message = f"[train] step {self.step}: every {what} must be finite, got {came}"
         hint = "a lower learning_rate, or grad_clip 1? Checkpoints hold the steps before"
         raise NotFinite(f"{message}, first in {first}; {hint}")
 
+    def collect(self) -> None:
+        """Bring to rank 0 what `state` is asked for there."""
+        if isinstance(self.optimizer, ZeroRedundancyOptimizer):
+            self.optimizer.consolidate_state_dict()
+
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        """Everything besides the model that the future of this run depends on."""
+        """Everything besides the model that the future of this run depends on; on several ranks
+        by rank 0, after all have collected it."""
         arrays = {"next_batch": self.offsets, **self._random()}
         saved = self.optimizer.state_dict()
         plain: dict[str, Any] = {}
@@ -198,19 +270,21 @@ class Trainer:
         self._set_random(arrays)
 
     def _random(self) -> Arrays:
-        """Where the random streams are: of the CPU, and of the model's GPU."""
-        found, stream = {"random": default_generator.get_state()}, self._stream()
-        return found if stream is None else {**found, "random.cuda": stream.get_state()}
+        """Where the random streams are."""
+        return {name: stream.get_state() for name, stream in self._streams().items()}
 
     def _set_random(self, states: Arrays) -> None:
-        default_generator.set_state(states["random"])
-        if (stream := self._stream()) is not None and "random.cuda" in states:
-            stream.set_state(states["random.cuda"])
+        for name, stream in self._streams().items():
+            if name in states:
+                stream.set_state(states[name])
 
-    def _stream(self) -> philox.Philox | None:
-        """What the dropout of a model on a GPU draws from."""
+    def _streams(self) -> dict[str, Generator]:
+        """That of the CPU, and of the model's GPU, from which its dropout draws."""
         device = self.model.lm_head.weight.device
-        return philox.stream(device.index) if device.type == "cuda" else None
+        found: dict[str, Generator] = {"random": default_generator}
+        if device.type == "cuda":
+            found["random.cuda"] = philox.stream(device.index)
+        return found
 
     def _change_dtype(self, entries: dict[int, dict[str, Any]], arrays: Arrays) -> None:
         """Weights from a 16-bit run's masters, or masters from a float32 run's weights."""
@@ -224,33 +298,3 @@ class Trainer:
                 weight = arrays.get(PREFIX + names[id(p)])
                 if weight is not None:
                     entry["master"] = creation.from_numpy(weight)
-
-
-def first_bad_value(model: GPT, x: Tensor, y: Tensor) -> str:
-    """The first tensor that is not finite: a parameter, else what a module computes from (x, y)."""
-    for name, parameter in model.named_parameters():
-        if not bool(parameter.detach().isfinite().all()):
-            return f"parameter {name}"
-    found: list[str] = []
-
-    def look(name: str) -> Callable:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and not bool(output.detach().isfinite().all()):
-                found.append(f"the output of {name}")
-
-        return hook
-
-    handles = [m.register_forward_hook(look(name)) for name, m in model.named_modules()]
-    with no_grad():
-        model(x, y)
-    for handle in handles:
-        handle.remove()
-    return found[0] if found else "the loss itself"
-
-
-def first_bad_gradient(model: GPT) -> str:
-    """The first parameter whose gradient is not finite."""
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
-            return f"the gradient of {name}"
-    return "the norm over all parameters"

@@ -26,6 +26,8 @@ MASK24, MASK53 = np.uint32(2**24 - 1), np.uint64(2**53 - 1)
 HALF_WORD = np.uint64(32)
 STATE = np.dtype([("seed", "<u8"), ("half", "<f8"), ("position", "<u4"), ("key", "<u4", 624)])
 
+SKIPPED = 2**20  # words of 64 bits that are drawn at once only to be forgotten
+
 Shape = tuple[int, ...]
 
 
@@ -114,6 +116,27 @@ class Generator:
             )
         self._twister.set_state(("MT19937", saved["key"], int(saved["position"]), 0, 0.0))
         self._seed, self._half = int(saved["seed"]), float(saved["half"])
+
+    def skip(self, words: int) -> None:
+        """Draw so many raw words of 32 bits, and forget them."""
+        for first in range(0, words // 2, SKIPPED):
+            keep_below(np.empty(min(SKIPPED, words // 2 - first), bool), np.uint64(0), self)
+        self._bits.random_raw(words % 2, output=False)
+
+    def drawn_since(self, state: np.ndarray) -> int:
+        """How many words were drawn since `get_state` returned this, which is found by drawing them
+        once more."""
+        again, ahead = Generator(), Generator()
+        again.set_state(state)
+        ahead.set_state(self.get_state())
+        following, count = ahead._bits.random_raw(16), 0
+        words = again._bits.random_raw(16)
+        while True:
+            words = np.concatenate([words, again._bits.random_raw(SKIPPED)])
+            for at in np.flatnonzero(words[:-16] == following[0]).tolist():
+                if np.array_equal(words[at : at + 16], following):
+                    return count + at
+            count, words = count + SKIPPED, words[-16:]
 
     def uniform(
         self, shape: Shape, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = np.float32

@@ -95,6 +95,14 @@ class Philox(Generator):
         saved = state.view(STATE)[0]
         self._start(int(saved["seed"]), int(saved["offset"]))
 
+    def skip(self, words: int) -> None:
+        """Draw so many words, a multiple of four, and forget them."""
+        self._start(self._seed, self._offset + words // 4)
+
+    def drawn_since(self, state: np.ndarray) -> int:
+        """How many words were drawn since `get_state` returned this."""
+        return 4 * (self._offset - int(state.view(STATE)[0]["offset"]))
+
     def words(self, n: int) -> np.ndarray:
         """The next n words, drawn on the host; the next draw begins with a four of its own."""
         fours = -(-n // 4)
