@@ -44,13 +44,13 @@ UNNAMED = ("term", "disk", "anywhere")  # ends without the rank's fault, or at n
 def be_a_rank(what: str, rank: int, step: int, note: str, arguments: list[str]) -> int:
     """Train, and let it happen to this rank at that step. note: the file for when it did."""
     from tinygrad_lm import cli
-    from tinygrad_lm.ranks.group import world
     from tinygrad_lm.training import Trainer
 
     update = Trainer.update
 
     def disturbed(self: Trainer) -> dict:
-        if self.step == step and world().rank == rank:
+        if self.step == step and self.group.rank == rank:
+            self.group.step = step
             Path(note).write_text(str(time.time()))
             happen(what)
         return update(self)
