@@ -20,7 +20,7 @@ from .ranks import faults
 from .ranks.environment import place
 from .ranks.group import world
 from .ranks.together import alone, is_everywhere, is_told_elsewhere, together
-from .text.terminal import escaped, shown
+from .text.terminal import escaped, fill_closed_streams, shown
 
 FLAGS = {"init_from": ["--init-from", "--init"]}  # fields of TrainConfig with a second spelling
 WHAT = {"data": "FILE", "out": "DIR", "init_from": "DIR", "tokenizer": "KIND"}  # their values
@@ -101,14 +101,10 @@ def _add_prepare(commands: Any) -> None:
     prepare = commands.add_parser("prepare", help="make token shards of texts", description=what)
     add = prepare.add_argument
     add("files", nargs="+", metavar="FILE", help="a UTF-8 text")
-    add(
-        "--out", required=True, metavar="DIR", help="folder for the shards, made if it is not there"
-    )
+    add("--out", required=True, metavar="DIR", help="the folder, made if it is not there")
     text = "char, byte, bpe (made from the texts), or a file or folder with one"
     add("--tokenizer", required=True, metavar="KIND", help=text)
-    add(
-        "--vocab-size", type=int, default=1024, metavar="N", help="how many tokens bpe makes (1024)"
-    )
+    add("--vocab-size", type=int, default=1024, metavar="N", help="tokens that bpe makes (1024)")
     add("--workers", type=int, metavar="N", help="processes (one per core)")
     add("--shard-size", type=int, default=16, metavar="N", help="MiB of text per shard (16)")
     prepare.set_defaults(run=_prepare)
@@ -153,13 +149,8 @@ def _add_settings(add: Any, length: int | None) -> None:
         metavar="P",
         help="leave out what is P times less likely than the best",
     )
-    add(
-        "--repetition-penalty",
-        type=float,
-        default=1.0,
-        metavar="R",
-        help="above 1: repeat less (1)",
-    )
+    repeat = {"metavar": "R", "help": "above 1: repeat less (1)"}
+    add("--repetition-penalty", type=float, default=1.0, **repeat)
     add("--greedy", action="store_true", help="always take the likeliest token")
     add("--stop", metavar="TEXT", action="append", help="end before this text (may be given again)")
     add("--seed", type=int, default=1337, metavar="N", help="seed of the random numbers (1337)")
@@ -220,12 +211,10 @@ def _prepare(given: dict[str, Any]) -> int:
     from .training.prepare import prepare
 
     made = prepare(**given)
-    shards, out = len(made["shards"]), given["out"]
-    print(f"{made['tokens']:,} tokens of {made['characters']:,} characters in {shards:,} shards")
     if count := made["within_words"]:
-        what = "no word ended for long: there the tokens may be others than those of the whole text"
-        print(f"{count:,} times {what}")
-    print(shown(f"written to {out}; tinygrad-lm train --data {out} trains on it"))
+        print(f"{count:,} times no word ended for long: there the whole text may have other tokens")
+    what = f"{made['tokens']:,} tokens in {len(made['shards']):,} shards"
+    print(shown(f"{what}; tinygrad-lm train --data {given['out']} trains on them"))
     return 0
 
 
@@ -360,7 +349,7 @@ def _export(given: dict[str, Any]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for wrong input, 128 and a signal's number when stopped
     (141: nobody reads the output)."""
-    _fill_closed_streams()
+    fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows a ? for it
         getattr(stream, "reconfigure", lambda **how: None)(errors="replace")
     given = vars(parser().parse_args(arguments))
@@ -394,13 +383,6 @@ def _code(command: str, error: BaseException) -> int:
         message = message.replace(python, flag)
     print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
     return 2
-
-
-def _fill_closed_streams() -> None:
-    """Where a standard stream was closed, as cron does, its number must not become a file's."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
 
 
 if __name__ == "__main__":

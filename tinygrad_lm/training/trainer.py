@@ -102,17 +102,14 @@ class Trainer:
         self.step = 0  # updates made
         self.evaluated = -1  # the last step at which `evaluate` was called
         self.best = math.inf  # lowest validation loss, in nats per token
-        self.offsets = self._next(0)
+        self.offsets = self._draw("train", 0)
 
-    def _next(self, number: int) -> np.ndarray:
-        """The offsets of micro-batch `number` of the run."""
-        c = self.config
-        if not c.shuffle:
-            return self._draw("train")
-        return window_offsets(len(self.tokens["train"]), c.block_size, c.batch_size, number, c.seed)
-
-    def _draw(self, split: str) -> np.ndarray:
-        return draw_offsets(self.tokens[split], self.config.block_size, self.config.batch_size)
+    def _draw(self, split: str, number: int | None = None) -> np.ndarray:
+        """The offsets of micro-batch `number` of the run, or of one to evaluate with."""
+        tokens, c = self.tokens[split], self.config
+        if number is not None and c.shuffle:
+            return window_offsets(len(tokens), c.block_size, c.batch_size, number, c.seed)
+        return draw_offsets(tokens, c.block_size, c.batch_size)
 
     def _batch(self, split: str, offsets: np.ndarray) -> tuple[Tensor, Tensor]:
         device = self.model.lm_head.weight.device
@@ -138,7 +135,7 @@ class Trainer:
             else:
                 self._pass_over(self.offsets)
             number = self.step * c.gradient_accumulation_steps + k
-            self.offsets = self._next(number + 1)  # here, after the draws of this pass's dropout
+            self.offsets = self._draw("train", number + 1)  # after the draws of this pass's dropout
         if last is not None:  # when all is drawn: from now on gradients travel
             sums.backward(last, sums.mine[-1])
         sums.finish()
