@@ -32,6 +32,7 @@ SCRIPTS = [
     "gpt.py",
     "nano.py",
     "nano.py flash=False ddp=True",
+    "many.py",
     "more.py --type gru",
     "more.py --type mlp --seed 2",
     "more.py --type bow",

@@ -102,3 +102,24 @@ def test_a_rank_that_leaves_is_named_at_once():
     done = run(3, WAITS.format(does="sys.exit()"))
     assert done.code != 0 and waited(done) < 1, done
     assert "waits at step 17 for rank 1, which ended" in done.out, done
+
+
+LATE = """
+import time
+import tinygrad_lm as torch
+import tinygrad_lm.distributed as dist
+
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+time.sleep(1.0 if rank == 2 else 0)
+places = [torch.zeros(1) for _ in range(3)] if rank == 0 else None
+dist.gather(torch.tensor([float(rank)]), places)
+if rank == 0:
+    print([place.item() for place in places])
+"""
+
+
+def test_a_rank_that_has_done_its_part_may_leave():
+    """Rank 1 sends and ends, while the first one still waits for rank 2."""
+    done = run(3, LATE)
+    assert done.code == 0 and done.out == "[0.0, 1.0, 2.0]\n", done

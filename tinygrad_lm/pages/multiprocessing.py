@@ -21,10 +21,11 @@ def spawn(
     daemon: bool = False,
     start_method: str = "spawn",
 ) -> None:
-    """fn(0, *args), in this process: this project trains in one."""
+    """fn(0, *args), in this process."""
     if nprocs != 1:
         raise RuntimeError(
-            f"[spawn] one process is what this project trains in, got {nprocs}; nprocs=1"
+            f"[spawn] nprocs must be 1, got {nprocs}; mpiexec starts processes here: write "
+            f"fn(int(os.environ['RANK']), ...), and start with mpiexec -n {nprocs}"
         )
     fn(0, *args)
 

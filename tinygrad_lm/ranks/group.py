@@ -82,7 +82,7 @@ class Group:
         self.size: int = comm.size if comm else 1
         self._tags = self._calls = 0
         self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
-        self._left: set[int] = set()
+        self._left: dict[int, int] = {}  # rank that ended -> exchanges it took part in
         self._told: list = []  # messages that may not have left yet
         self.channels: dict[int, nccl.Channel | None] = {}  # GPU -> NCCL, None: through the host
         if comm:
@@ -213,15 +213,16 @@ class Group:
             self._tell(WAITING)
         self._hear()
         where = f"[ranks] rank {self.rank} waits at step {self.step}"
-        if self._left:
-            gone = named(self._left)
-            raise RuntimeError(f"{where} for {gone}, which ended; did all do the same steps?")
+        if gone := {r for r, begun in self._left.items() if begun < self.begun}:
+            raise RuntimeError(f"{where} for {named(gone)}, which ended; did all do the same steps?")
         if waited > self.timeout:
             here = {r for r, (begun, _) in self._seen.items() if begun >= self.begun}
-            missing = named(set(range(self.size)) - here - {self.rank})
+            missing = set(range(self.size)) - here - {self.rank}
             raise RuntimeError(
-                f"{where} for {missing}, which did not come for {self.timeout:g} s; does it hang? "
-                "A longer timeout if it only takes long"
+                f"{where} for {named(missing)}, which did not come for {self.timeout:g} s; does it "
+                "hang? A longer timeout if it only takes long"
+                if missing
+                else f"{where}, and all others wait as well, for {self.timeout:g} s; {ALIKE}"
             )
 
     def _tell(self, what: int) -> None:
@@ -238,7 +239,7 @@ class Group:
             self._status.Recv(message, status.source)
             what, begun, step = message.tolist()
             if what == GOODBYE:
-                self._left.add(status.source)
+                self._left[status.source] = begun
             else:
                 self._seen[status.source] = begun, step
 
@@ -252,7 +253,7 @@ class Group:
             self._hear()
             time.sleep(NAP)
             if time.monotonic() - begun > self.timeout:
-                missing = set(range(self.size)) - self._left - {self.rank}
+                missing = set(range(self.size)) - {*self._left, self.rank}
                 print(
                     f"[ranks] rank {self.rank} has ended, {named(missing)} did not",
                     file=sys.stderr,
