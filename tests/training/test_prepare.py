@@ -433,6 +433,7 @@ def test_what_cannot_be_done_is_one_line(flags, words, here, capsys):
         (["--workers", "0"], "workers must be in 1 ... 2**20 - 1, got 0"),
         (["--shard-size", "0"], "shard_size must be in 1 ... 2**20 - 1, got 0"),
         (["--tokenizer", "bpe", "--vocab-size", "9"], "vocab_size must be >= 257"),
+        (["--vocab-size", "99999999999"], "vocab_size must be in 1 ... 2**20 - 1, got 99999999999"),
     ],
 )
 def test_numbers_out_of_range(flags, words, here, capsys):
