@@ -12,7 +12,8 @@ sender's own time per message as in LogP (Culler et al., PPoPP 1993).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -212,11 +213,9 @@ no disk, and a network card that needs none of the rank's time to copy.
 """
 
 
-def page(processor: str) -> str | None:
-    """All of it for one processor; None where too little was measured."""
+def page(processor: str) -> str:
+    """All of it for one processor."""
     exchange = harness.load("many-exchange", processor)
-    if not exchange:
-        return None
     parts = [f"## {processor}"]
     links = {
         name: fitted(found)
@@ -273,7 +272,7 @@ def picture(processor: str) -> None:
     counts = [2**n for n in range(13)]
     for name, panel in zip(NETWORKS, figure.subplots(1, 2, sharey=True)):
         link = base._replace(beta=PAYLOAD * NETWORKS[name] / 8)
-        for number, (work, rank) in enumerate(works(processor, 1e10).items()):
+        for number, (work, rank) in enumerate(works(processor, adding_rate(exchange[-1])).items()):
             for overlap, style in ((True, "-"), (False, "--")):
                 share = [efficiency(link, rank, n, overlap) for n in counts]
                 label = work if overlap else None
@@ -285,18 +284,26 @@ def picture(processor: str) -> None:
     pictures.save(figure, "cluster.png")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    processors: Iterable[str] = harness.every("many-exchange")
-    parts = [text for text in map(page, processors) if text]
-    if not parts:
-        sys.exit("[cluster] results of many.py must be there; python benchmarks/many.py --work ...")
+def write() -> Path | None:
+    """The page and its picture; None where nothing was measured."""
+    processors = [*harness.every("many-exchange")]
+    if not processors:
+        return None
+    parts = [page(processor) for processor in processors]
     try:
-        picture(next(iter(harness.every("many-exchange"))))
+        picture(processors[0])
         parts.insert(0, "![efficiency over ranks; dashed: no overlap](cluster.png)")
     except ImportError as error:
         parts.insert(0, str(error))
     path = harness.RESULTS / "cluster.md"
     path.write_text("\n\n".join([TEXT.strip(), *parts]) + "\n", "utf-8")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    path = write()
+    if path is None:
+        sys.exit("[cluster] results of many.py must be there; python benchmarks/many.py --work ...")
     print(f"written to {harness.RESULTS.name}/{path.name}")
 
 

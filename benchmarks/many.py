@@ -6,10 +6,12 @@ scales, what is sent, how much of that is hidden behind the walk back, and what 
     python benchmarks/many.py --work gpt-cpu --link 1gbit # two network namespaces, a slow link
 
 It starts `mpiexec -n N` itself. All rows are alive at the same time and take turns; who waits for
-its turn reads a pipe and takes no time. A row is an engine on N ranks of T threads, in one of three
-ways: it sends while the walk back goes on (overlap), it sends after that (after), or it does all
-but sending (silent). `--link` needs Linux and root: it makes two network namespaces that are joined
-by a cable of that many bits per second, and MPI and gloo talk TCP over it.
+its turn reads a pipe and takes no time. A row is an engine on N ranks of T threads, in one of four
+ways: it sends while the walk back goes on (overlap), and keeps the optimiser's state once over all
+ranks (zero); it sends after the walk back (after), or it does all but sending (silent).
+
+`--link` needs Linux and root: it makes two network namespaces that are joined by a cable of that
+many bits per second, and MPI and gloo talk TCP over it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from typing import Any, NamedTuple
 import harness
 from works import Size, Watch, gpt_class
 
-OVERLAP, AFTER, SILENT = "overlap", "after", "silent"
+OVERLAP, AFTER, SILENT, ZERO = "overlap", "after", "silent", "zero"
 THEIRS = "PyTorch"
 MODULES = {harness.OURS: "tinygrad_lm", THEIRS: "torch"}
 
@@ -81,14 +83,28 @@ JOBS = {
         2,
     ),
 }
+# Of two ranks of one thread: how many times faster than one rank, and than one process of two
+# threads, our same step is to be.
+TARGETS = {"one rank of one thread": (1, 1, 1.8), "one process of two threads": (1, 2, 1.0)}
+# Why a target is missed, where it is.
+REASONS: dict[str, str] = {
+    "mlp": "its step takes less time than two ranks need to tell each other anything: a message "
+    "takes as long as a good part of it, and each step has two, one after the other.",
+    "gpt-cpu": "both ranks read and write at once what one core reads alone, and its gradients, "
+    "3 MB, are one bucket, so that all of them are copied from core to core after the walk back.",
+    "gpt-384": "43 MB of gradients a step are copied four times (into buckets, to the other rank, "
+    "and back) by the cores that compute, and 256 tokens are little beside them.",
+    "gpt2-b1": "500 MB of gradients a step are copied by the cores that compute.",
+}
 EXCHANGE = "exchange"
-SIZES = [1 << n for n in range(10, 27, 2)]  # 1 KB to 64 MB
+SIZES = [1 << n for n in range(10, 27, 2)]  # 1 KB to 64 MB; over a cable to 4 MB
 MESSAGES = (1, 16, 64, 256)  # of 1 KB, at once
 
 
-def rows(most: int, engines: Sequence[str], ranks: Sequence[int] = (1, 2, 4)) -> list[Row]:
-    """One rank does the steps of one, two and four micro-batches; more ranks do one each, in all
-    ways; one process has two threads."""
+def rows(most: int, keeps: bool, engines: Sequence[str], ranks: Sequence[int]) -> list[Row]:
+    """keeps: whether there is a state of the optimiser to share out. One rank does
+    the steps of one, two and four micro-batches; more ranks do one each, in all ways; one process
+    has two threads."""
     found: list[Row] = []
     for engine in engines:
         for n in (n for n in ranks if n <= most):
@@ -97,6 +113,7 @@ def rows(most: int, engines: Sequence[str], ranks: Sequence[int] = (1, 2, 4)) ->
                 found += [Row(engine, 1, 2, 2)]
             else:
                 found += [Row(engine, n, 1, n, way) for way in (OVERLAP, AFTER, SILENT)]
+                found += [Row(engine, n, 1, n, ZERO)] if keeps else []
         if 1 in ranks and engine == harness.OURS:
             found += [Row(engine, 1, 1, 1, SILENT)]
     return found
@@ -105,15 +122,17 @@ def rows(most: int, engines: Sequence[str], ranks: Sequence[int] = (1, 2, 4)) ->
 # ---------------------------------------------------------------- a rank: the step
 
 
-def model_of(torch: Any, size: Size | None) -> tuple[Any, Any, Any, Callable]:
-    """A model that returns its loss, its optimiser, its parameters' clipping, and batch(k)."""
+def model_of(torch: Any, size: Size | None, zero: Any = None) -> tuple[Any, Any, Any, Callable]:
+    """A model that returns its loss, its optimiser (in `zero`, if given), update() and batch(k)."""
     import numpy as np
 
     nn = torch.nn
     torch.manual_seed(1337)
     if size:
         model = gpt_class(torch)(size)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), fused=True)
+        settings = {"lr": 1e-3, "betas": (0.9, 0.99), "fused": True}
+        kind = partial(zero, optimizer_class=torch.optim.AdamW) if zero else torch.optim.AdamW
+        optimizer = kind(model.parameters(), **settings)
         shape, symbols, clip = (size.batch, size.context + 1), size.vocabulary, 1.0
     else:
         model = mlp_class(torch)()
@@ -159,6 +178,7 @@ class Ours:
 
     def __init__(self, row: Row, size: Size | None):
         import tinygrad_lm as torch
+        from tinygrad_lm.optim.zero import ZeroRedundancyOptimizer
         from tinygrad_lm.ranks.gradients import Bucket, Gradients
         from tinygrad_lm.ranks.group import Group, world
 
@@ -187,7 +207,8 @@ class Ours:
             group, self.group = Silent(), group
             group.rank, group.size = self.group.rank, max(2, row.ranks)
         torch.set_num_threads(row.threads)
-        self.model, self.optimizer, self.update, batch = model_of(torch, size)
+        zero = ZeroRedundancyOptimizer if row.way == ZERO else None
+        self.model, self.optimizer, self.update, batch = model_of(torch, size, zero)
         kind = After if row.way == AFTER else Gradients
         self.sums = kind(self.model.parameters(), group)
         self.micro = max(row.micro, group.size)
@@ -226,10 +247,13 @@ class Theirs:
         if row.ranks > 1:
             self.dist.init_process_group("gloo")
         rank = int(os.environ.get("RANK", 0))
-        self.model, self.optimizer, self.update, batch = model_of(torch, size)
+        zero = None
+        if row.way == ZERO:
+            from torch.distributed.optim import ZeroRedundancyOptimizer as zero
+        self.model, self.optimizer, self.update, batch = model_of(torch, size, zero)
         self.parameters = list(self.model.parameters())
         self.called = self.model
-        if row.ranks > 1 and row.way == OVERLAP:
+        if row.ranks > 1 and row.way in (OVERLAP, ZERO):
             self.called = torch.nn.parallel.DistributedDataParallel(self.model)
         self.each = row.micro // row.ranks
         mine = range(rank * self.each, (rank + 1) * self.each)
@@ -271,6 +295,7 @@ class Theirs:
 
 def held(optimizer: Any) -> int:
     """Bytes of an optimiser's state on this rank."""
+    optimizer = getattr(optimizer, "optim", optimizer)  # what ZeRO keeps here
     arrays = (x for state in optimizer.state.values() for x in state.values())
     return sum(int(x.nbytes) for x in arrays if hasattr(x, "nbytes"))
 
@@ -305,7 +330,7 @@ def stepping(row: Row, job: Job, steps: int) -> Callable[[], dict[str, Any]]:
 # ---------------------------------------------------------------- a rank: exchanging
 
 
-def exchanging(row: Row, quick: bool) -> Callable[[], dict[str, Any]]:
+def exchanging(row: Row, sizes: list[int], quick: bool) -> Callable[[], dict[str, Any]]:
     """A turn: seconds of sending n bytes both ways at once, of adding n bytes up, and of many
     messages of 1 KB at once."""
     import numpy as np
@@ -357,7 +382,7 @@ def exchanging(row: Row, quick: bool) -> Callable[[], dict[str, Any]]:
 
     def turn() -> dict[str, Any]:
         found: dict[str, Any] = {"exchange": {}, "sum": {}, "messages": {}}
-        for n in SIZES[:3] if quick else SIZES:
+        for n in sizes:
             a, b = make(n), make(n)
             found["exchange"][str(n)] = seconds(partial(swap, [a], [b]), n)
             found["sum"][str(n)] = seconds(partial(total, a), n)
@@ -388,7 +413,8 @@ def be_a_rank(row: Row, args: argparse.Namespace) -> None:
     if row.engine == THEIRS:
         os.environ |= {"RANK": str(number), "WORLD_SIZE": str(row.ranks)}
     if args.work == EXCHANGE:
-        turn = exchanging(row, bool(args.steps))
+        count = 3 if args.steps else 7 if args.link else None
+        turn = exchanging(row, SIZES[:count], bool(args.steps))
     else:
         turn = stepping(row, JOBS[args.work], args.steps)
     with open(Path(args.rank) / str(number)) as pipe:
@@ -475,6 +501,53 @@ def cable(rate: str) -> Iterator[None]:
 
 def times(record: dict[str, Any], row: Row, what: str = "step") -> list[float]:
     return [r["ms"][what] for r in record["results"].get(row.name, [])]
+
+
+def aims(record: dict[str, Any]) -> list[tuple[str, list[float], float]]:
+    """Beside what two ranks are measured; how many times faster they are, pair by pair; the aim."""
+    two = times(record, Row(harness.OURS, 2, 1, 2))
+    found = []
+    for beside, (ranks, threads, aim) in TARGETS.items():
+        other = times(record, Row(harness.OURS, ranks, threads, 2))
+        if two and other:
+            found.append((beside, harness.ratios(other, two), aim))
+    return found
+
+
+def against_targets(records: Sequence[dict[str, Any]]) -> str:
+    """A line for each target and work of a processor, and why those are missed that are."""
+    lines, why = [], []
+    for record in records:
+        work, missed = record["work"], False
+        for beside, ratios, aim in aims(record):
+            met = median(ratios) > aim if aim == 1 else median(ratios) >= aim
+            missed |= not met
+            verdict = f"target {aim:.2f} **{'met' if met else 'missed'}**"
+            lines.append([f"`{work}`", beside, f"{harness.spread(ratios)}, {verdict}"])
+        if missed:
+            why.append(f"- Missed by `{work}`: {REASONS[work]}")
+    head = ["training step", "two ranks of one thread beside", "times faster"]
+    return "\n\n".join(filter(None, [harness.markdown(head, lines), "\n".join(why)]))
+
+
+def held_table(records: Sequence[dict[str, Any]]) -> str:
+    """What each of two ranks holds: the most of all its memory, what of it is its own at the end of
+    a step, and the state of the optimiser, without and with ZeRO."""
+    head = ["training step", "engine", "most, MB", "own, MB", "optimiser's state, MB"]
+    head += [f"with ZeRO: {name}" for name in head[2:]]
+    lines = []
+    for record in records:
+        for engine in MODULES:
+            cells = []
+            for way in (OVERLAP, ZERO):
+                found = record["results"].get(Row(engine, 2, 1, 2, way).name)
+                each = found[-1]["each"] if found else []
+                for what, unit in (("peak_mb", 1), ("anonymous_mb", 1), ("held", 1e6)):
+                    values = [f"{e[what] / unit:.{int(unit > 1)}f}" for e in each]
+                    cells.append(" / ".join(values) or "-")
+            if set(cells) != {"-"}:
+                lines.append([f"`{record['work']}`", engine, *cells])
+    return harness.markdown(head, lines)
 
 
 def hidden(record: dict[str, Any], engine: str) -> float | None:
@@ -581,7 +654,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         wanted = [Row(engine, 2, 1, 2) for engine in engines]
     else:
         ranks = args.ranks or ((2,) if args.link else (1, 2, 4))
-        wanted = rows(JOBS[args.work].most, engines, ranks)
+        job = JOBS[args.work]
+        wanted = rows(job.most, job.size is not None, engines, ranks)
     record = measured(wanted, turns, args)
     print(shown(record))
     harness.save("-".join(filter(None, ["many", args.work, args.link])), record)
@@ -598,7 +672,12 @@ def measured(wanted: list[Row], turns: int, args: argparse.Namespace) -> dict[st
         results = harness.alternate(runs, 1, turns)
     return {
         "work": args.work,
-        "settings": {"turns": turns, "steps": args.steps, "link": args.link},
+        "settings": {
+            "threads": args.threads,  # of all ranks together, but for more ranks than cores
+            "turns": turns,
+            "steps": args.steps,
+            "link": args.link,
+        },
         "machine": machine | {"mpi": mpi()},
         "rows": wanted,
         "results": results,

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
+import many
 import report
 from works import WORKS
 
@@ -27,6 +28,7 @@ SCRIPTS = {  # result -> command line
     **{f"step-{work}": ["step.py", "--work", work] for work in WORKS},
     "generate-gpt2": ["generate.py"],
     "losses": ["losses.py"],
+    **{f"many-{work}": ["many.py", "--work", work] for work in [*many.JOBS, many.EXCHANGE]},
     "ops": ["ops.py"],
     "products": ["products.py"],
     "scaling": ["scaling.py"],

@@ -14,10 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import cluster
 import crossover
 import generate
 import harness
 import losses
+import many
 import ops
 import pictures
 import products
@@ -277,6 +279,40 @@ def _scaling(processor: str, found: dict, steps: dict[str, dict]) -> list[str]:
         parts.append(f"### {axis}\n\n{scaling.axis_table(results, axis)}\n")
         parts.append(scaling.verdict(results, axis) + "\n")
     return parts
+
+
+def many_section(records: Records) -> str:
+    """Steps on several ranks, and what ranks send each other."""
+    parts = []
+    for processor in harness.every(f"many-{many.EXCHANGE}"):
+        steps = [r for work in many.JOBS if (r := harness.load(f"many-{work}", processor))]
+        if steps:
+            mpis = {record["machine"]["mpi"] for record in steps}
+            parts += [
+                f"({where(steps[0])}; {', '.join(sorted(mpis))})",
+                many.against_targets(steps),
+            ]
+        for record in steps:
+            title = many.JOBS[record["work"]].title
+            parts += [f"### {title}", many.shown(record)]
+        if steps:
+            parts += ["### What a rank holds", many.held_table(steps)]
+        for link in ("", *cluster.LINKS):
+            name = "-".join(filter(None, ["many", many.EXCHANGE, link]))
+            if found := harness.load(name, processor):
+                place = f"over a cable of {link}" if link else "in one machine's memory"
+                parts += [f"### Two ranks {place}", many.shown(found)]
+    return "\n\n".join([*parts, ""])
+
+
+def cluster_section(records: Records) -> str:
+    """Where the model's page is, and its picture."""
+    path = cluster.write()
+    if path is None:
+        return ""
+    drawn = path.with_suffix(".png")
+    shown = f"![efficiency over ranks]({drawn.parent.name}/{drawn.name})\n\n" * drawn.exists()
+    return f"{shown}[All of it]({path.parent.name}/{path.name}).\n"
 
 
 # ---------------------------------------------------------------- the project's README
@@ -591,6 +627,8 @@ SECTIONS = {
     "ops": ops_section,
     "products": products_section,
     "scaling": scaling_section,
+    "many": many_section,
+    "cluster": cluster_section,
     "writing": writing_section,
     "gpu": comparison_section,
 }

@@ -31,7 +31,6 @@ PYTORCH = {
     "cuda.amp.grad_scaler": "pages.cuda.amp",
     "distributed": "pages.distributed",
     "distributed.optim": "optim.zero",
-    "nn.parallel.distributed": "nn.parallel",
     "functional": "pages.functional",
     "multiprocessing": "pages.multiprocessing",
     "nn.modules": "nn",

@@ -20,7 +20,7 @@ from .ranks import faults
 from .ranks.environment import place
 from .ranks.group import world
 from .ranks.together import alone, is_everywhere, is_told_elsewhere, together
-from .text.terminal import escaped, shown
+from .text.terminal import escaped, fill_closed_streams, shown
 
 FLAGS = {"init_from": ["--init-from", "--init"]}  # fields of TrainConfig with a second spelling
 WHAT = {"data": "FILE", "out": "DIR", "init_from": "DIR", "tokenizer": "KIND"}  # their values
@@ -349,7 +349,7 @@ def _export(given: dict[str, Any]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for wrong input, 128 and a signal's number when stopped
     (141: nobody reads the output)."""
-    _fill_closed_streams()
+    fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows a ? for it
         getattr(stream, "reconfigure", lambda **how: None)(errors="replace")
     given = vars(parser().parse_args(arguments))
@@ -383,13 +383,6 @@ def _code(command: str, error: BaseException) -> int:
         message = message.replace(python, flag)
     print(f"tinygrad-lm {command}: {message}", file=sys.stderr)
     return 2
-
-
-def _fill_closed_streams() -> None:
-    """Where a standard stream was closed, as cron does, its number must not become a file's."""
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
 
 
 if __name__ == "__main__":

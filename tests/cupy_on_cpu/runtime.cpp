@@ -265,6 +265,10 @@ PyObject* runtime_getDeviceProperties(int device, int) {
         "l2CacheSize", 50 << 20, "maxThreadsPerMultiProcessor", 2048,
         "maxGridSize", 2147483647, 65535, 65535, "maxThreadsDim", 1024, 1024, 64);
 }
+PyObject* runtime_deviceGetPCIBusId(int device, int) {
+    if (device < 0 || device >= device_count) return raise(INVALID_DEVICE);
+    return PyUnicode_FromFormat("0000:%02x:00.0", device);
+}
 PyObject* runtime_memGetInfo(int) {
     return Py_BuildValue("LL", (long long)(device_memory - device_counts.bytes),
                          (long long)device_memory);

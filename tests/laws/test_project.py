@@ -22,7 +22,7 @@ PACKAGE = "tinygrad_lm"
 # The page: all of the engine's core; more than 500 since 16-bit floats are computed in float32, and
 # threads may share a leaf. An afternoon: the page, the two files of ops to start with,
 # the model and its training; a hundred lines more since it writes with a cache and loads GPT-2, and
-# thirty since ranks share out the batches of a step, which may be each window once per epoch.
+# fifty since ranks share out the batches of a step, and windows may come in an order.
 CORE = "engine/core/"
 CORE_LINES = 520
 AFTERNOON_LINES = 1710

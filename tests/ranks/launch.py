@@ -51,7 +51,9 @@ class Run:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], cwd: Path | None):
         self.mark = f"{MARK}={uuid.uuid4()}"
-        names = {**os.environ, **OPEN_MPI, "PYTHONPATH": str(ROOT), **environment}
+        # Not unbuffered: a line is then written in two pieces, and the lines of ranks mix.
+        ours = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+        names = {**os.environ, **OPEN_MPI, **ours, **environment}
         names[MARK] = self.mark.partition("=")[2]
         self.files = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.begun = time.monotonic()

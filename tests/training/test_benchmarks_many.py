@@ -17,6 +17,7 @@ sys.path.insert(0, str(FOLDER))
 import cluster  # noqa: E402
 import harness  # noqa: E402
 import many  # noqa: E402
+import report  # noqa: E402
 
 seconds = st.floats(1e-6, 1e-2)
 links = st.builds(cluster.Link, seconds, seconds, st.floats(1e6, 1e10))
@@ -105,6 +106,31 @@ def test_a_link_is_found_again_from_the_times_that_it_made():
     assert found == pytest.approx(true)
 
 
+def made_up(ms, work="gpt-cpu"):
+    """A record whose turns all took these ms."""
+    rows = {row: [{"ms": {"step": t}}] * 3 for row, t in ms.items()}
+    return {"work": work, "rows": list(rows), "results": {r.name: f for r, f in rows.items()}}
+
+
+def test_targets_are_judged_pair_by_pair_and_a_reason_is_given_where_one_is_missed():
+    one, two, threads = (
+        many.Row(harness.OURS, *shape) for shape in ((1, 1, 2), (2, 1, 2), (1, 2, 2))
+    )
+    said = many.against_targets([made_up({one: 180.0, two: 100.0, threads: 101.0})])
+    assert "1.80 (1.80 - 1.80), target 1.80 **met**" in said and "Missed" not in said
+    assert "1.01 (1.01 - 1.01), target 1.00 **met**" in said
+    said = many.against_targets([made_up({one: 170.0, two: 100.0, threads: 100.0})])
+    assert said.count("**missed**") == 2 and said.endswith(many.REASONS["gpt-cpu"])
+    assert many.REASONS.keys() == many.JOBS.keys()
+
+
+def test_what_is_hidden_is_a_share_of_what_sending_costs():
+    ways = {many.SILENT: 100.0, many.OVERLAP: 105.0, many.AFTER: 120.0}
+    rows = {many.Row(harness.OURS, 2, 1, 2, way): t for way, t in ways.items()}
+    assert many.hidden(made_up(rows), harness.OURS) == pytest.approx(0.75)
+    assert many.hidden(made_up(rows), many.THEIRS) is None
+
+
 # ---------------------------------------------------------------- the scripts
 
 
@@ -124,6 +150,8 @@ def test_two_ranks_are_measured_and_a_cluster_computed(tmp_path, monkeypatch, ca
     assert "have the same bits after" in capsys.readouterr().out
     found[1]["each"][1]["weights"] = "other"
     assert "have OTHER BITS after" in many.shown(kept)
+    said = report.many_section({})
+    assert "| `mlp` | one process of two threads | " in said and "| 16,384 | " in said
     cluster.main()
     page = (tmp_path / "cluster.md").read_text()
     assert "| mlp | 10 Gbit/s | 1,024 |" in page and "| mlp | memory | 2 | after |" in page

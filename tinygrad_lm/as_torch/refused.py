@@ -22,10 +22,12 @@ MODULES = {
     "torch.hub": "code of others is not downloaded and run; load weights with "
     "tinygrad_lm.saving.load_safetensors, GPT-2's with tinygrad_lm.models",
     "torch.distributed.fsdp torch.distributed.rpc torch.distributed.tensor "
-    "torch.distributed.pipelining torch.distributed.elastic torch.distributed.checkpoint": "one "
-    "process trains here; wrap the model in nn.parallel.DistributedDataParallel, which runs alone "
-    "too, or in DataParallel for several GPUs",
-    "torch.distributed.nn": "one process trains here, and has nobody to talk to",
+    "torch.distributed.pipelining torch.distributed.elastic torch.distributed.checkpoint": "each "
+    "process has the whole model here; wrap it in nn.parallel.DistributedDataParallel, and share "
+    "the optimizer's state out with distributed.optim.ZeroRedundancyOptimizer",
+    "torch.distributed.nn torch.distributed.algorithms": "what processes tell each other has no "
+    "gradient here but in nn.SyncBatchNorm, and all take as many steps; a DistributedSampler "
+    "gives each of them as many items",
     "torch.sparse": "tensors are dense here; of the sparse there is only the gradient of "
     "nn.Embedding(sparse=True)",
     "torch.quantization torch.ao torch.nn.quantized torch.nn.quantizable torch.nn.qat "
@@ -106,7 +108,7 @@ FAMILIES = {
     "on here; leave it out",
     "torch.compiler torch.func": "no program is recorded, rewritten or compiled here; leave it out",
     "torch.cuda torch.accelerator": "the GPU is CuPy's; ask cupy.cuda for what is not here",
-    "torch.distributed": "one process trains here, and has nobody to talk to; leave it out",
+    "torch.distributed": "processes meet through MPI here (mpiexec); leave it out",
     "torch.special": "scipy.special has it, for tensor.numpy(), without a gradient",
     "torch.utils.checkpoint": "a part is computed again as a whole: checkpoint(function, *args)",
     "torch.utils.data": "pipes of data have left PyTorch for torchdata; write a Dataset or an "

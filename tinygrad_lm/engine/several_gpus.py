@@ -94,14 +94,21 @@ class Sum(graph.Sum):
         return super().total()
 
 
-def walk(*args: Any, **kwargs: Any) -> dict:
-    """`graph.walk` in Python, which leaves the current GPU as it was."""
-    runtime = cupy().cuda.runtime
-    before = runtime.getDevice()
-    try:
-        return _walk(*args, **kwargs)
-    finally:
-        runtime.setDevice(before)
+def staying(walk: Callable) -> Callable:
+    """A walk back in Python, which leaves the current GPU as it was."""
+
+    @wraps(walk)
+    def there(*args: Any, **kwargs: Any) -> Any:
+        if not dispatch.Switches.several_gpus:
+            return walk(*args, **kwargs)
+        runtime = cupy().cuda.runtime
+        before = runtime.getDevice()
+        try:
+            return walk(*args, **kwargs)
+        finally:
+            runtime.setDevice(before)
+
+    return there
 
 
 def tell_apart() -> None:
@@ -114,7 +121,7 @@ def tell_apart() -> None:
     if graph.walk is _walk:  # and C does not answer op(...)
         core.__call__ = core.call
     whole: Any = graph
-    whole.Sum, whole.walk = Sum, walk
+    whole.Sum, whole.walk = Sum, staying(_walk)
     for name, method in [*vars(Tensor).items()]:
         plain = isinstance(method, (Op, type, staticmethod, classmethod)) or name in PLAIN
         if callable(method) and not plain:

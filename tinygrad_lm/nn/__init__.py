@@ -98,7 +98,7 @@ from .norms import (
     LocalResponseNorm,
     RMSNorm,
 )
-from .parallel import DataParallel, SyncBatchNorm
+from .parallel import DataParallel
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from .pooling import (
     AdaptiveAvgPool1d,
@@ -138,6 +138,7 @@ from .resizing import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from .sync_norm import SyncBatchNorm
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d",

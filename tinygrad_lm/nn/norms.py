@@ -164,16 +164,11 @@ class BatchNorm(Module):
             self.num_batches_tracked += 1
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked.item()
-        return F.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or self.running_mean is None,
-            momentum or 0.0,
-            self.eps,
-        )
+        return self.normalized(input, self.training or self.running_mean is None, momentum or 0.0)
+
+    def normalized(self, input: Tensor, training: bool, momentum: float) -> Tensor:
+        kept = self.running_mean, self.running_var
+        return F.batch_norm(input, *kept, self.weight, self.bias, training, momentum, self.eps)
 
     def extra_repr(self) -> str:
         return (

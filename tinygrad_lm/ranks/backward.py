@@ -12,6 +12,7 @@ from ..engine.arrays import Gradient
 from ..engine.core import graph
 from ..engine.core.graph import Node, Sum, deliver, hooked, pull, spent
 from ..engine.core.recording import mode
+from ..engine.several_gpus import staying
 
 
 class Listener:
@@ -43,6 +44,7 @@ def listen(listener: Listener) -> None:
         listeners.append(listener)
 
 
+@staying
 def telling_walk(
     roots: Iterable, retain_graph: bool = False, wanted: Any = None
 ) -> dict[Any, Gradient]:

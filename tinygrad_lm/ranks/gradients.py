@@ -10,10 +10,13 @@ import operator
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from ..engine.arrays import Array, library, quietly
+import numpy as np
+
+from ..engine.arrays import Array, library, quietly, to_numpy
 from ..engine.core.tensor import Tensor, wrap
 from .backward import Listener, listen
 from .group import Group, Pending, Work, progress
+from .nccl import connect
 from .tree import Stack, Subtree, share, subtrees
 
 BUCKET_BYTES = 4 << 20
@@ -73,32 +76,44 @@ class Bucket:
         self.parameters, self.tag, like = parameters, tag, parameters[0].array
         sizes = [aligned(p.array.size) for p in parameters]
         self.starts = {p: sum(sizes[:i]) for i, p in enumerate(parameters)}
-        self.flags = {p: sum(sizes) + i for i, p in enumerate(parameters)}
-        self.library, self.dtype, self.size = library(like), like.dtype, sum(sizes) + len(sizes)
+        self.numbers = {p: i for i, p in enumerate(parameters)}
+        self.flags = slice(sum(sizes), sum(sizes) + len(sizes))
+        self.library, self.dtype, self.size = library(like), like.dtype, self.flags.stop
 
     def begin(self) -> None:
         """A step."""
         self.missing = {*self.parameters}
         self.work: Work | None = None
         self.parts: list[Array] = []
+        self.had: Any = ()
 
     def fill(self, p: Tensor, values: list[Array | None]) -> None:
         """This rank's parts of p's gradient, at least one."""
         if not self.parts:
             self.parts = [self.library.empty(self.size, self.dtype) for _ in values]
+            self.had = np.zeros(
+                (len(values), len(self.parameters)), bool
+            )  # from and to a GPU at once
+        self.had[:, self.numbers[p]] = [value is not None for value in values]
         start, end = self.starts[p], self.starts[p] + p.array.size
         for part, value in zip(self.parts, values):
             part[start:end] = 0 if value is None else value.reshape(-1)
-            part[self.flags[p]] = value is not None
         self.missing.discard(p)
 
     def send(self, group: Group, places: list[list[Subtree]], scale: float) -> None:
+        for part, had in zip(self.parts, self.had):
+            part[self.flags] = self.library.asarray(had)
         self.out = self.parts[0] if self.parts else self.library.empty(self.size, self.dtype)
         self.work = Work(group, reduced(group, self.parts, self.out, places, self.tag, scale))
 
+    def wait(self) -> None:
+        assert self.work is not None
+        self.work.wait()
+        self.had = to_numpy(self.out[self.flags])
+
     def gradient(self, p: Tensor) -> Tensor | None:
         """The sum, once it is there: a view of the bucket; None if no rank had any."""
-        if not self.out[self.flags[p]]:
+        if not self.had[self.numbers[p]]:
             return None
         start = self.starts[p]
         return wrap(self.out[start : start + p.array.size].reshape(p.array.shape))
@@ -120,6 +135,10 @@ class Gradients(Listener):
         self.parameters = [p for p in parameters if p.requires_grad]
         self.leaves, self.group = {*self.parameters}, group
         self.buckets = self._buckets(bucket_bytes) if group.size > 1 else []
+        if self.buckets:
+            for where in dict.fromkeys(p.device for p in self.parameters):
+                if where.type == "cuda":
+                    connect(group, where.index or 0)
         self.bucket_of = {p: bucket for bucket in self.buckets for p in bucket.parameters}
 
     def _buckets(self, most: int) -> list[Bucket]:
@@ -189,8 +208,7 @@ class Gradients(Listener):
             if bucket.work is None:  # this rank has no micro-batch
                 bucket.send(self.group, self.places, self.scale)
         for bucket in self.buckets:
-            assert bucket.work is not None
-            bucket.work.wait()
+            bucket.wait()
             for p in bucket.parameters:
                 p.grad = bucket.gradient(p)
             bucket.begin()  # and so nobody but gradients holds its memory

@@ -12,18 +12,23 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..engine.arrays import Array
+from ..engine.arrays import Array, device_of, is_numpy
 from ..engine.arrays.replay import check_not_taping
-from . import faults, starting, witness
+from . import faults, nccl, starting, witness
 
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
 NAP = 50e-6
-CALLS, OWN = 1 << 14, 3 << 13  # tags from here on: of collective calls in turn, of a script's own
+BROADCAST, CALLS, OWN = (
+    (1 << 14) - 1,
+    1 << 14,
+    3 << 13,
+)  # tags from here on: of collective calls in turn, of a script's own
 WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, exchange, step)
 
 Pending = Callable[[], bool]  # moves a transfer on, and says whether it is complete
@@ -75,10 +80,11 @@ class Group:
         self.timeout, self.step, self.begun, self.sent = timeout, 0, 0, 0
         self.rank: int = comm.rank if comm else 0
         self.size: int = comm.size if comm else 1
-        self._tags = 0
+        self._tags = self._calls = 0
         self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
         self._left: set[int] = set()
         self._told: list = []  # messages that may not have left yet
+        self.channels: dict[int, nccl.Channel | None] = {}  # GPU -> NCCL, None: through the host
         if comm:
             self._comm, self._status = comm.Dup(), comm.Dup()
 
@@ -99,14 +105,26 @@ class Group:
         return range(self._tags - count, self._tags)
 
     def tag(self) -> int:
-        """For all transfers of the work that is just begun, where ranks begin it in one order."""
-        return CALLS + self.begun % (OWN - CALLS)
+        """For all transfers of a call that ranks make in one order; buckets do not count, which
+        leave in the order in which gradients are complete."""
+        self._calls += 1
+        return CALLS + self._calls % (OWN - CALLS)
 
     def exchange(
         self, sends: Sequence[Sequence[Array]], receives: Sequence[Sequence[Array]], tag: int
     ) -> Pending:
         """Contiguous arrays for and from each rank, in the order of ranks; this one's own are not
-        looked at. Until it is complete they must not change."""
+        looked at. Until it is complete they must not change. What is on a GPU goes by NCCL, if
+        `nccl.connect` was called, with `tag` in the order of rank 0."""
+        others = [r for r in range(self.size) if r != self.rank]
+        array = next((a for r in others for a in (*sends[r], *receives[r])), None)
+        if array is not None and not is_numpy(array):
+            sends = [there if r != self.rank else [] for r, there in enumerate(sends)]
+            receives = [there if r != self.rank else [] for r, there in enumerate(receives)]
+            if channel := self.channels.get(device_of(array).index or 0):
+                self.sent += sum(a.nbytes for there in sends for a in there)
+                return channel.exchange(sends, receives, tag)
+            return nccl.through_host(partial(self.exchange, tag=tag), sends, receives)
         requests, arriving = [], []
         for rank in range(self.size):
             if rank != self.rank:
@@ -122,6 +140,10 @@ class Group:
         """A contiguous array of one rank for all, in the order of calls."""
         if self.size == 1:
             return _complete([], [])
+        if not is_numpy(array):
+            there = [array] if self.rank == source else []
+            here = [[array] if r == source else [] for r in range(self.size)]
+            return self.exchange([there] * self.size, here, BROADCAST)
         self.sent += array.nbytes if self.rank == source else 0
         return _complete([self._comm.Ibcast(_bytes(array), source)], [])
 
@@ -158,10 +180,22 @@ class Group:
         comm = self._comm.Split(color, self.rank)
         return Group(comm, self.timeout) if comm else None
 
+    def duplicate(self) -> Any:
+        """A communicator of MPI whose messages meet no others; all ask for it."""
+        return self._comm.Dup()
+
     # ------------------------------------------------------------ waiting, and for whom
 
     def wait(self, done: Callable[[], bool]) -> None:
         """Until done(), while everything under way moves on."""
+        try:
+            self._wait(done)
+        except BaseException:  # what is under way on a GPU would wait on
+            for channel in filter(None, self.channels.values()):
+                channel.abort()
+            raise
+
+    def _wait(self, done: Callable[[], bool]) -> None:
         begun, looked = time.monotonic(), 0.0
         while not done():
             progress()

@@ -2,6 +2,7 @@
 output, are shown and not obeyed. In a pipe or a file, what a model writes stays as it is.
 """
 
+import os
 import sys
 
 # C0 without newline and tab, DEL, C1: each as Python writes it.
@@ -16,3 +17,10 @@ def escaped(text: str) -> str:
 def shown(text: str) -> str:
     """`text` as it may be printed: escaped where the standard output is a terminal."""
     return escaped(text) if getattr(sys.stdout, "isatty", bool)() else text
+
+
+def fill_closed_streams() -> None:
+    """Where a standard stream was closed, as cron does, its number must not become a file's."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)

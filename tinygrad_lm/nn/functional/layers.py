@@ -128,13 +128,13 @@ def batch_norm(
         )
     over = tuple(i for i in range(x.ndim) if i != 1)
     if running_mean is not None:
-        _approach(running_mean.array, mean(input.detach(), over).array, momentum)
+        approach(running_mean.array, mean(input.detach(), over).array, momentum)
     if running_var is not None:
-        _approach(running_var.array, var(input.detach(), over).array, momentum)
+        approach(running_var.array, var(input.detach(), over).array, momentum)
     return fused.batch_norm(input, weight, bias, eps=eps)
 
 
-def _approach(running: Array, found: Array, momentum: float) -> None:
+def approach(running: Array, found: Array, momentum: float) -> None:
     running *= 1 - momentum
     running += momentum * found
     mark_written(running)
@@ -172,9 +172,9 @@ def instance_norm(
     over = tuple(range(2, x.ndim))
     _check_several("instance_norm", math.prod(x.shape[2:]), x.shape)
     if running_mean is not None:
-        _approach(running_mean.array, mean(input.detach(), over).array.mean(0), momentum)
+        approach(running_mean.array, mean(input.detach(), over).array.mean(0), momentum)
     if running_var is not None:
-        _approach(running_var.array, var(input.detach(), over).array.mean(0), momentum)
+        approach(running_var.array, var(input.detach(), over).array.mean(0), momentum)
     return named(group_norm(input, x.shape[1], weight, bias, eps), "ViewBackward0")
 
 

@@ -1,6 +1,5 @@
-"""PyTorch's wrappers for training on several devices: the module is inside as `.module` and does
-all the work. With `DistributedDataParallel` each process trains on its own part of the data, and
-gradients are means over all."""
+"""`DistributedDataParallel`: each process trains on its own part of the data, and gradients are
+means over all."""
 
 from __future__ import annotations
 
@@ -9,43 +8,12 @@ import itertools
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from ..engine.core.tensor import Tensor, wrap
-from ..engine.pytorch.common import Device, Dtype
-from ..engine.pytorch.grad_mode import is_grad_enabled, no_grad
-from ..ranks.gradients import BUCKET_BYTES, Gradients
-from ..ranks.group import Group, Work, World
-from .module import Module
-from .norms import BatchNorm1d
-
-
-class DataParallel(Module):
-    """Calls `module`; its parameters are named `module.…`."""
-
-    def __init__(
-        self,
-        module: Module,
-        device_ids: Sequence | None = None,
-        output_device: Device = None,
-        dim: int = 0,
-    ):
-        super().__init__()
-        self.module = module
-
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        return self.module(*inputs, **named)
-
-
-def data_parallel(
-    module: Module,
-    inputs: Any,
-    device_ids: Sequence | None = None,
-    output_device: Device = None,
-    dim: int = 0,
-    module_kwargs: dict | None = None,
-) -> Any:
-    """`module` of the inputs: a tuple of arguments, or one argument."""
-    given = inputs if isinstance(inputs, tuple) else (inputs,)
-    return module(*given, **(module_kwargs or {}))
+from ...engine.core.tensor import Tensor, wrap
+from ...engine.pytorch.common import Device
+from ...engine.pytorch.grad_mode import is_grad_enabled, no_grad
+from ...ranks.gradients import BUCKET_BYTES, Gradients
+from ...ranks.group import Group, Work, World
+from ..module import Module
 
 
 class _Mean(Gradients):
@@ -144,31 +112,3 @@ class DistributedDataParallel(Module):
 
 def _broadcast(group: Group, flat: Any) -> Generator:
     yield group.broadcast(flat, 0)
-
-
-class SyncBatchNorm(BatchNorm1d):
-    """Batch normalization of (N, C, ...) over all processes, of which there is one."""
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        process_group: Any = None,
-        device: Device = None,
-        dtype: Dtype = None,
-        *,
-        bias: bool = True,
-    ):
-        how: dict[str, Any] = {"device": device, "dtype": dtype, "bias": bias}
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, **how)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.reshape(*input.shape[:2], -1)).reshape(input.shape)
-
-    @staticmethod
-    def convert_sync_batchnorm(module: Module, process_group: Any = None) -> Module:
-        """The module itself: with one process its batch norms are in step."""
-        return module
