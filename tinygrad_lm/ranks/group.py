@@ -214,7 +214,8 @@ class Group:
         self._hear()
         where = f"[ranks] rank {self.rank} waits at step {self.step}"
         if gone := {r for r, begun in self._left.items() if begun < self.begun}:
-            raise RuntimeError(f"{where} for {named(gone)}, which ended; did all do the same steps?")
+            hint = "did all do the same steps?"
+            raise RuntimeError(f"{where} for {named(gone)}, which ended; {hint}")
         if waited > self.timeout:
             here = {r for r, (begun, _) in self._seen.items() if begun >= self.begun}
             missing = set(range(self.size)) - here - {self.rank}
