@@ -24,11 +24,8 @@ from . import faults, nccl, starting, witness
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
 NAP = 50e-6
-BROADCAST, CALLS, OWN = (
-    (1 << 14) - 1,
-    1 << 14,
-    3 << 13,
-)  # tags from here on: of collective calls in turn, of a script's own
+# Tags up to here are of buckets; that of broadcasts, then of calls in turn, of a script's own.
+BROADCAST, CALLS, OWN = (1 << 14) - 1, 1 << 14, 3 << 13
 WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, exchange, step)
 
 Pending = Callable[[], bool]  # moves a transfer on, and says whether it is complete
@@ -255,10 +252,8 @@ class Group:
             time.sleep(NAP)
             if time.monotonic() - begun > self.timeout:
                 missing = set(range(self.size)) - {*self._left, self.rank}
-                print(
-                    f"[ranks] rank {self.rank} has ended, {named(missing)} did not",
-                    file=sys.stderr,
-                )
+                said = f"[ranks] rank {self.rank} has ended, {named(missing)} did not"
+                print(said, file=sys.stderr)
                 self.abort()
 
     def abort(self, code: int = 1) -> None:
