@@ -284,7 +284,7 @@ def test_a_kill_at_any_moment_loses_no_shard_that_is_finished(tmp_path):
     assert finished(out) == after
 
 
-def wait_until(holds, timeout=60):
+def wait_until(holds, timeout=120):
     end = time.monotonic() + timeout
     while not holds():
         assert time.monotonic() < end
