@@ -110,20 +110,18 @@ def enough(link: Link, rank: Rank, ranks: int) -> int:
 
 
 def fitted(record: dict[str, Any]) -> Link:
-    """alpha and beta that come nearest, relatively, to the exchanges of all sizes; gamma is how
-    much each further message of 1 KB takes."""
-    import numpy as np
-
+    """beta from the sizes of 1 MB and more, since a cable lets bursts through faster; gamma is how
+    much each further message of 1 KB takes; alpha is what is left of a single one."""
     found = next(rows for name, rows in record["results"].items() if harness.OURS in name)
-    sizes = [int(n) for n in found[0]["exchange"]]
-    times = np.array([median(r["exchange"][str(n)] for r in found) for n in sizes])
-    terms = np.array([[1.0, n] for n in sizes]) / times[:, None]
-    alpha, per_byte = np.linalg.lstsq(terms, np.ones(len(sizes)), rcond=None)[0]
-    per_byte = max(float(per_byte), 1e-12)
-    counts = [int(k) for k in found[0]["messages"]]
-    first, last = (median(r["messages"][str(k)] for r in found) for k in (counts[0], counts[-1]))
-    gamma = (last - first) / (counts[-1] - counts[0]) - 1024 * per_byte
-    return Link(max(float(alpha), 0.0), max(gamma, 0.0), 1 / per_byte)
+    seconds = {int(n): median(r["exchange"][n] for r in found) for n in found[0]["exchange"]}
+    first = min(seconds)
+    large = [n for n in seconds if n >= min(1 << 20, max(seconds))]
+    per_byte = sum(seconds[n] - seconds[first] for n in large) / sum(n - first for n in large)
+    per_byte = max(per_byte, 1e-12)
+    counts = sorted(int(k) for k in found[0]["messages"])
+    few, most = (median(r["messages"][str(k)] for r in found) for k in (counts[0], counts[-1]))
+    gamma = max((most - few) / (counts[-1] - counts[0]) - 1024 * per_byte, 0.0)
+    return Link(max(seconds[first] - gamma - first * per_byte, 0.0), gamma, 1 / per_byte)
 
 
 def adding_rate(record: dict[str, Any]) -> float:
@@ -280,6 +278,7 @@ def picture(processor: str) -> None:
         panel.set(xscale="log", xlabel="ranks, one micro-batch each", title=name, ylim=(0, 1.05))
         panel.set_xticks([1, 8, 64, 1024], ["1", "8", "64", "1,024"])
         panel.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("efficiency")
     panel.legend()
     pictures.save(figure, "cluster.png")
 

@@ -21,6 +21,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -693,8 +694,8 @@ def measured(wanted: list[Row], turns: int, args: argparse.Namespace) -> dict[st
 
 def mpi() -> str:
     said = subprocess.run(["mpiexec", "--version"], capture_output=True, text=True).stdout
-    words = [line.split() for line in said.splitlines() if "ersion" in line or "MPI" in line]
-    return " ".join(words[0]) if words else "unknown"
+    name = "MPICH" if "HYDRA" in said else "Open MPI" if "Open MPI" in said else "mpiexec"
+    return f"{name} {(re.findall(r'[0-9]+[.][0-9.]+', said) or [''])[0]}".strip()
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ def test_the_formulas_are_what_a_simulation_of_each_message_comes_to(link, rank,
 def test_a_link_is_found_again_from_the_times_that_it_made():
     true = cluster.Link(50e-6, 3e-6, 1e9)
     row = {
-        "exchange": {str(n): true.alpha + n / true.beta for n in many.SIZES},
-        "messages": {str(k): k * (true.gamma + 1024 / true.beta) for k in many.MESSAGES},
+        "exchange": {str(n): true.exchange(2, n) for n in many.SIZES},
+        "messages": {str(k): true.exchange(k + 1, 1024) for k in many.MESSAGES},
         "add": 1e9,
     }
     found = cluster.fitted({"results": {f"{harness.OURS}: 2 x 1": [row]}})
