@@ -1,11 +1,11 @@
-"""Is anything lost when ranks end badly? One training run, ended again and again, each time in another
-way, on another rank and step, and continued on another number of ranks; at its end it must have the
-very bits of a run in one process that nobody disturbed.
+"""Is anything lost when ranks end badly? One training run, ended again and again, each time in
+another way, on another rank and step, and continued on another number of ranks; at its end it must
+have the very bits of a run in one process that nobody disturbed.
 
     python benchmarks/kills.py --count 200
 
-Each end is timed, from the fault until mpiexec has returned, and what was said must name the rank and
-the step. Of files, `last` must always be a whole checkpoint, never older than before.
+Each end is timed, from the fault until mpiexec has returned, and what was said must name the rank
+and the step. Of files, `last` must always be a whole checkpoint, never older than before.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ UNNAMED = ("term", "disk", "anywhere")  # ends without the rank's fault, or at n
 def be_a_rank(what: str, rank: int, step: int, note: str, arguments: list[str]) -> int:
     """Train, and let it happen to this rank at that step. note: the file for when it did."""
     from tinygrad_lm import cli
-    from tinygrad_lm.ranks.group import world
     from tinygrad_lm.training import Trainer
 
     update = Trainer.update
 
     def disturbed(self: Trainer) -> dict:
-        if self.step == step and world().rank == rank:
+        if self.step == step and self.group.rank == rank:
+            self.group.step = step
             Path(note).write_text(str(time.time()))
             happen(what)
         return update(self)
@@ -177,7 +177,7 @@ def names(said: str, rank: int, step: int) -> bool:
 
 
 def run(out: Path, ranks: int, arguments: list[str]) -> str:
-    process = start(ranks, ["nothing", "0", "-1", "-", *arguments])
+    process = start(ranks, ["nothing", "0", "-1", "-", *arguments, "--timeout", "600"])
     said = process.communicate(timeout=600)[0]
     if process.returncode:
         raise SystemExit(f"[kills] a run without a fault must end well, got:\n{said[-3000:]}")
@@ -218,10 +218,8 @@ def report(rows: list[dict], same: bool, asked: argparse.Namespace) -> None:
     for what in ENDS:
         seconds = [r["seconds"] for r in rows if r["what"] == what and r["code"]]
         if seconds:
-            most = max(seconds)
-            print(
-                f"{what:9} {len(seconds)} times, {statistics.median(seconds):.2f} s, at most {most:.2f}"
-            )
+            usual, most = statistics.median(seconds), max(seconds)
+            print(f"{what:9} {len(seconds)} times, {usual:.2f} s, at most {most:.2f}")
     faults = [fault for row in rows for fault in row.get("faults", [])]
     print(f"{len(rows)} ends, {len(faults)} faults; the bits of an undisturbed run: {same}")
     if asked.record:

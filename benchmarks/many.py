@@ -56,13 +56,15 @@ class Row(NamedTuple):
 
 
 class Job(NamedTuple):
-    """size: None for the MLP. steps: of a turn."""
+    """size: None for the MLP. steps: of a turn. apart: no row is there while another one runs, as
+    not all of them have room."""
 
     title: str
     size: Size | None
     steps: int
     turns: int
     most: int  # micro-batches
+    apart: bool = False
 
 
 JOBS = {
@@ -81,6 +83,7 @@ JOBS = {
         1,
         3,
         2,
+        True,
     ),
 }
 # Of two ranks of one thread: how many times faster than one rank, and than one process of two
@@ -102,9 +105,9 @@ MESSAGES = (1, 16, 64, 256)  # of 1 KB, at once
 
 
 def rows(most: int, keeps: bool, engines: Sequence[str], ranks: Sequence[int]) -> list[Row]:
-    """keeps: whether there is a state of the optimiser to share out. One rank does
-    the steps of one, two and four micro-batches; more ranks do one each, in all ways; one process
-    has two threads."""
+    """keeps: whether there is a state of the optimiser to share out. One rank does the steps of
+    one, two and four micro-batches, one process of two threads that of two; more ranks do one each,
+    two of them in all ways."""
     found: list[Row] = []
     for engine in engines:
         for n in (n for n in ranks if n <= most):
@@ -112,8 +115,11 @@ def rows(most: int, keeps: bool, engines: Sequence[str], ranks: Sequence[int]) -
                 found += [Row(engine, 1, 1, m) for m in (1, 2, 4) if m <= most]
                 found += [Row(engine, 1, 2, 2)]
             else:
-                found += [Row(engine, n, 1, n, way) for way in (OVERLAP, AFTER, SILENT)]
-                found += [Row(engine, n, 1, n, ZERO)] if keeps else []
+                found += [Row(engine, n, 1, n)]
+                if n == 2 or engine == harness.OURS:
+                    found += [Row(engine, n, 1, n, way) for way in (AFTER, SILENT)]
+                if n == 2 and keeps:
+                    found += [Row(engine, n, 1, n, ZERO)]
         if 1 in ranks and engine == harness.OURS:
             found += [Row(engine, 1, 1, 1, SILENT)]
     return found
@@ -669,7 +675,8 @@ def measured(wanted: list[Row], turns: int, args: argparse.Namespace) -> dict[st
         runs[row.name] = ([__file__, *command(row, args), *port], extra)
     machine = harness.machine()
     with cable(args.link) if args.link else contextlib.nullcontext():
-        results = harness.alternate(runs, 1, turns)
+        apart = args.work in JOBS and JOBS[args.work].apart
+        results = harness.alternate(runs, *((turns, 1) if apart else (1, turns)))
     return {
         "work": args.work,
         "settings": {

@@ -200,3 +200,15 @@ def test_philox_gives_its_known_answers(counter, key, words):
     counter, key = (np.array([int(x, 16) for x in t.split()], np.uint64) for t in (counter, key))
     found = philox(counter[None], key)[0]
     assert " ".join(f"{x:08x}" for x in found) == words
+
+
+@pytest.mark.parametrize("words", [0, 1, 2, 623, 624, 625, 5000, 2**20, 2**21 + 3])
+def test_words_that_are_skipped_are_counted_and_lie_behind(words):
+    skipping, drawing = (Generator().manual_seed(5) for _ in range(2))
+    for each in (skipping, drawing):
+        each.normal((3,))  # half of a pair waits
+    before = skipping.get_state()
+    skipping.skip(words)
+    drawing._words(words, np.uint32)
+    assert np.array_equal(skipping.get_state(), drawing.get_state())
+    assert skipping.drawn_since(before) == words

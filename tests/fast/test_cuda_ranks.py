@@ -74,6 +74,12 @@ def steps(dtype, count=6):
         assert (sometimes.grad is None) == (step == 1)
         optimizer.step()
         optimizer.zero_grad()
+    if group.size > 1:  # now by the way that gradients took
+        one = torch.full((5,), float(group.rank), device="cuda")
+        def from_the_last():
+            yield group.broadcast(one.array, group.size - 1)
+        Work(group, from_the_last()).wait()
+        assert (one == group.size - 1).all()
     return shows(model)
 
 lines = [f"{dtype} {steps(dtype)}" for dtype in (torch.float32, torch.bfloat16)]
@@ -165,7 +171,7 @@ def test_where_nccl_fails_at_its_start_the_host_is_used(emulated_gpu, where):
     done = fails(EMULATED_NCCL_FAILS=where)
     assert done.code == 0 and "carried [[], []]" in done.out, done
     assert done.out.count("WARNED") == 1
-    assert "NCCL between 2 GPUs, and it failed: NcclError: NCCL_ERROR_SYSTEM_ERROR" in done.out
+    assert "the GPUs of 2 ranks, and it failed: NcclError: NCCL_ERROR_SYSTEM_ERROR" in done.out
 
 
 def test_where_nccl_fails_later_rank_and_step_are_named(emulated_gpu):

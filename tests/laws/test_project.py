@@ -22,10 +22,10 @@ PACKAGE = "tinygrad_lm"
 # The page: all of the engine's core; more than 500 since 16-bit floats are computed in float32, and
 # threads may share a leaf. An afternoon: the page, the two files of ops to start with,
 # the model and its training; a hundred lines more since it writes with a cache and loads GPT-2, and
-# fifty since ranks share out the batches of a step, and windows may come in an order.
+# twenty since ranks share out the batches of a step, and windows may come in an order.
 CORE = "engine/core/"
 CORE_LINES = 520
-AFTERNOON_LINES = 1710
+AFTERNOON_LINES = 1690
 RECORDING = re.compile(r"engine/capture/(tape|traced)\.py")  # of a step on the CPU, to be read
 RECORDING_LINES = 400
 AFTERNOON = re.compile(

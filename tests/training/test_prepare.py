@@ -162,9 +162,9 @@ def test_no_token_goes_on_where_a_word_ends(byte_pairs, text):
                 assert parts[0] + parts[1] == ids, (tokenizer.kind, text[:place], text[place:])
 
 
-@given(SOME_TEXT, st.sampled_from([16, 32, 64]), st.integers(0, 3))
-@example("a" * 15 + "\r\n" + "b" * 40, 16, 3)
-@example("a b c " * 40, 16, 0)
+@given(SOME_TEXT, st.sampled_from([64, 80, 128]), st.integers(0, 3))
+@example("a" * 63 + "\r\n" + "b" * 99, 64, 3)
+@example("a word " * 40, 64, 0)
 def test_chunks_are_the_text_and_their_ids_its_ids(byte_pairs, tmp_path_factory, text, size, which):
     """With chunks of few bytes, which look a quarter of that ahead. Where no word ends, it is said,
     and what is between two such places has the ids of a text of its own; bytes are cut anywhere."""
@@ -433,6 +433,7 @@ def test_what_cannot_be_done_is_one_line(flags, words, here, capsys):
         (["--workers", "0"], "workers must be in 1 ... 2**20 - 1, got 0"),
         (["--shard-size", "0"], "shard_size must be in 1 ... 2**20 - 1, got 0"),
         (["--tokenizer", "bpe", "--vocab-size", "9"], "vocab_size must be >= 257"),
+        (["--vocab-size", "99999999999"], "vocab_size must be in 1 ... 2**20 - 1, got 99999999999"),
     ],
 )
 def test_numbers_out_of_range(flags, words, here, capsys):

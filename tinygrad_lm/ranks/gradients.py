@@ -91,9 +91,8 @@ class Bucket:
         """This rank's parts of p's gradient, at least one."""
         if not self.parts:
             self.parts = [self.library.empty(self.size, self.dtype) for _ in values]
-            self.had = np.zeros(
-                (len(values), len(self.parameters)), bool
-            )  # from and to a GPU at once
+            # On the host until all are known: to a GPU and from it they go at once.
+            self.had = np.zeros((len(values), len(self.parameters)), bool)
         self.had[:, self.numbers[p]] = [value is not None for value in values]
         start, end = self.starts[p], self.starts[p] + p.array.size
         for part, value in zip(self.parts, values):

@@ -24,11 +24,8 @@ from . import faults, nccl, starting, witness
 TIMEOUT = 600.0  # seconds until a rank that does not come is said to hang
 SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others are asked about
 NAP = 50e-6
-BROADCAST, CALLS, OWN = (
-    (1 << 14) - 1,
-    1 << 14,
-    3 << 13,
-)  # tags from here on: of collective calls in turn, of a script's own
+# Tags up to here are of buckets; that of broadcasts, then of calls in turn, of a script's own.
+BROADCAST, CALLS, OWN = (1 << 14) - 1, 1 << 14, 3 << 13
 WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, count, step)
 
 Pending = Callable[[], bool]  # moves a transfer on, and says whether it is complete
@@ -216,9 +213,8 @@ class Group:
         self._hear()
         where = f"[ranks] rank {self.rank} waits at step {self.step}"
         if gone := {r for r, done in self._left.items() if done < self.begun}:
-            raise RuntimeError(
-                f"{where} for {named(gone)}, which ended; did all do the same steps?"
-            )
+            hint = "did all do the same steps?"
+            raise RuntimeError(f"{where} for {named(gone)}, which ended; {hint}")
         if waited > self.timeout:
             here = {r for r, (begun, _) in self._seen.items() if begun >= self.begun}
             missing = set(range(self.size)) - here - {self.rank}
@@ -258,10 +254,8 @@ class Group:
             time.sleep(NAP)
             if time.monotonic() - begun > self.timeout:
                 missing = set(range(self.size)) - {*self._left, self.rank}
-                print(
-                    f"[ranks] rank {self.rank} has ended, {named(missing)} did not",
-                    file=sys.stderr,
-                )
+                said = f"[ranks] rank {self.rank} has ended, {named(missing)} did not"
+                print(said, file=sys.stderr)
                 self.abort()
 
     def abort(self, code: int = 1) -> None:

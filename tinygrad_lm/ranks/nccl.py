@@ -156,8 +156,8 @@ def connect(group: Any, index: int) -> None:
     group.channels[index] = channel
     if found and group.rank == 0:
         warnings.warn(
-            f"[ranks] tried NCCL between {group.size} GPUs, and {found}; what ranks exchange goes "
-            "through the host, which is slower",
+            f"[ranks] tried NCCL between the GPUs of {group.size} ranks, and {found}; what ranks "
+            "exchange goes through the host, which is slower",
             stacklevel=3,
         )
 

@@ -69,9 +69,11 @@ def prepare(
     a chunk was cut elsewhere; the tokens there may not be those of the whole text.
     """
     workers = cores() if workers is None else workers
-    for name, value in (("workers", workers), ("shard_size", shard_size)):
+    numbers = {"workers": workers, "shard_size": shard_size, "vocab_size": vocab_size}
+    for name, value in numbers.items():
         if not 1 <= value < 2**20:
-            raise ValueError(f"[prepare] {name} must be in 1 ... 2**20 - 1, got {value}; try 1")
+            message = f"[prepare] {name} must be in 1 ... 2**20 - 1, got {value}"
+            raise ValueError(f"{message}; leave it out?")
     out, paths = Path(out), [os.fspath(file) for file in files]
     _check_files(paths)
     given = _given(tokenizer, vocab_size)
@@ -111,7 +113,7 @@ def _check_files(paths: Sequence[str]) -> None:
 def _given(kind: str, vocab_size: int) -> Tokenizer | None:
     """The tokenizer, where it does not depend on the texts; else what it needs is looked at."""
     if kind == "bpe":
-        BPETokenizer.train("", vocab_size)
+        BPETokenizer.train("", min(vocab_size, 999))  # the library makes room for all it is told
     if kind in ("char", "bpe"):
         return None
     return ByteTokenizer() if kind == "byte" else load_tokenizer(kind)

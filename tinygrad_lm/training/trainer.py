@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,6 @@ from ..engine.arrays import device as Device
 from ..engine.core.tensor import Tensor, wrap
 from ..engine.pytorch import creation, random
 from ..engine.pytorch.grad_mode import no_grad
-from ..engine.random import philox
-from ..engine.random.generator import Generator, default_generator
 from ..models.checkpoints import PREFIX
 from ..models.gpt import GPT
 from ..nn.utils import clip_grads_with_norm_, get_total_norm
@@ -36,6 +35,7 @@ from ..ranks.tree import share
 from ..saving.files import Arrays
 from .config import TrainConfig
 from .not_finite import NotFinite, first_bad_gradient, first_bad_value
+from .streams import Streams
 
 # Shapes: B batch, T time (block_size).
 
@@ -98,7 +98,7 @@ class Trainer:
             groups = self.optimizer.param_groups
             self.optimizer = ZeroRedundancyOptimizer(groups, AdamW, self.group)
         self.sums = Gradients(model.parameters(), self.group)
-        self.forgotten: dict[str, int] = {}  # words that a forward pass draws, of each stream
+        self.streams = Streams(model.lm_head.weight.device)
         self.step = 0  # updates made
         self.evaluated = -1  # the last step at which `evaluate` was called
         self.best = math.inf  # lowest validation loss, in nats per token
@@ -115,6 +115,9 @@ class Trainer:
         device = self.model.lm_head.weight.device
         return batch_at(self.tokens[split], offsets, self.config.block_size, device)
 
+    def _loss(self, split: str, offsets: np.ndarray) -> Tensor:
+        return self.model(*self._batch(split, offsets))[1]
+
     def update(self) -> dict[str, float]:
         """One step: {"loss", "grad_norm", "lr"}. NotFinite: nothing has been updated.
 
@@ -129,11 +132,11 @@ class Trainer:
                 if last is not None:
                     sums.backward(last, k - 1)
                 drawn.append(self.offsets)
-                loss = self.model(*self._batch("train", self.offsets))[1]
+                loss = self._loss("train", self.offsets)
                 losses.append(loss.array)
                 last = loss / c.gradient_accumulation_steps
             else:
-                self._pass_over(self.offsets)
+                self.streams.pass_over(partial(self._loss, "train", self.offsets))
             number = self.step * c.gradient_accumulation_steps + k
             self.offsets = self._draw("train", number + 1)  # after the draws of this pass's dropout
         if last is not None:  # when all is drawn: from now on gradients travel
@@ -159,18 +162,6 @@ class Trainer:
         self.step += 1
         return {"loss": sum(found) / len(found), "grad_norm": length, "lr": rate}
 
-    def _pass_over(self, offsets: np.ndarray) -> None:
-        """Draw what the forward pass of another rank's batch draws."""
-        if self.forgotten:
-            for name, stream in self._streams().items():
-                stream.skip(self.forgotten[name])
-        else:  # once it is done in full, to count
-            before = self._random()
-            with no_grad():
-                self.model(*self._batch("train", offsets))
-            for name, stream in self._streams().items():
-                self.forgotten[name] = stream.drawn_since(before[name])
-
     def _all(self, losses: list[Array]) -> list:
         """0-d arrays of this rank's batches: those of all, as numbers if there are more ranks."""
         if self.group.size == 1:
@@ -194,13 +185,13 @@ class Trainer:
         that the evaluation can be done again as if it had not begun.
         """
         self.group.step = self.step
-        before = self._random()
+        before = self.streams.state()
         self.model.eval()
         try:
             with no_grad():
                 means = {split: self._mean_loss(split, between) for split in self.tokens}
         except BaseException:
-            self._set_random(before)
+            self.streams.set_state(before)
             raise
         finally:
             self.model.train()
@@ -218,7 +209,7 @@ class Trainer:
                 offsets = self._draw(split)
                 if i in mine:
                     drawn.append(offsets)
-                    found.append(self.model(*self._batch(split, offsets))[1].array)
+                    found.append(self._loss(split, offsets).array)
             numbers = to_numpy(gathered(found)[0]).tolist() if found else []
             self._check(numbers, f"{split} loss", split, drawn, mine)
             return numbers
@@ -239,7 +230,7 @@ class Trainer:
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Everything besides the model that the future of this run depends on; on several ranks
         by rank 0, after all have collected it."""
-        arrays = {"next_batch": self.offsets, **self._random()}
+        arrays = {"next_batch": self.offsets, **self.streams.state()}
         saved = self.optimizer.state_dict()
         plain: dict[str, Any] = {}
         for index, entries in saved["state"].items():
@@ -264,24 +255,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": entries, "param_groups": meta["groups"]})
         self.step, self.evaluated, self.best = meta["step"], meta["evaluated"], meta["best"]
         self.offsets = arrays["next_batch"]
-        self._set_random(arrays)
-
-    def _random(self) -> Arrays:
-        """Where the random streams are."""
-        return {name: stream.get_state() for name, stream in self._streams().items()}
-
-    def _set_random(self, states: Arrays) -> None:
-        for name, stream in self._streams().items():
-            if name in states:
-                stream.set_state(states[name])
-
-    def _streams(self) -> dict[str, Generator]:
-        """That of the CPU, and of the model's GPU, from which its dropout draws."""
-        device = self.model.lm_head.weight.device
-        found: dict[str, Generator] = {"random": default_generator}
-        if device.type == "cuda":
-            found["random.cuda"] = philox.stream(device.index)
-        return found
+        self.streams.set_state(arrays)
 
     def _change_dtype(self, entries: dict[int, dict[str, Any]], arrays: Arrays) -> None:
         """Weights from a 16-bit run's masters, or masters from a float32 run's weights."""
