@@ -219,13 +219,33 @@ def test_data_parallel_is_the_mean_of_runs_in_the_order_of_ranks(size):
 
 
 UNLIKE = """
-try:
-    DDP(nn.Linear(4, 4 + (rank == 1)))
-except RuntimeError as error:
-    print(error, flush=True)
+def refused(what):
+    try:
+        what()
+    except RuntimeError as error:
+        print(error, flush=True)
+
+ddp, x = DDP(nn.Linear(4, 4)), torch.ones(2, 4)
+step = torch.capture(lambda x: ddp(x).sum().backward())
+
+def captured():
+    for _ in range(4):
+        step(x)
+
+refused(captured)
+x = torch.ones(4) if rank else torch.ones(4, dtype=torch.int32)
+refused(lambda: dist.all_reduce(x))
+refused(lambda: dist.broadcast(x, 0) if rank else dist.all_reduce(x))
+refused(lambda: DDP(nn.Linear(4, 4 + (rank == 1))))
 """
 
 
-def test_modules_that_differ_are_refused():
-    done = run(2, START + UNLIKE)
-    assert done.out.count("got ('weight', (4, 4), 'torch.float32') on rank 0 and") == 2, done
+def test_what_differs_between_ranks_is_refused():
+    done = run(2, START + UNLIKE, TORCH_DISTRIBUTED_DEBUG="DETAIL")
+    for part in (
+        "must not exchange gradients between ranks; call it without capture",
+        "(4,), 'torch.int32') on rank 0 and ('all_reduce', (4,), 'torch.float32')",
+        "(4,), 'torch.int32') on rank 0 and ('broadcast', (4,), 'torch.float32')",
+        "got ('weight', (4, 4), 'torch.float32') on rank 0 and",
+    ):
+        assert done.out.count(part) == 2, (part, done)

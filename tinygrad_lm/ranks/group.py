@@ -26,7 +26,7 @@ SPIN, LOOK = 0.002, 0.25  # seconds of waiting without a nap, and until others a
 NAP = 50e-6
 # Tags up to here are of buckets; that of broadcasts, then of calls in turn, of a script's own.
 BROADCAST, CALLS, OWN = (1 << 14) - 1, 1 << 14, 3 << 13
-WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, exchange, step)
+WAITING, GOODBYE = 0, 1  # what ranks tell each other beside the data: (what, count, step)
 
 Pending = Callable[[], bool]  # moves a transfer on, and says whether it is complete
 
@@ -50,6 +50,7 @@ class Work:
                 self._pending = next(self._steps)
             except StopIteration as end:
                 self.result, self._pending = end.value, None
+                self.group.done += 1
                 under_way.remove(self)
         return self._pending is None
 
@@ -74,12 +75,13 @@ class Group:
     step: where this rank is, for messages."""
 
     def __init__(self, comm: Any = None, timeout: float = TIMEOUT):
-        self.timeout, self.step, self.begun, self.sent = timeout, 0, 0, 0
+        self.timeout, self.step, self.sent = timeout, 0, 0
+        self.begun = self.done = 0  # of what ranks do together
         self.rank: int = comm.rank if comm else 0
         self.size: int = comm.size if comm else 1
         self._tags = self._calls = 0
         self._seen: dict[int, tuple[int, int]] = {}  # rank -> exchange it waits for, step
-        self._left: dict[int, int] = {}  # rank that ended -> exchanges it took part in
+        self._left: dict[int, int] = {}  # rank that ended -> how much it has done with the others
         self._told: list = []  # messages that may not have left yet
         self.channels: dict[int, nccl.Channel | None] = {}  # GPU -> NCCL, None: through the host
         if comm:
@@ -210,7 +212,7 @@ class Group:
             self._tell(WAITING)
         self._hear()
         where = f"[ranks] rank {self.rank} waits at step {self.step}"
-        if gone := {r for r, begun in self._left.items() if begun < self.begun}:
+        if gone := {r for r, done in self._left.items() if done < self.begun}:
             hint = "did all do the same steps?"
             raise RuntimeError(f"{where} for {named(gone)}, which ended; {hint}")
         if waited > self.timeout:
@@ -224,7 +226,7 @@ class Group:
             )
 
     def _tell(self, what: int) -> None:
-        message = np.array([what, self.begun, self.step])
+        message = np.array([what, self.begun if what == WAITING else self.done, self.step])
         others = [r for r in range(self.size) if r != self.rank]
         self._told = [each for each in self._told if not each[1].Test()]
         self._told += [(message, self._status.Isend(message, r)) for r in others]
@@ -235,11 +237,11 @@ class Group:
         status, message = MPI.Status(), np.empty(3, np.int64)
         while self._status.Iprobe(status=status):
             self._status.Recv(message, status.source)
-            what, begun, step = message.tolist()
+            what, count, step = message.tolist()
             if what == GOODBYE:
-                self._left[status.source] = begun
+                self._left[status.source] = count
             else:
-                self._seen[status.source] = begun, step
+                self._seen[status.source] = count, step
 
     def goodbye(self) -> None:
         """At the end of the process: wait for the others, who learn that this rank has left."""

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from ...engine.arrays.replay import check_not_taping
 from ...engine.core.tensor import Tensor, wrap
 from ...engine.pytorch.common import Device
 from ...engine.pytorch.grad_mode import is_grad_enabled, no_grad
@@ -93,6 +94,7 @@ class DistributedDataParallel(Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         if self._gradients.group.size > 1 and self.require_backward_grad_sync:
+            check_not_taping("exchange gradients between ranks", "call it without capture")
             if self.broadcast_buffers:
                 self._copy_first([*self.module.buffers()])
             if is_grad_enabled():

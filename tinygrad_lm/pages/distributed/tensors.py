@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import operator
+import os
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -61,6 +62,20 @@ def do(group: Group, steps: Steps, async_op: bool) -> Work | None:
     return None
 
 
+def check_alike(group: Group, name: str, tensor: Tensor) -> None:
+    """Where TORCH_DISTRIBUTED_DEBUG=DETAIL is in the environment: RuntimeError if ranks call
+    different things. Otherwise only bytes that do not fit are noticed, later."""
+    if os.environ.get("TORCH_DISTRIBUTED_DEBUG", "").upper() != "DETAIL":
+        return
+    first, *others = group.gather((name, tuple(tensor.shape), str(tensor.dtype)))
+    for rank, theirs in enumerate(others, 1):
+        if theirs != first:
+            raise RuntimeError(
+                f"[{name}] all ranks must call the same, got {first} on rank 0 and {theirs} on "
+                f"rank {rank}"
+            )
+
+
 def _copy(tensor: Tensor) -> Any:
     """Its numbers as a new array, (n,)."""
     return tensor.array.reshape(-1).copy()
@@ -80,6 +95,7 @@ def all_reduce(
 ) -> Work | None:
     """The tensors of all ranks added, or combined by op, on each."""
     mine = group_of(group)
+    check_alike(mine, "all_reduce", tensor)
     return do(mine, _all_reduce(mine, tensor, tensor, op), async_op)
 
 
@@ -95,6 +111,7 @@ def reduce(
     """`all_reduce` for rank dst; on the others the tensor stays."""
     mine = group_of(group)
     out = tensor if place(group, dst, group_dst) == mine.rank else None
+    check_alike(mine, "reduce", tensor)
     return do(mine, _all_reduce(mine, tensor, out, op), async_op)
 
 
@@ -151,6 +168,7 @@ def broadcast(
 ) -> Work | None:
     """The tensor of rank src, for all."""
     mine = group_of(group)
+    check_alike(mine, "broadcast", tensor)
     return do(mine, _broadcast(mine, tensor, place(group, src, group_src)), async_op)
 
 
