@@ -272,7 +272,9 @@ def test_every_script_explains_itself(script):
     command = [sys.executable, str(FOLDER / script), "--help"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout and "--threads" in done.stdout or script == "road.py"
+    assert "usage" in done.stdout
+    # Ranks take their share of the cores, and a road has one.
+    assert "--threads" in done.stdout or script in ("road.py", "kills.py", "many.py")
 
 
 @pytest.mark.parametrize("work", ["moons", "mlp", "rnn"])

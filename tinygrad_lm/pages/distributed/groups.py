@@ -46,7 +46,8 @@ def init_process_group(
     pg_options: Any = None,
     device_id: Any = None,
 ) -> None:
-    """Open the group of all ranks. init_method: None or "env://": who is there is known from MPI.
+    """Open the group of all ranks. init_method and store, by which PyTorch's find each other, are
+    accepted and not used: who is there is known from MPI.
     timeout: how long a rank may keep others waiting (10 minutes). RuntimeError: mpiexec started
     another number of processes than is asked for."""
     asked = os.environ.get("WORLD_SIZE", "1").strip()
@@ -55,9 +56,6 @@ def init_process_group(
         raise ValueError(f"{message}; unset it, or set it to 1")
     if is_initialized():
         raise ValueError("trying to initialize the default process group twice!")
-    if store is not None or init_method not in (None, "env://"):
-        message = "[init_process_group] init_method must be 'env://' and store None: MPI knows the"
-        raise ValueError(f"{message} ranks, got {init_method!r} and {store!r}")
     all_ranks = world()
     count = world_size if world_size > 0 else int(os.environ.get("WORLD_SIZE", "1"))
     if count != all_ranks.size:
