@@ -424,18 +424,18 @@ def be_a_rank(row: Row, args: argparse.Namespace) -> None:
         turn = exchanging(row, SIZES[:count], bool(args.steps))
     else:
         turn = stepping(row, JOBS[args.work], args.steps)
-    with open(Path(args.rank) / str(number)) as pipe:
+    with open(Path(args.rank) / str(number)) as pipe, open(Path(args.rank) / "found", "w") as out:
         for _ in pipe:
             found = turn()
             if number == 0:
-                print(json.dumps(found), flush=True)
+                print(json.dumps(found), file=out, flush=True)
 
 
 def lead(row: Row, args: argparse.Namespace) -> None:
     """Start a row's ranks, and pass on what this process is told, to each of them."""
     with tempfile.TemporaryDirectory() as folder:
-        pipes = [Path(folder) / str(rank) for rank in range(row.ranks)]
-        for pipe in pipes:
+        pipes, out = [Path(folder) / str(rank) for rank in range(row.ranks)], Path(folder) / "found"
+        for pipe in (*pipes, out):
             os.mkfifo(pipe)
         own = [sys.executable, __file__, *command(row, args), "--rank", folder]
         environment = {**os.environ, "MASTER_PORT": str(args.port)}
@@ -446,10 +446,12 @@ def lead(row: Row, args: argparse.Namespace) -> None:
         # Without this, whoever waits for ranks that failed would wait for ever.
         threading.Thread(target=lambda: os._exit(started.wait()), daemon=True).start()
         ends = [open(pipe, "w") for pipe in pipes]
+        found = open(out)  # what mpiexec passes on may come late, or with the next line
         for line in sys.stdin:
             for end in ends:
                 end.write(line)
                 end.flush()
+            print(found.readline(), end="", flush=True)
         for end in ends:
             end.close()
         started.wait()

@@ -19,7 +19,7 @@ from .group import Group, Pending, Work, progress
 from .nccl import connect
 from .tree import Stack, Subtree, share, subtrees
 
-BUCKET_BYTES = 4 << 20
+BUCKET_BYTES = 1 << 20
 ALIGNED = 16  # numbers: every gradient in a bucket begins at a multiple, as kernels like it
 
 
