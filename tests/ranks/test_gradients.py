@@ -123,3 +123,32 @@ def test_a_rank_that_has_done_its_part_may_leave():
     """Rank 1 sends and ends, while the first one still waits for rank 2."""
     done = run(3, LATE)
     assert done.code == 0 and done.out == "[0.0, 1.0, 2.0]\n", done
+
+
+CHECKPOINTS = """
+import tinygrad_lm as torch
+from tinygrad_lm import nn
+from tinygrad_lm.ranks.gradients import Gradients
+from tinygrad_lm.ranks.group import world
+from tinygrad_lm.utils.checkpoint import checkpoint
+
+torch.manual_seed(0)
+layer, xs = nn.Linear(3, 3), torch.randn(2, 4, 3)
+
+def gradient(call):
+    sums = Gradients(layer.parameters(), world())
+    sums.begin(2)
+    for k in sums.mine:
+        sums.backward(call(call(xs[k])).square().sum(), k)
+    sums.finish()
+    found, layer.weight.grad, layer.bias.grad = layer.weight.grad.numpy(), None, None
+    return found.tobytes()
+
+same = gradient(layer) == gradient(lambda x: checkpoint(layer, x))
+assert all(world().gather(same))
+"""
+
+
+def test_a_layer_in_two_checkpoints_sends_its_whole_gradient():
+    done = run(2, CHECKPOINTS, timeout=20)
+    assert done.code == 0, done

@@ -12,6 +12,7 @@ from ..engine.arrays import Gradient
 from ..engine.core import graph
 from ..engine.core.graph import Node, Sum, deliver, hooked, pull, spent
 from ..engine.core.recording import mode
+from ..engine.pytorch.checkpointing import NAME as CHECKPOINT
 from ..engine.several_gpus import staying
 
 
@@ -57,7 +58,8 @@ def telling_walk(
     of = {leaf: x for x in told for leaf in x.leaves}
     complete: dict[Any, list] = {}  # node -> leaves that nobody uses after it
     for leaf, node in last.items():
-        if leaf in of:
+        # A checkpoint's gradients come after its node, from its second run: told at the end.
+        if leaf in of and (node is None or node.name != CHECKPOINT):
             complete.setdefault(node, []).append(leaf)
 
     def tell(leaf: Any) -> None:
