@@ -113,6 +113,7 @@ def ended():
 def test_an_exception_ends_all_ranks_and_is_shown_once(ended, capsys, monkeypatch):
     # PyTorch, where a test has imported it, has a hook that puts a rank before each line.
     monkeypatch.setattr(faults.Installed, "before", (sys.__excepthook__, threading.excepthook))
+
     class Stopped(KeyboardInterrupt):
         exit_code = 143
 

@@ -113,6 +113,37 @@ def test_gradients_are_told_of_when_they_are_complete_and_are_those_of_the_plain
     assert heard.ended == 1 and tied[0].weight.grad is not None
 
 
+def test_who_need_not_know_early_is_told_at_the_end(tied):
+    heard = Heard(tied.parameters())
+    heard.early = False
+    backward.listen(heard)
+    loss_of(tied, torch.ones(2, 4)).backward()
+    assert heard.ended == 1 and not heard.turns and len(heard.told) == 5
+    assert all((p.grad is not None) == (p in heard.told) for p in tied.parameters())
+
+
+def test_anomaly_mode_and_a_listener_hear_the_same_walk(tied):
+    heard = Heard(tied.parameters())
+    loss = loss_of(tied, torch.ones(2, 4))
+    backward.listen(heard)
+    for number in (1, 2):  # switched on before the listener comes, and after
+        with torch.autograd.set_detect_anomaly(True):
+            backward.listen(heard)
+            loss.backward(retain_graph=True)
+            heard.told.clear()
+            assert heard.ended == 2 * number - 1
+            (torch.ones(1, requires_grad=True) * 2).backward()  # with nobody to tell
+            backward.listen(heard)
+            bad = tied[0].weight.sum() * float("nan")
+            with pytest.raises(RuntimeError, match="nan"):
+                bad.backward()
+            heard.told.clear()
+        loss.backward(retain_graph=True)
+        heard.told.clear()
+        assert heard.ended == 2 * number
+        backward.listen(heard)
+
+
 def test_a_walk_that_reaches_nothing_of_it_leaves_a_listener_waiting(tied):
     heard = Heard(tied.parameters())
     backward.listen(heard)

@@ -12,15 +12,18 @@ from ..engine.arrays import Gradient
 from ..engine.core import graph
 from ..engine.core.graph import Node, Sum, deliver, hooked, pull, spent
 from ..engine.core.recording import mode
+from ..engine.pytorch.anomaly import Anomaly, checked_walk
 from ..engine.pytorch.checkpointing import NAME as CHECKPOINT
 from ..engine.several_gpus import staying
 
 
 class Listener:
     """Somebody who wants to know of gradients: `arrived(leaf)` once a gradient was added to
-    leaf.grad, `turn()` after each node, `finished()` at the end of a walk that reached a leaf."""
+    leaf.grad, `turn()` after each node, `finished()` at the end of a walk that reached a leaf.
+    early: as soon as that can be known; else at the end, which takes less time."""
 
     leaves: set[Any]
+    early = True
 
     def arrived(self, leaf: Any) -> None:
         raise NotImplementedError
@@ -39,8 +42,10 @@ _walk: Callable = graph.walk
 def listen(listener: Listener) -> None:
     """To the next walk that reaches one of its leaves."""
     global _walk
-    if graph.walk is not telling_walk:  # the first time, or somebody else has replaced it since
-        _walk, graph.walk = graph.walk, telling_walk
+    # Anomaly mode calls the walk that was there before it, and puts that back at its end.
+    place: Any = Anomaly if graph.walk is checked_walk else graph
+    if place.walk is not telling_walk:  # the first time, or somebody else has replaced it since
+        _walk, place.walk = place.walk, telling_walk
     if listener not in listeners:
         listeners.append(listener)
 
@@ -52,9 +57,21 @@ def telling_walk(
     """`graph.walk`; gradients of leaves that are listened to are in their `.grad` when it ends."""
     if not listeners or wanted is not None or mode.recording:
         return _walk(roots, retain_graph, wanted)
-    roots = list(roots)
+    if any(listener.early for listener in listeners):
+        return early_walk([*roots], retain_graph)
+    found = _walk(roots, retain_graph)
+    for listener in [x for x in listeners if not x.leaves.isdisjoint(found)]:
+        listeners.remove(listener)
+        for leaf in [leaf for leaf in found if leaf in listener.leaves]:
+            leaf.accumulate(found.pop(leaf))
+            listener.arrived(leaf)
+        listener.finished()
+    return found
+
+
+def early_walk(roots: list, retain_graph: bool) -> dict[Any, Gradient]:
     last = last_users([root for root, _ in roots])
-    told = [x for x in listeners if any(leaf in last for leaf in x.leaves)]
+    told = [x for x in listeners if not x.leaves.isdisjoint(last)]
     of = {leaf: x for x in told for leaf in x.leaves}
     complete: dict[Any, list] = {}  # node -> leaves that nobody uses after it
     for leaf, node in last.items():

@@ -126,12 +126,20 @@ class Gradients(Listener):
             sums.backward(loss_of(k), k)
         sums.finish()                      # now p.grad is the sum, on all ranks the same
 
-    scale: what sums are multiplied by, as 1 / M for a mean of means."""
+    scale: what sums are multiplied by, as 1 / M for a mean of means. early: whether buckets leave
+    while the walk back goes on; None: not where the ranks share one machine's memory, in which
+    sending is copying, by the same cores."""
 
     def __init__(
-        self, parameters: Iterable[Tensor], group: Group, bucket_bytes: int = BUCKET_BYTES
+        self,
+        parameters: Iterable[Tensor],
+        group: Group,
+        bucket_bytes: int = BUCKET_BYTES,
+        early: bool | None = None,
     ):
         self.parameters = [p for p in parameters if p.requires_grad]
+        on_gpu = any(p.device.type == "cuda" for p in self.parameters)
+        self.early = (on_gpu or not group.near) if early is None else early
         self.leaves, self.group = {*self.parameters}, group
         self.buckets = self._buckets(bucket_bytes) if group.size > 1 else []
         if self.buckets:

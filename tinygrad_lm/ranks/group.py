@@ -72,9 +72,10 @@ def progress() -> None:
 class Group:
     """rank: this process's number, 0 <= rank < size. comm: mpi4py's communicator, None for a
     process alone. timeout: seconds after which a rank that does not come is said to hang.
-    step: where this rank is, for messages."""
+    near: whether all ranks are on one machine. step: where this rank is, for messages."""
 
-    def __init__(self, comm: Any = None, timeout: float = TIMEOUT):
+    def __init__(self, comm: Any = None, timeout: float = TIMEOUT, near: bool = False):
+        self.near = near
         self.timeout, self.step, self.sent = timeout, 0, 0
         self.begun = self.done = 0  # of what ranks do together
         self.rank: int = comm.rank if comm else 0
@@ -177,7 +178,7 @@ class Group:
 
         color = 0 if self.rank in ranks else MPI.UNDEFINED
         comm = self._comm.Split(color, self.rank)
-        return Group(comm, self.timeout) if comm else None
+        return Group(comm, self.timeout, self.near) if comm else None
 
     def duplicate(self) -> Any:
         """A communicator of MPI whose messages meet no others; all ask for it."""
@@ -320,7 +321,8 @@ def _start(timeout: float) -> Group:
     here = starting.begin()
     if here is None:
         return Group()
-    group = Group(starting.mpi(here).COMM_WORLD, timeout)
+    near = here.local_size == here.size
+    group = Group(starting.mpi(here).COMM_WORLD, timeout, near)
     atexit.register(group.goodbye)  # before MPI's own end, which waits without looking
     if group.size > 1:
         faults.install(lambda: f"rank {group.rank} of {group.size}, step {group.step}", group.abort)

@@ -47,7 +47,7 @@ def _place_of(node: Node) -> str:
     return "  (a place that is not known: it was called before this was on, or inside autocast)\n"
 
 
-def _checked_walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dict:
+def checked_walk(roots: Iterable, retain_graph: bool = False, wanted: Any = None) -> dict:
     roots = list(roots)
     nodes = _reached([root for root, _ in roots])
     before = [node.pullbacks for node in nodes]
@@ -129,7 +129,7 @@ def _switch(enabled: bool, check_nan: bool) -> None:
     if Anomaly.enabled and not was:
         Anomaly.walk = graph.walk
     on = Anomaly.enabled and Anomaly.check_nan
-    graph.walk = _checked_walk if on else Anomaly.walk
+    graph.walk = checked_walk if on else Anomaly.walk
     calls.clear()
     if mode.autocast in (None, _note_call):
         mode.autocast = _note_call if on else None
