@@ -73,7 +73,7 @@ JOBS = {
     "gpt-cpu": Job(
         "GPT, nanoGPT's CPU configuration (4 layers, 4 heads, 128 wide, T 64, B 12)",
         Size(4, 4, 128, 64, 12),
-        2,
+        5,
         16,
         4,
     ),
