@@ -26,7 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import ROOT, save
+from harness import ROOT, machine, save
 
 TIMEOUT = 5.0  # seconds until a rank counts as hanging, here
 SHAPE = "--n-layer 1 --n-head 2 --n-embd 16 --block-size 16 --batch-size 4 --dropout 0.1"
@@ -223,7 +223,7 @@ def report(rows: list[dict], same: bool, asked: argparse.Namespace) -> None:
     faults = [fault for row in rows for fault in row.get("faults", [])]
     print(f"{len(rows)} ends, {len(faults)} faults; the bits of an undisturbed run: {same}")
     if asked.record:
-        save("kills", {"rows": rows, "same": same})
+    XX
     if faults or not same:
         sys.exit(1)
 

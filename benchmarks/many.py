@@ -629,7 +629,9 @@ def shown(record: dict[str, Any]) -> str:
     for engine in (harness.OURS, THEIRS):
         share = hidden(record, engine)
         if share is not None:
-            said.append(f"{engine} on 2 ranks hides {share:.0%} of what sending costs.")
+            hides = f"hides {share:.0%} of what sending costs"
+            loses = "takes longer where it sends while the walk back goes on than after it"
+            said.append(f"{engine} on 2 ranks {hides if share > 0 else loses}.")
     bits = "the same bits" if same_weights(record) else "OTHER BITS"
     said.append(f"All of our ranks, however many, have {bits} after the same steps.")
     return "\n\n".join(said)
