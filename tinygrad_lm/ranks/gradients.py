@@ -96,7 +96,8 @@ class Bucket:
         self.had[:, self.numbers[p]] = [value is not None for value in values]
         start, end = self.starts[p], self.starts[p] + p.array.size
         for part, value in zip(self.parts, values):
-            part[start:end] = 0 if value is None else value.reshape(-1)
+            # -0.0 is what changes nothing that is added to it: 0.0 would make 0.0 of a -0.0.
+            part[start:end] = -0.0 if value is None else value.reshape(-1)
         self.missing.discard(p)
 
     def send(self, group: Group, places: list[list[Subtree]], scale: float) -> None:
