@@ -195,6 +195,19 @@ sys.exit(cli.main(arguments + ["--out", str(home / "never")]))
     assert "none.txt" in done.err and done.err.endswith("(on rank 1 of 2)\n"), done
 
 
+def test_a_wrong_flag_on_one_rank_is_one_line_and_ends_all(home):
+    program = """
+import sys
+from tinygrad_lm import cli
+from tinygrad_lm.ranks.environment import place
+wrong = ["--sead=3"] if place().rank == 1 else []
+sys.exit(cli.main(["train", "--out", sys.argv[1] + "/never", *wrong]))
+"""
+    done = run(3, ["-c", program, home], timeout=20)
+    assert done.code == 2 and len(done.err.splitlines()) == 1, done
+    assert "there is no --sead=3; did you mean --seed?" in done.err and not done.out, done
+
+
 def test_a_loss_that_is_not_finite_names_its_rank_and_batch(home):
     program = """
 steps = Trainer.update
