@@ -27,6 +27,7 @@ class _Mean(Gradients):
     def finished(self) -> None:
         super().finished()
         self.finish()
+        self.group.step += 1  # a script's own number is not known
 
 
 class DistributedDataParallel(Module):
