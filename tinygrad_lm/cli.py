@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from .engine.arrays import out_of_memory
 from .ranks import faults
 from .ranks.environment import place
-from .ranks.group import world
+from .ranks.group import Group, world
 from .ranks.together import alone, is_everywhere, is_told_elsewhere, together
 from .text.terminal import escaped, fill_closed_streams, shown
 
@@ -33,6 +33,10 @@ SAID = {  # what a message says in Python, and how it is said here
 PLACE = "a training run's --out, a folder with GPT-2's files, or gpt2, gpt2-medium, ..."
 
 
+class WrongFlag(Exception):
+    """Its text is all that is said."""
+
+
 class Parser(argparse.ArgumentParser):
     """Errors in one line, with the flag that was probably meant."""
 
@@ -40,9 +44,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        if (here := place()) and here.rank:  # they all have the same arguments
-            self.exit(2)
-        self.exit(2, f"{escaped(f'{self.prog}: {message}; see {self.prog} --help')}\n")
+        raise WrongFlag(escaped(f"{self.prog}: {message}; see {self.prog} --help"))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Ask before the parser above can: only this one has the flags' names."""
@@ -352,9 +354,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows a ? for it
         getattr(stream, "reconfigure", lambda **how: None)(errors="replace")
-    given = vars(parser().parse_args(arguments))
-    command = given.pop("command")
+    command = "train"  # the one for several ranks
     try:
+        # What is wrong on one of several ranks is wrong on all: they would wait for it.
+        group = world() if (here := place()) and here.size > 1 else Group()
+        given = vars(together(group, lambda: parser().parse_args(arguments)))
+        command = given.pop("command")
         return given.pop("run")(given)
     except (Exception, KeyboardInterrupt) as error:
         code = _code(command, error)
@@ -373,6 +378,9 @@ def _code(command: str, error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return getattr(error, "exit_code", 130)
     if is_told_elsewhere(error):
+        return 2
+    if isinstance(error, WrongFlag):
+        print(error, file=sys.stderr)
         return 2
     if isinstance(error, MemoryError):
         error = out_of_memory(command, error)

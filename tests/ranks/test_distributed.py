@@ -249,3 +249,19 @@ def test_what_differs_between_ranks_is_refused():
         "got ('weight', (4, 4), 'torch.float32') on rank 0 and",
     ):
         assert done.out.count(part) == 2, (part, done)
+
+
+def test_a_script_that_leaves_is_named_with_how_many_gradients_were_shared():
+    program = """
+import sys
+import tinygrad_lm as torch
+import tinygrad_lm.distributed as dist
+dist.init_process_group("gloo")
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(3, 3))
+for i in range(9):
+    if i == 5 and dist.get_rank():
+        sys.exit()
+    model(torch.ones(2, 3)).sum().backward()
+"""
+    done = run(2, program, timeout=20)
+    assert done.code == 1 and "rank 0 waits at step 5 for rank 1, which ended" in done.err, done

@@ -153,3 +153,25 @@ assert all(world().gather(same))
 def test_a_layer_in_two_checkpoints_sends_its_whole_gradient():
     done = run(2, CHECKPOINTS, timeout=20)
     assert done.code == 0, done
+
+
+MINUS_ZERO = """
+import tinygrad_lm as torch
+from tinygrad_lm.ranks.gradients import Gradients
+from tinygrad_lm.ranks.group import world
+
+p = torch.nn.Parameter(torch.ones(3))
+sums = Gradients([p], world())
+sums.begin(2)
+for k in sums.mine:  # the first does without it
+    used = p if k else torch.ones(3, requires_grad=True)
+    sums.backward((used * torch.tensor([-0.0, 0.0, 2.0])).sum(), k)
+sums.finish()
+found = p.grad.tolist(), p.grad.signbit().tolist()
+assert all(world().gather(found == ([0.0, 0.0, 2.0], [True, False, False]))), found
+"""
+
+
+def test_no_gradient_on_one_rank_leaves_the_signs_of_zeros_of_another():
+    done = run(2, MINUS_ZERO, timeout=20)
+    assert done.code == 0, done

@@ -55,7 +55,8 @@ LAW = """
 for out in sys.argv[2:]:  # M and what else there is
     count, _, more = out.partition("-")
     plain = {"dropout": 0.0, "gradient_checkpointing": True, "shuffle": True}
-    changes = {"": {}, "plain": plain, "zero": {"zero": True}}[more]
+    half = {"dtype": "bfloat16", "gradient_checkpointing": True}
+    changes = {"": {}, "plain": plain, "zero": {"zero": True}, "half": half}[more]
     trainer = train(config(out, gradient_accumulation_steps=int(count), **changes), overwrite=True)
     found = bits(trainer)
     say("law", out, found, measured(out) if group.rank == 0 else "")
@@ -84,7 +85,7 @@ def lines(text, word):
     return [line for line in text.splitlines() if line.startswith(word)]
 
 
-RUNS = ("1", "2", "3", "4", "6", "3-plain", "2-zero")
+RUNS = ("1", "2", "3", "4", "6", "3-plain", "2-zero", "3-half")
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,12 @@ def one_process(home):
 
 @pytest.mark.parametrize(
     "size, runs",
-    [(1, ("2", "6")), (2, ("1", "2", "3", "4", "2-zero")), (3, ("6", "3-plain")), (4, ("2", "4"))],
+    [
+        (1, ("2", "6")),
+        (2, ("1", "2", "3", "4", "2-zero")),
+        (3, ("6", "3-plain", "3-half")),
+        (4, ("2", "4")),
+    ],
 )
 def test_any_number_of_ranks_has_the_bits_of_one_process(home, one_process, size, runs):
     done = on_ranks(size, LAW, home, *runs)
@@ -187,6 +193,19 @@ sys.exit(cli.main(arguments + ["--out", str(home / "never")]))
     done = on_ranks(2, program, home)
     assert done.code == 2 and len(done.err.splitlines()) == 1, done
     assert "none.txt" in done.err and done.err.endswith("(on rank 1 of 2)\n"), done
+
+
+def test_a_wrong_flag_on_one_rank_is_one_line_and_ends_all(home):
+    program = """
+import sys
+from tinygrad_lm import cli
+from tinygrad_lm.ranks.environment import place
+wrong = ["--sead=3"] if place().rank == 1 else []
+sys.exit(cli.main(["train", "--out", sys.argv[1] + "/never", *wrong]))
+"""
+    done = run(3, ["-c", program, home], timeout=20)
+    assert done.code == 2 and len(done.err.splitlines()) == 1, done
+    assert "there is no --sead=3; did you mean --seed?" in done.err and not done.out, done
 
 
 def test_a_loss_that_is_not_finite_names_its_rank_and_batch(home):

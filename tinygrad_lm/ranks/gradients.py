@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.arrays import Array, library, quietly, to_numpy
+from ..engine.arrays import Array, library, quietly, row_major, to_numpy
 from ..engine.core.tensor import Tensor, wrap
 from .backward import Listener, listen
 from .group import Group, Pending, Work, progress
@@ -96,7 +96,8 @@ class Bucket:
         self.had[:, self.numbers[p]] = [value is not None for value in values]
         start, end = self.starts[p], self.starts[p] + p.array.size
         for part, value in zip(self.parts, values):
-            part[start:end] = 0 if value is None else value.reshape(-1)
+            # -0.0 is what changes nothing that is added to it: 0.0 would make 0.0 of a -0.0.
+            part[start:end] = -0.0 if value is None else value.reshape(-1)
         self.missing.discard(p)
 
     def send(self, group: Group, places: list[list[Subtree]], scale: float) -> None:
@@ -209,7 +210,8 @@ class Gradients(Listener):
         if not self.buckets:
             for p in self.parameters:
                 total = self.stacks[p].total()
-                p.grad = None if total is None else wrap(scaled(total, self.scale))
+                # Row by row, as in a bucket: the bits of a norm depend on the order in memory.
+                p.grad = None if total is None else wrap(row_major(scaled(total, self.scale)))
             return
         for bucket in self.buckets:
             if bucket.work is None:  # this rank has no micro-batch

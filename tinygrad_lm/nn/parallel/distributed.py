@@ -27,14 +27,15 @@ class _Mean(Gradients):
     def finished(self) -> None:
         super().finished()
         self.finish()
+        self.group.step += 1  # a script's own number is not known
 
 
 class DistributedDataParallel(Module):
     """Calls `module`; its parameters are named `module.…`. All ranks begin with the parameters and
     buffers of the first. When `backward` ends, `.grad` is the mean over ranks, added in the order
     of a binary tree, the same bits on all; it travels in buckets of bucket_cap_mb MB while the walk
-    back goes on (Li et al., 2020, arXiv 2006.15704). A parameter that no rank uses keeps what it
-    has.
+    back goes on (Li et al., 2020, arXiv 2006.15704), on one machine's CPUs after it. A parameter
+    that no rank uses keeps what it has.
 
     process_group: from `new_group` (all ranks). broadcast_buffers: before each forward pass, those
     of the first rank. RuntimeError: modules differ between ranks, or nothing is to be trained.
