@@ -223,7 +223,7 @@ def report(rows: list[dict], same: bool, asked: argparse.Namespace) -> None:
     faults = [fault for row in rows for fault in row.get("faults", [])]
     print(f"{len(rows)} ends, {len(faults)} faults; the bits of an undisturbed run: {same}")
     if asked.record:
-    XX
+        save("kills", {"machine": machine(), "rows": rows, "same": same})
     if faults or not same:
         sys.exit(1)
 
