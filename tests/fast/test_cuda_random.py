@@ -126,7 +126,7 @@ def test_an_evaluation_that_is_stopped_puts_both_streams_back(gpu):
     config = TrainConfig(block_size=8, batch_size=2, eval_iters=2)
     model = GPT(GPTConfig(8, 7, 1, 2, 8, 0.2)).to("cuda")
     trainer = Trainer(model, split_tokens(np.arange(200) % 7, config), config)
-    before, left = trainer._random(), [3]
+    before, left = trainer.streams.state(), [3]
 
     def between():
         nn.functional.dropout(tg.ones(9, device="cuda"), 0.5)
@@ -136,6 +136,6 @@ def test_an_evaluation_that_is_stopped_puts_both_streams_back(gpu):
 
     with pytest.raises(KeyboardInterrupt):
         trainer.evaluate(between)
-    after = trainer._random()
+    after = trainer.streams.state()
     assert before.keys() == after.keys() == {"random", "random.cuda"}
     assert all(np.array_equal(before[name], after[name]) for name in before)
