@@ -1,8 +1,8 @@
 """Gradients of micro-batches become the gradient of a step: added in the order of `tree.py`, in one
 process or over all ranks. What ranks add travels in buckets: each rank gets a piece of every other
 one's (all-to-all), adds the pieces in the order of the tree, and sends the sum to all (all-gather).
-A bucket leaves when the last of its gradients is there, while the walk back goes on; after it, where
-all ranks share one machine's memory.
+A bucket leaves when the last of its gradients is there, while the walk back goes on; after it,
+where all ranks share one machine's memory.
 """
 
 from __future__ import annotations
