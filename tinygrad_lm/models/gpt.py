@@ -21,7 +21,7 @@ from ..optim import AdamW
 from ..saving.files import StrPath
 from ..text.generation import generate
 from . import pretrained
-from .cache import KVCache, Past, visible
+from .cache import KVCache, Past, seats
 from .hub import find_pretrained
 
 # Shapes: B batch, T time, C channels (n_embd), H heads, D head size, V vocabulary.
@@ -202,11 +202,8 @@ class GPT(nn.Module):
         if targets is not None and targets.shape != idx.shape:
             message = f"[GPT] targets must have the shape of idx, {tuple(idx.shape)}"
             raise ValueError(f"{message}, got {tuple(targets.shape)}; the ids one place later?")
-        positions = creation.arange(past, past + T, device=idx.device)
-        if padding is not None:
-            positions = (positions - padding[:, None]).clamp(min=0)  # (B, T)
+        positions, mask = seats(T, cache, padding, idx)
         x = self.transformer.drop(self.transformer.wte(idx) + self.transformer.wpe(positions))
-        mask = visible(T, past + T, padding, idx)
         again = self.gradient_checkpointing and self.training and cache is None
         for block, layer in zip(self.transformer.h, cache or repeat(None)):
             x = checkpoint(block, x, layer, mask) if again else block(x, layer, mask)

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.arrays import ask_devices
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
 from ..engine.pytorch.grad_mode import no_grad
 from ..engine.pytorch.joining import cat
 from ..engine.random.generator import Generator
 from ..nn import Module
+from .reading import Reader
 from .sampling import Sampling
 from .streaming import Row
 from .tokenizers import Tokenizer
@@ -63,26 +65,21 @@ def steps(
 
     padding (B,): how many places at the start of each row are empty, where texts differ in length.
     tokenizer: only ids of which it has a text are written; a model may know more. use_cache:
-    whether keys and values are kept, which changes the time and, but for rounding, nothing else; a
-    context that has outgrown the model's block_size loses its beginning and is read anew for every
-    token. All of the model computes in eval mode, and each module is put back into its own mode
-    after every token.
+    whether keys and values are kept, and on a GPU the call for one token recorded (see `Reader`),
+    which changes the time and, but for rounding, nothing else; a context that has outgrown the
+    model's block_size loses its beginning and is read anew for every token. All of the model
+    computes in eval mode, and each module is put back into its own mode after every token.
     """
     _check(idx, max_new_tokens)
 
     def write(idx: Tensor) -> Iterator[Step]:
-        block_size = getattr(getattr(model, "config", None), "block_size", None)
-        cache = None
-        if use_cache and hasattr(model, "new_cache") and (block_size or 0) >= idx.shape[1]:
-            cache = model.new_cache(idx.shape[0], idx.shape[1] + max_new_tokens)
+        reader = Reader(model, padding, idx.shape[1] + max_new_tokens if use_cache else 0)
         limit, holes = getattr(tokenizer, "vocab_size", None), None
         modules = [*model.modules()]  # once: walking takes longer than looking at each
         for n in range(max_new_tokens):
-            if cache is not None and idx.shape[1] > block_size:
-                cache = None
             with no_grad():
                 with _evaluating(modules):
-                    logits = _expected(model, idx, block_size, cache, padding)[:, :limit]
+                    logits = reader(idx)[:, :limit]
                 if tokenizer is not None and n == 0:
                     holes = _holes(tokenizer, logits)
                 if holes is not None:
@@ -133,23 +130,6 @@ def _context(idx: Tensor, padding: Tensor | None) -> Tensor:
     return idx.masked_fill(places < padding[:, None], NO_TOKEN)
 
 
-def _expected(
-    model: Module, idx: Tensor, block_size: int | None, cache: Any, padding: Tensor | None
-) -> Tensor:
-    """Logits (B, V) for what follows ids (B, T)."""
-    more: dict[str, Any] = {}
-    if cache is not None:
-        more["cache"], idx = cache, idx[:, cache.length :]
-    elif block_size is not None and idx.shape[1] > block_size:
-        if padding is not None:
-            padding = (padding - (idx.shape[1] - block_size)).clamp(min=0)
-        idx = idx[:, -block_size:]
-    if padding is not None:
-        more["padding"] = padding
-    out = model(idx, **more)
-    return (out[0] if isinstance(out, tuple) else out)[:, -1, :]
-
-
 def generate(
     model: Module,
     idx: Tensor,
@@ -189,6 +169,7 @@ def generate(
             row.push(int(step.ids[0, 0].item()))
             if row.ended:
                 break
+    ask_devices()
     return cat(found, 1)
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from ..engine.arrays import hold
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch import random
 from ..engine.random.generator import Generator
 
 # Shapes: B batch, T time, V vocabulary.
 
+NO_NUMBERS = "[generate] logits must be numbers, got others; are the model's weights damaged?"
 LEAST, MOST = 1e-6, 1e6  # of a factor: logits stay within float32
 
 
@@ -89,12 +91,14 @@ class Sampling:
 
 
 def _check_numbers(highest: Tensor) -> None:
-    """RuntimeError: one of the highest logits (B, 1) is NaN, or infinite."""
+    """RuntimeError: one of the highest logits (B, 1) is NaN, or infinite. A GPU says so when
+    something is next read from it."""
+    if hold(highest.isfinite().array, NO_NUMBERS):
+        return
     wrong = [x for x in highest[:, 0].tolist() if not math.isfinite(x)]
     if wrong:
         came = "NaN" if math.isnan(wrong[0]) else f"{wrong[0]} as the highest of a row"
-        message = f"[generate] logits must be numbers, got {came}"
-        raise RuntimeError(f"{message}; are the model's weights damaged?")
+        raise RuntimeError(NO_NUMBERS.replace("others", came))
 
 
 def penalised(logits: Tensor, context: Tensor, penalty: float) -> Tensor:

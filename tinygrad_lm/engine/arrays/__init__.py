@@ -43,7 +43,7 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )
-from .ids import are_ids, check_bounds, exist, look_at, noted
+from .ids import are_ids, check_bounds, exist, hold, look_at, noted
 from .inputs import explained, out_of_memory, plain, upstream_gradient
 from .layout import copied, overlaps, row_major, unstretched
 from .libraries import (
@@ -56,6 +56,7 @@ from .libraries import (
     OutOfMemoryError,
     address,
     as_array,
+    ask_devices,
     broadcast_to,
     cuda_is_available,
     cupy,

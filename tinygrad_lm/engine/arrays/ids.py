@@ -1,6 +1,7 @@
-"""Positions that must exist. Where the host has the numbers it looks at once. On a GPU it would
-have to wait for them: there a kernel notes a wrong one, and the host hears of it when it next reads
-anything. Until then a wrong position reads or writes some element, none outside the array."""
+"""Positions that must exist, and other numbers that must be right. Where the host has them it looks
+at once. On a GPU it would have to wait for them: there a kernel notes a wrong one, and the host
+hears of it when it next reads anything. Until then a wrong position reads or writes some element,
+none outside the array."""
 
 from __future__ import annotations
 
@@ -12,6 +13,13 @@ from .libraries import Array
 def noted(ids: Array, name: str, what: str, first: int, size: int, ignore: int | None = None):
     """Whether it was left to the device to find an id that is neither in first ... size - 1 nor
     equal to `ignore`; otherwise the caller must look now."""
+    return False
+
+
+@with_kernels
+def hold(conditions: Array, problem: str) -> bool:
+    """Whether it was left to the device to find a False among these, which is a RuntimeError then;
+    otherwise the caller must look now."""
     return False
 
 

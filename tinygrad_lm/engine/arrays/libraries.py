@@ -85,9 +85,14 @@ def to_numpy(array: Any) -> numpy.ndarray:
         return numpy.asarray(array)
     check_not_recording("read from the device", "return the loss and read it outside")
     found = array.get()
+    ask_devices()
+    return found
+
+
+def ask_devices() -> None:
+    """The error, if a GPU has found something wrong since it was last asked. Waits for it."""
     for look in WHEN_READ:
         look()
-    return found
 
 
 def on_host(array: Any) -> Array:

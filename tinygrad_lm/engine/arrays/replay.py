@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from threading import get_ident
+from threading import get_ident, local
 from typing import Any
 
 # (class or module, names of functions, whether they are methods): what a step that is recorded on
@@ -21,10 +21,18 @@ def one_call(function: Any) -> Any:
     return function
 
 
-class _State:
-    """Process-wide: what the step that is being recorded needs from the host; None otherwise."""
+class _OfThread(local):
+    """What the step that this thread records for a GPU needs from the host; None otherwise."""
 
     actions: list[Callable[[], object]] | None = None
+
+
+_HERE = _OfThread()
+
+
+class _State:
+    """Process-wide."""
+
     taping: int | None = None  # the thread in which a step on the CPU is being recorded
     disturbed = False  # another thread has met the arrays of that recording
 
@@ -66,24 +74,24 @@ class taping_step:
 
 
 def is_recording_step() -> bool:
-    return _State.actions is not None
+    return _HERE.actions is not None
 
 
 def before_each_replay(action: Callable[[], object]) -> None:
     """While a step is being recorded: call this before each replay, as the code around it did
     before the recording. At other times there is nothing to note."""
-    if _State.actions is not None:
-        _State.actions.append(action)
+    if _HERE.actions is not None:
+        _HERE.actions.append(action)
 
 
 def actions_noted() -> int | None:
     """How many there are so far; None while no step is recorded."""
-    return None if _State.actions is None else len(_State.actions)
+    return None if _HERE.actions is None else len(_HERE.actions)
 
 
 def check_not_recording(what: str, instead: str) -> None:
     """An error while a step is being recorded: the device does not run then, and knows nothing."""
-    if _State.actions is not None:
+    if _HERE.actions is not None:
         raise RuntimeError(f"[capture] a captured step must not {what}; {instead}")
 
 
@@ -91,10 +99,10 @@ class recording_step:
     """Inside, a step is being recorded; gives the list of what it needs from the host."""
 
     def __enter__(self) -> list[Callable[[], object]]:
-        if _State.actions is not None:
+        if _HERE.actions is not None:
             raise RuntimeError("[capture] a step must not be captured inside another one")
-        _State.actions = []
-        return _State.actions
+        _HERE.actions = []
+        return _HERE.actions
 
     def __exit__(self, *exc: object) -> None:
-        _State.actions = None
+        _HERE.actions = None

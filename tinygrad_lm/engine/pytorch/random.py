@@ -12,6 +12,7 @@ from .. import arrays
 from ..arrays import Array, as_dtype
 from ..core.tensor import Tensor, wrap
 from ..ops.elementwise import where
+from ..random import philox
 from ..random.generator import Generator, default_generator
 from .common import Device, Dtype, Sizes, to_tensor
 from .creation import empty_like, finish, kind_of, shape_of
@@ -212,10 +213,15 @@ def multinomial(
     generator: Generator | None = None,
 ) -> Tensor:
     """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
-    (num_samples,) or (N, num_samples)."""
-    probs, device = arrays.on_host(input.array), input.device
+    (num_samples,) or (N, num_samples). On a GPU without a generator they come from its own stream;
+    one sample is drawn there, and that it could not be is an error when something is next read."""
+    probs, device = input.array, input.device
+    if generator is None and device.type == "cuda":
+        generator = philox.stream(device.index)
+    if num_samples != 1:
+        probs = arrays.on_host(probs)
     drawn = _generator(generator, device).multinomial(probs, num_samples, replacement)
-    return finish(numpy.ascontiguousarray(drawn), device)
+    return finish(arrays.library(drawn).ascontiguousarray(drawn), device)
 
 
 # ---------------------------------------------------------------- in place, bound to Tensor

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..arrays import Array, library, quietly, with_kernels
 from ..arrays import device as Device
-from ..arrays import quietly, with_kernels
 from ..arrays.replay import ONE_CALL
 from .recipes import box_muller, check_probs, fill, look_up, swap_forward
 
@@ -247,9 +247,7 @@ class Generator:
         u = self._unit(probs.size, probs.dtype).reshape(probs.shape)
         return (u < probs.astype(u.dtype, copy=False)).astype(probs.dtype)
 
-    def multinomial(
-        self, probs: np.ndarray, num_samples: int, replacement: bool = False
-    ) -> np.ndarray:
+    def multinomial(self, probs: Array, num_samples: int, replacement: bool = False) -> Array:
         """Categories drawn from each row of probs, (V,) or (B, V), unnormalised: (..., samples).
 
         One sample, or several that differ, are the largest of p / exponential (a race of clocks);
@@ -257,9 +255,10 @@ class Generator:
         """
         check_probs(probs, num_samples, replacement)
         if num_samples == 1 or not replacement:
-            score = quietly(np.divide, probs, self.exponential(probs.shape, dtype=probs.dtype))
+            clocks = self.exponential(probs.shape, dtype=probs.dtype)
+            score = quietly(np.divide, probs, library(probs).asarray(clocks))
             if num_samples == 1:
-                return score.argmax(-1, keepdims=True)
+                return score.argmax(-1)[..., None]
             return np.argsort(-score, axis=-1, kind="stable")[..., :num_samples]
         rows = math.prod(probs.shape[:-1])
         u = self._unit(rows * num_samples, np.float64).reshape(rows, num_samples)

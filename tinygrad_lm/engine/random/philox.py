@@ -61,7 +61,7 @@ class Philox(Generator):
     """PyTorch's `Generator(device="cuda")`: Philox in the place of the Mersenne Twister. The state
     is kept twice, here and, once a kernel has drawn, in the memory of the device, where the
     kernels move it on: so a recorded step draws new numbers at each replay. What is drawn are
-    arrays there, only choices (`permutation`, `multinomial`) are made here."""
+    arrays there; `permutation`, and several choices at once, are made here."""
 
     def __init__(self, device: Device | str = "cuda") -> None:
         cp = cupy()
@@ -146,9 +146,9 @@ class Philox(Generator):
         with self._on_host():
             return super().permutation(n)
 
-    def multinomial(
-        self, probs: np.ndarray, num_samples: int, replacement: bool = False
-    ) -> np.ndarray:
+    def multinomial(self, probs: Array, num_samples: int, replacement: bool = False) -> Array:
+        if type(probs) is not np.ndarray:
+            return super().multinomial(probs, num_samples, replacement)
         with self._on_host():
             return super().multinomial(probs, num_samples, replacement)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..arrays import Array, hold
+
 BLOCK = 1 << 16  # values made at a time: scratch arrays stay in the cache; a multiple of 16
 
 
@@ -65,14 +67,22 @@ def look_up(probs: np.ndarray, u: np.ndarray) -> np.ndarray:
     return np.array(found, np.int64)
 
 
-def _can_be_drawn_from(probs: np.ndarray) -> bool:
-    if not probs.size or not probs.min() >= 0:
+def _can_be_drawn_from(probs: Array) -> bool:
+    """Whether all rows are probabilities, or it was left to a GPU to find one that is not."""
+    if not probs.size:
         return False
     top = probs.max(-1)
-    return 0 < top < np.inf if probs.ndim == 1 else bool(((top > 0) & (top < np.inf)).all())
+    rows = (probs.min(-1) >= 0) & (top > 0) & (top < np.inf)
+    return hold(rows, NO_PROBABILITIES) or bool(rows.all())
 
 
-def check_probs(probs: np.ndarray, num_samples: int, replacement: bool) -> None:
+NO_PROBABILITIES = (
+    "[multinomial] the probabilities of a row must be numbers >= 0, at least one of them above 0 "
+    "and none infinite, got others; are the logits numbers?"
+)
+
+
+def check_probs(probs: Array, num_samples: int, replacement: bool) -> None:
     """Refuse what PyTorch's `multinomial` refuses, in its words."""
     if probs.dtype.kind in "iub":
         problem = f"multinomial only supports floating-point dtypes for input, got: {probs.dtype}"

@@ -76,8 +76,7 @@ def set_device(device: Where) -> None:
 def synchronize(device: Where = None) -> None:
     """Wait until the GPU has done everything it was asked for. IndexError: it met a wrong id."""
     on(device).synchronize()
-    for look in arrays.WHEN_READ:
-        look()
+    arrays.ask_devices()
 
 
 @dataclass(frozen=True)

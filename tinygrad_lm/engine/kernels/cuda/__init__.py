@@ -16,6 +16,7 @@ NAMES: tuple[str, ...] = (
     "ids",
     "layer_norm",
     "linear",
+    "one_query",
     "philox",
     "rows",
     "softmax",

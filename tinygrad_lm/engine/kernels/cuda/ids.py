@@ -1,9 +1,9 @@
-"""Ids are checked without waiting: a kernel writes a wrong one into two words of the device, which
-the host reads when it next reads anything from there."""
+"""Ids and conditions are checked without waiting: a kernel writes a wrong one into two words of the
+device, which the host reads when it next reads anything from there."""
 
 import cupy
 
-from ...arrays import WHEN_READ, before_each_replay, is_recording_step, kernel, noted
+from ...arrays import WHEN_READ, before_each_replay, hold, is_recording_step, kernel, noted
 
 NO_ID = -(1 << 63)
 # Several threads may find a wrong one: they write the same check, and any of their ids will do.
@@ -24,26 +24,35 @@ class _State:
 
     found: dict[int, cupy.ndarray] = {}  # device -> number of the check that failed or 0, the id
     pending: set[int] = set()  # devices that may have found something since the last look
-    checks: dict[tuple, int] = {}  # what is checked -> its number, from 1 on
+    checks: dict[tuple, int] = {}  # (kind of error, what it says) -> its number, from 1 on
 
 
 @kernel(noted, cupy.ndarray)
 def note(ids, name, what, first, size, ignore=None):
-    if not ids.size:
+    problem = f"[{name}] {what} must be in 0 ... {size - 1}, got {{}} (out of range)"
+    return _note(ids, first, size, NO_ID if ignore is None else ignore, (IndexError, problem))
+
+
+@kernel(hold, cupy.ndarray)
+def note_false(conditions, problem):
+    return _note(conditions, 1, 2, NO_ID, (RuntimeError, problem))
+
+
+def _note(numbers, first, size, ignore, error):
+    if not numbers.size:
         return True
-    device = ids.device.id
+    device = numbers.device.id
     if device not in _State.found:
         _State.found[device] = cupy.zeros(2, "int64")
-    check = _State.checks.setdefault((name, what, size), len(_State.checks) + 1)
-    rest = (first, size, NO_ID if ignore is None else ignore, check)
-    NOTE(ids, *rest, _State.found[device])
+    check = _State.checks.setdefault(error, len(_State.checks) + 1)
+    NOTE(numbers, first, size, ignore, check, _State.found[device])
     _State.pending.add(device)
     before_each_replay(lambda: _State.pending.add(device))
     return True
 
 
 def look():
-    """An IndexError if a wrong id was found on some device since the last look."""
+    """The error, if something wrong was found on some device since the last look."""
     if is_recording_step():
         return
     while _State.pending:
@@ -52,10 +61,10 @@ def look():
         if check:
             with found.device:
                 found.fill(0)
-            name, what, size = next(key for key, n in _State.checks.items() if n == check)
-            raise IndexError(
-                f"[{name}] {what} must be in 0 ... {size - 1}, got {wrong} (out of range), in a "
-                "call before this one: a GPU is asked about ids when something is read from it"
+            kind, problem = next(error for error, n in _State.checks.items() if n == check)
+            raise kind(
+                f"{problem.format(wrong)}, in a call before this one: a GPU is asked about that "
+                "when something is read from it"
             )
 
 
