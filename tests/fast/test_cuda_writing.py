@@ -43,7 +43,7 @@ def memory(case, kind, gpu):
     B, H, S, D, shape, share = case
     rng = np.random.default_rng(1)
     q, k, v = (rng.standard_normal((B, H, n, D)).astype("float32") for n in (1, S + 9, S + 9))
-    mask = None if shape is None else gpu.asarray(rng.random(shape) < share)
+    mask = None if shape is None else gpu.asarray(rng.random((*shape, 2)) < share)[..., 1]
     q, k, v = (gpu.asarray(x).astype(np.dtype(kind)) for x in (q, k, v))
     return q, k[:, :, 4 : S + 4], v[:, :, 4 : S + 4], mask
 
@@ -187,6 +187,14 @@ def test_recorded_calls_give_the_tokens_of_the_cpu(settings, calls):
     assert there.generate(idx, 30, generator=source(), **settings).tolist() == want
     # The prompt; a token as it is and one to record; a context as it is and one to record.
     assert calls == [3, 1, 1, 12, 12]
+
+
+def test_what_was_never_written_is_not_seen(emulated_gpu):
+    """Heads of 12 are the composition's, for which a weight of 0 does not undo a NaN."""
+    want = lively(n_embd=24).generate(tg.tensor(PROMPT), 9, generator=source()).tolist()
+    with emulated_gpu.without_pool():  # fresh memory is poisoned
+        there, idx = lively(n_embd=24).cuda(), tg.tensor(PROMPT, device="cuda")
+        assert there.generate(idx, 9, generator=source()).tolist() == want
 
 
 def test_texts_of_different_length(calls):
