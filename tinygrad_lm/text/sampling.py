@@ -14,7 +14,7 @@ from ..engine.random.generator import Generator
 
 # Shapes: B batch, T time, V vocabulary.
 
-NO_NUMBERS = "[generate] logits must be numbers, got others; are the model's weights damaged?"
+NO_NUMBERS = "[generate] logits must be numbers, got NaN or inf; are the model's weights damaged?"
 LEAST, MOST = 1e-6, 1e6  # of a factor: logits stay within float32
 
 
@@ -98,7 +98,7 @@ def _check_numbers(highest: Tensor) -> None:
     wrong = [x for x in highest[:, 0].tolist() if not math.isfinite(x)]
     if wrong:
         came = "NaN" if math.isnan(wrong[0]) else f"{wrong[0]} as the highest of a row"
-        raise RuntimeError(NO_NUMBERS.replace("others", came))
+        raise RuntimeError(NO_NUMBERS.replace("NaN or inf", came))
 
 
 def penalised(logits: Tensor, context: Tensor, penalty: float) -> Tensor:

@@ -77,8 +77,8 @@ def _can_be_drawn_from(probs: Array) -> bool:
 
 
 NO_PROBABILITIES = (
-    "[multinomial] the probabilities of a row must be numbers >= 0, at least one of them above 0 "
-    "and none infinite, got others; are the logits numbers?"
+    "[multinomial] the probabilities of a row must be numbers >= 0, one of them above 0 and none "
+    "infinite, got others; are the logits NaN?"
 )
 
 

@@ -1,5 +1,5 @@
-// Attention of one query to each head, as writing text has it: a block reads the keys that the query
-// may see once, a key to a thread, and then their values, eight columns to a thread.
+// Attention of one query to each head, as writing text has it: a block reads the keys that the
+// query may see once, a key to a thread, and then their values, eight columns to a thread.
 struct Layout {  // steps in elements; those of `seen` are 0 where it is broadcast
     long long q[2], k[3], v[3], out[2], seen[3];  // batch, head, row
 };
