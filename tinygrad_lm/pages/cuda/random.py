@@ -1,5 +1,6 @@
-"""The streams of random numbers of GPUs, one for each, under PyTorch's names. Dropout draws from
-them; where no generator is given, tensors that are made of random numbers have the CPU's."""
+"""The streams of random numbers of GPUs, one for each, under PyTorch's names. Dropout and
+`multinomial` draw from them; where no generator is given, tensors that are made of random numbers
+have the CPU's."""
 
 from __future__ import annotations
 
