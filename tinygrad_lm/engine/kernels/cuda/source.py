@@ -41,12 +41,17 @@ class Source:
     def kernel(self, function: str, **chosen: Any) -> Any:
         """CuPy's kernel: called as kernel(grid, block, arguments), where Python's int arrives as
         `long long` and its float as `double`."""
-        return _module(self, tuple(chosen.items())).get_function(function)
+        return _function(self, function, tuple(chosen.items()))
 
 
 @cache
 def _module(source: Source, chosen: tuple) -> Any:
     return cupy.RawModule(code=source.text(**dict(chosen)), options=("-std=c++17",))
+
+
+@cache  # CuPy makes a new one each time, which takes as long as a launch
+def _function(source: Source, name: str, chosen: tuple) -> Any:
+    return _module(source, chosen).get_function(name)
 
 
 @cache  # NumPy takes longer to say a dtype's name than CuPy to launch a kernel
