@@ -51,7 +51,7 @@ def _by_rows(name, x, axis):
 def cross_entropy(
     logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
-    """logits (N, V) and targets (N,), without class weights and smoothing."""
+    """logits (N, V) and targets (N,), without class weights and smoothing; float32."""
     if weight is not None or label_smoothing or reduction not in ("mean", "sum", "none"):
         return NotImplemented
     if not takes(logits) or logits.ndim != 2 or targets.shape != logits.shape[:1]:
@@ -60,20 +60,14 @@ def cross_entropy(
         return NotImplemented
     logits, (rows, width) = packed(logits), logits.shape
     targets = cupy.ascontiguousarray(targets, "int64")
-    logs = cupy.empty(rows, "float32")
-    none = reduction == "none"
-    loss, share = 0, 0  # addresses: none
-    if none:
-        out = cupy.empty(rows, logits.dtype)
-    else:
-        loss, share = cupy.empty(rows, "float32"), cupy.empty(1, "float32")
-    arguments = (logits, targets, loss, logs, out if none else 0, rows, width, ignore_index)
-    _launch("losses", logits, rows, width, arguments)
+    out, logs = cupy.empty(rows, "float32"), cupy.empty(rows, "float32")
+    _launch("losses", logits, rows, width, (logits, targets, out, logs, rows, width, ignore_index))
+    none, share = reduction == "none", 0  # an address: none
     if not none:
-        out = cupy.empty((), logits.dtype)
+        losses, out, share = out, cupy.empty((), "float32"), cupy.empty(1, "float32")
         total = SOURCE.kernel("loss_total", T=c_name(logits), ROW=32)
         mean = int(reduction == "mean")
-        total((1,), (1024,), (loss, targets, out, share, rows, ignore_index, mean))
+        total((1,), (1024,), (losses, targets, out, share, rows, ignore_index, mean))
 
     def pullback(g):
         dx, g = like(logits), packed(g)
