@@ -1,10 +1,14 @@
 """Softmax, its logarithm and cross-entropy over rows. Of a row of logits one number is kept, the
-logarithm of its sum of exponentials; the gradient is made from the logits in the backward pass, and
-the mean never waits for the host."""
+logarithm of its sum of exponentials; the gradient is made from the logits in the backward pass, in
+their own memory where nobody else will look at it, and the mean never waits for the host."""
+
+from sys import getrefcount
 
 import cupy
 
 from ...arrays import kernel
+from ...core.graph import spent
+from ...core.recording import mode
 from ...ops import fused
 from .source import FLOATS, Source, blocks, c_name, like, packed, takes
 
@@ -70,9 +74,27 @@ def cross_entropy(
         total((1,), (1024,), (losses, targets, out, share, rows, ignore_index, mean))
 
     def pullback(g):
-        dx, g = like(logits), packed(g)
+        if not kept:
+            spent(g)
+        once = not mode.retaining and seen_here_alone(kept)
+        x = kept.pop() if once else kept[0]
+        dx, g = x if once else like(x), packed(g)
         rest = (share, dx, rows, width, ignore_index, int(none))
-        _launch("loss_backward", logits, rows, width, (logits, targets, logs, g, *rest))
+        _launch("loss_backward", x, rows, width, (x, targets, logs, g, *rest))
         return dx
 
+    kept = [logits]  # under no name of the pullback's, which would count
     return out, (pullback, None)
+
+
+def seen_here_alone(kept):
+    """Whether nothing but this list, of one array, can reach the memory of it: no tensor, no view,
+    nothing that another op keeps. As in `core/graph.py`, 2 are where it is held and the call; an
+    array that is a view keeps the one it looks into, and has its pointer in common with it."""
+    viewing = kept[0].base is not None
+    return (
+        getrefcount(kept[0]) == 2
+        and (not viewing or getrefcount(kept[0].base) == 2)
+        and getrefcount(kept[0].data) == 2 + viewing
+        and getrefcount(kept[0].data.mem) == 2
+    )
