@@ -50,6 +50,36 @@ def test_as_on_the_cpu(name):
         np.testing.assert_allclose(got, want, 2e-5, 2e-6)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("kind", [tg.float16, tg.bfloat16])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_loss_of_16_bit_logits_is_float32_inside_autocast_alone(device, kind, reduction):
+    found = []
+    for inside in (False, True):
+        x = tg.tensor(VALUES[0], device=device).to(kind).requires_grad_()
+        with tg.autocast(device, dtype=kind, enabled=inside):
+            loss = F.cross_entropy(x, tg.tensor(IDS, device=device), reduction=reduction)
+        loss.sum().backward()
+        found.append((loss, x.grad))
+    (rounded, g), (loss, same) = found
+    assert loss.dtype is tg.float32 and rounded.dtype is g.dtype is same.dtype is kind
+    assert rounded.tolist() == loss.to(kind).tolist() != loss.tolist()
+    assert g.tolist() == same.tolist()
+
+
+def test_autocast_makes_no_wide_copy_of_logits(emulated_gpu):
+    x = tg.randn(64, 5040).to("cuda", tg.bfloat16).requires_grad_()
+    targets = tg.arange(64, device="cuda")
+    with emulated_gpu.without_pool():
+        before, size = emulated_gpu.counts()["bytes"], x.array.nbytes
+        emulated_gpu.reset_peak()
+        with tg.autocast("cuda", dtype=tg.bfloat16):
+            loss = F.cross_entropy(x, targets)
+        loss.backward()
+        most = emulated_gpu.counts()["peak_bytes"] - before
+    assert loss.dtype is tg.float32 and size <= most < 1.02 * size  # the gradient
+
+
 def test_samples_of_distributions_are_on_their_device():
     p = tg.tensor([[0.2, 0.5, 0.3]], device="cuda")
     for d in (D.Categorical(p), D.OneHotCategorical(p), D.Bernoulli(p), D.Geometric(p)):

@@ -5,8 +5,10 @@ composition in float64."""
 import math
 import sys
 import threading
+import tracemalloc
 from itertools import chain
 
+import ml_dtypes
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -281,6 +283,27 @@ def test_workers_do_not_warn_and_blas_gets_its_threads_back(monkeypatch):
     with threadpool_limits(2, user_api="blas"), np.errstate(all="ignore"):
         inside = blocks.in_blocks(lambda x: (np.log(x), blas_threads())[1], np.zeros(10**6, "f4"))
         assert {*map(max, inside)} == {1} and max(blas_threads()) == 2
+
+
+@pytest.mark.parametrize("kind", ["float16", ml_dtypes.bfloat16])
+def test_cross_entropy_of_16_bits_has_float32s_digits_and_copies_no_logits(kind):
+    rows, targets = (3 * real(9000, 901)).astype(kind), np.arange(9000) ** 2 % 901
+    logits, settings = wrap(rows).requires_grad_(), {"targets": targets, "ignore_index": 9}
+    tracemalloc.start()
+    loss = OPS["cross_entropy"](logits, **settings)
+    loss.backward()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    at_work = 2 * 4 * 4 * blocks.BLOCK  # of two threads, four blocks of float32 each
+    assert rows.nbytes <= most < rows.nbytes + at_work < 1.3 * rows.nbytes
+    wide = wrap(rows.astype("float64")).requires_grad_()
+    with reference_only():
+        want = OPS["cross_entropy"](wide, **settings)
+        want.backward()
+    assert loss.array.dtype == np.float32 and logits.grad.array.dtype == rows.dtype
+    np.testing.assert_allclose(loss.item(), want.item(), rtol=1e-6)
+    got, known = (x.grad.array.astype("float64") for x in (logits, wide))
+    np.testing.assert_allclose(got, known, rtol=2**-8, atol=1e-7)
 
 
 def blas_threads():

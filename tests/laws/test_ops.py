@@ -202,7 +202,8 @@ def check_rounding(name, case, kind):
 
     want, leaves = run(OPS[name], case, wide)
     out, narrow_leaves = run(OPS[name], case, narrow)
-    assert out.array.dtype == (kind.np if want.array.dtype == np.float32 else want.array.dtype)
+    rounded = want.array.dtype == np.float32 and name != "cross_entropy"  # a loss keeps its digits
+    assert out.array.dtype == (kind.np if rounded else want.array.dtype)
     pairs = [(out.array, want.array)]
     if SPECS[name].differentiable:
         g = narrow(upstream(want).astype("f8"))

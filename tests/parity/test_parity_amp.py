@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 INSIDE = [
     "lin(x)", "x @ x.T", "lib.einsum('ij,kj->ik', x, x)", "lin(x) + x[:, :3]", "lin(x) * 2",
     "lin(x).softmax(-1)", "lin(x).exp()", "F.layer_norm(lin(x), (3,))", "F.gelu(lin(x))",
-    "F.cross_entropy(lin(x), lib.tensor([0, 1]))", "F.mse_loss(lin(x), x[:, :3])",
+    "F.cross_entropy(lin(x), lib.tensor([0, 1]))",
+    "F.cross_entropy(lin(x), x[:, :3].exp())", "F.mse_loss(lin(x), x[:, :3])",
     "F.scaled_dot_product_attention(x[None], x[None], x[None])", "x.double() @ x.double().T",
     "lin(x).sum()", "lin(x).mean()", "lin(x).log_softmax(-1)", "x.tanh()", "F.relu(lin(x)) ** 2",
     "lib.cat([lin(x), x[:, :3]])",

@@ -18,6 +18,7 @@ import tinygrad_lm as tg
 from tinygrad_lm.look import viz
 from tinygrad_lm.models.checkpoints import load_gpt
 from tinygrad_lm.models.gpt import GPT, GPTConfig
+from tinygrad_lm.nn import functional as F
 from tinygrad_lm.saving import checkpoint
 from tinygrad_lm.text.generation import generate_text
 from tinygrad_lm.training import (
@@ -258,6 +259,20 @@ def test_a_run_in_bfloat16_learns_as_one_in_float32(config, tmp_path):
     assert losses == pytest.approx([pair[1] for pair in GOLDEN.values()], abs=0.03)
     model, tokenizer = load_gpt(tmp_path / "run", "last")
     assert generate_text(model, tokenizer, "a", 3)[0] == "a"
+
+
+def test_the_losses_of_a_run_in_bfloat16_have_float32s_digits(config, monkeypatch):
+    trainer = train(config(dtype="bfloat16", dropout=0.0, max_iters=1))
+    x, y = trainer._batch("train", trainer.offsets)
+    logits = trainer.model(x, y)[0]
+    assert logits.dtype is tg.bfloat16
+    want = F.cross_entropy(logits.float().flatten(0, 1), y.flatten()).item()
+    assert want != tg.tensor(want).bfloat16().item()
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "_draw", lambda *_: trainer.offsets)
+        patched.setitem(trainer.tokens, "val", trainer.tokens["train"])
+        assert trainer.evaluate()["train"] == pytest.approx(want, rel=1e-6)
+    assert trainer.update()["loss"] == pytest.approx(want, rel=1e-6)
 
 
 def test_golden_losses_of_a_tiny_run(config, tmp_path):

@@ -17,6 +17,7 @@ from ..engine.pytorch import creation
 from ..engine.pytorch.checkpointing import checkpoint
 from ..engine.pytorch.common import Dtype
 from ..nn import functional as F
+from ..nn.functional.losses import unrounded_cross_entropy
 from ..optim import AdamW
 from ..saving.files import StrPath
 from ..text.generation import generate
@@ -190,9 +191,10 @@ class GPT(nn.Module):
         """(logits, loss) of ids idx (B, T), T <= block_size.
 
         With targets (B, T), -1 meaning "not counted": logits (B, T, V) and the mean cross-entropy
-        in nats. Without: logits (B, 1, V) of the last position only, and None. cache: what was read
-        before idx, which is added to it. padding (B,): how many of a row's first positions, those
-        in the cache included, hold nothing: nobody looks at them, and the row begins after them.
+        in nats, never in 16 bits. Without: logits (B, 1, V) of the last position only, and None.
+        cache: what was read before idx, which is added to it. padding (B,): how many of a row's
+        first positions, those in the cache included, hold nothing: nobody looks at them, and the
+        row begins after them.
         """
         T, past = idx.shape[1] if idx.ndim == 2 else 0, cache.length if cache else 0
         most = (cache.room if cache else self.config.block_size) - past
@@ -212,7 +214,7 @@ class GPT(nn.Module):
             return self.lm_head(x[:, -1:]), None
         logits = self.lm_head(x)
         flat = logits.view(-1, logits.shape[-1])
-        return logits, F.cross_entropy(flat, targets.view(-1), ignore_index=-1)
+        return logits, unrounded_cross_entropy(flat, targets.view(-1), ignore_index=-1)
 
     def generate(self, idx: Tensor, max_new_tokens: int, *args: Any, **options: Any) -> Tensor:
         """idx (B, T) continued by up to max_new_tokens ids; see `generation.generate`."""

@@ -13,13 +13,15 @@ from ..engine import arrays
 from ..engine.core.recording import mode
 from ..engine.core.tensor import Tensor
 from ..engine.pytorch.conversions import cast
+from ..engine.pytorch.grad_mode import is_autocast_enabled
 
-# Everything else takes what comes, and mixed types are promoted.
+# Everything else takes what comes, and mixed types are promoted. `cross_entropy` reads 16 bits and
+# gives float32 by itself: a wider copy of all logits may be larger than the rest of a model.
 NARROW = frozenset(
     "matmul linear einsum scaled_dot_product_attention convolution conv_transpose".split()
 )
 WIDE = {
-    "cpu": frozenset("cross_entropy nll_loss mse_loss binary_cross_entropy_with_logits".split()),
+    "cpu": frozenset("nll_loss mse_loss binary_cross_entropy_with_logits".split()),
 }
 WIDE["cuda"] = WIDE["cpu"] | frozenset(
     "exp log log1p expm1 pow sum prod cumsum softmax log_softmax logsumexp norm layer_norm "
@@ -93,10 +95,6 @@ def _cast(to: autocast, op: str, inputs: tuple) -> tuple:
 
 def get_autocast_dtype(device_type: str) -> Any:
     return arrays.float16 if device_type == "cuda" else arrays.bfloat16
-
-
-def is_autocast_enabled(device_type: str | None = None) -> bool:
-    return isinstance(mode.autocast, functools.partial)  # not what looks for anomalies, or profiles
 
 
 def is_autocast_available(device_type: str) -> bool:

@@ -14,10 +14,9 @@ class Mode(threading.local):
 
     def __init__(self) -> None:
         self.recording = True
-        # Records an op so that its gradient can be differentiated again (`ops/over_tensors.py`).
-        self.create_graph: Callable | None = None
-        # (op's name, inputs) -> inputs in another precision.
-        self.autocast: Callable[[str, tuple], tuple] | None = None
+        self.retaining = False  # whether the graph that is walked now will be walked once more
+        self.create_graph: Callable | None = None  # for second derivatives: `ops/over_tensors.py`
+        self.autocast: Callable[[str, tuple], tuple] | None = None  # (name, inputs) -> cast ones
         self.quiet = quiet_context()  # our own ops run in it
 
 

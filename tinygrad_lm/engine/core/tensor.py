@@ -96,13 +96,14 @@ def gradients(
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         return graph.walk(roots, retain, wanted)
-    before, mode.recording = mode.recording, False
+    before = mode.recording, mode.retaining
+    mode.recording, mode.retaining = False, bool(retain)
     try:
         found = quietly(graph.walk, roots, retain, wanted)
     except MemoryError as error:
         raise out_of_memory("backward", error) from error
     finally:
-        mode.recording = before
+        mode.recording, mode.retaining = before
     return {t: g.array.copy() if isinstance(g, Tensor) else g for t, g in found.items()}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from ..arrays import in_float32
+from ..arrays.dtypes import narrow
 from ..core.op import OPS, fused
 from .elementwise import logit_loss
 
@@ -32,9 +33,6 @@ def embedding(weight, *, ids):
     """Rows of weight (V, C) at integer ids of any shape."""
     # dweight[v] = the sum of g where ids is v
     return weight[ids]
-
-
-OPS["embedding"].wide = False  # rows are copied as they are
 
 
 @fused
@@ -99,10 +97,11 @@ def nll_loss(logp, weight=None, *, targets, ignore_index=-100, reduction="mean")
 def cross_entropy(
     logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
-    """Cross-entropy of logits (N, V) and integer targets (N,); with label smoothing e the target
-    distribution is (1 - e) one-hot + e / V (Szegedy et al., 2015, arXiv 1512.00567)."""
+    """Cross-entropy of logits (N, V) and targets (N,), never in 16 bits; with label smoothing e the
+    target distribution is (1 - e) one-hot + e / V (Szegedy et al., 2015, arXiv 1512.00567)."""
     # dlogits = g (softmax(logits) - q) / N with q the target distribution and N targets that count;
     # class weights c make it g (softmax(logits) sum(c q) - c q), over the sum of targets' weights
+    logits, weight = (x.float() if narrow([x]) else x for x in (logits, weight))
     logp = logits.log_softmax(-1)
     settings = {"targets": targets, "ignore_index": ignore_index, "reduction": reduction}
     loss = nll_loss(logp, weight, **settings)
@@ -117,6 +116,10 @@ def cross_entropy(
         ids, shares = targets * counted, counted.sum().astype(logits.array.dtype)
         smooth = smooth / (shares if weight is None else (weight[ids] * counted).sum())
     return (1 - label_smoothing) * loss + (label_smoothing / logits.shape[-1]) * smooth
+
+
+# Neither is rounded to 16 bits: rows are copied as they are, and a loss keeps float32's digits.
+OPS["embedding"].wide = OPS["cross_entropy"].wide = False
 
 
 @fused

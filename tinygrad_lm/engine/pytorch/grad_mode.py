@@ -12,6 +12,11 @@ from ..core.recording import mode
 from ..ops.over_tensors import record
 
 
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """Whether products are computed in 16 bits; see `amp.autocast`."""
+    return isinstance(mode.autocast, functools.partial)  # not what looks for anomalies, or profiles
+
+
 class _Switch:
     """One of the switches below: a context manager, and a decorator with or without brackets."""
 

@@ -11,6 +11,8 @@ from ...engine.core.op import primitive
 from ...engine.core.tensor import Tensor
 from ...engine.ops import elementwise, fused
 from ...engine.pytorch.common import check_tensors
+from ...engine.pytorch.conversions import cast
+from ...engine.pytorch.grad_mode import is_autocast_enabled
 from ...engine.pytorch.names import named, one_op
 from ...engine.pytorch.reductions import log_softmax
 from .activations import softplus
@@ -49,10 +51,28 @@ def cross_entropy(
 
     target: class ids of the shape without V, `ignore_index` counting for nothing; or, of the
     input's own shape and floating, probabilities. weight (V,) weighs classes; the mean is then over
-    the weights of the targets. label_smoothing e mixes the target with e / V.
+    the weights of the targets. label_smoothing e mixes the target with e / V. The loss has the
+    input's dtype; of a 16-bit input it is float32 inside autocast.
     Raises IndexError that names an id outside 0 ... V - 1.
     """
     reduction = chosen("cross_entropy", reduction, size_average, reduce)
+    loss = unrounded_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    if is_autocast_enabled() or loss.dtype is input.dtype:
+        return loss
+    name = loss.node.name if loss.node else ""
+    return named(cast(loss, input.dtype), name)
+
+
+def unrounded_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`cross_entropy` whose loss is float32 of a 16-bit input as well, of which no wider copy is
+    made where target is ids."""
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(
             f"[cross_entropy] label_smoothing must be in 0 ... 1, got {label_smoothing}"
@@ -120,6 +140,7 @@ def _soft_cross_entropy(
 ) -> Tensor:
     _check_sizes("cross_entropy", input, target)
     axis = 0 if input.ndim == 1 else 1
+    input = input.float() if input.dtype.itemsize == 2 else input
     classes = input.array.shape[axis]
     _check_weight("cross_entropy", weight, classes)
     if smoothing:

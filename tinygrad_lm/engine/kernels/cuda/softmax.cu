@@ -94,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // Of each row the loss, 0 where it does not count, and the logarithm of the sum of exponentials. A
 // target is kept within the row: whether it was is checked elsewhere.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    losses(const T* x, const long long* targets, float* loss, float* logs, T* each, long long rows,
+    losses(const T* x, const long long* targets, float* loss, float* logs, long long rows,
            long long width, long long ignore) {
     int n = width;
     long long row = my_row();
@@ -104,16 +104,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (!real || threadIdx.x % ROW) return;
     long long target = targets[row], within = target < 0 ? 0 : target < n ? target : n - 1;
     float log_sum = p.top + logf(p.sum);
-    float found = target == ignore ? 0 : log_sum - get(x[within]);
     logs[row] = log_sum;
-    if (each) put(&each[row], found);
-    if (loss) loss[row] = found;
+    loss[row] = target == ignore ? 0 : log_sum - get(x[within]);
 }
 
 // One block: the sum or the mean of the losses, and what their gradients are multiplied by.
 extern "C" __global__ void __launch_bounds__(1024)
-    loss_total(const float* loss, const long long* targets, T* total, float* share, long long rows,
-               long long ignore, long long mean) {
+    loss_total(const float* loss, const long long* targets, float* total, float* share,
+               long long rows, long long ignore, long long mean) {
     float sum = 0, count = 0;
     for (long long row = threadIdx.x; row < rows; row += 1024) {
         sum += loss[row];
@@ -122,14 +120,14 @@ extern "C" __global__ void __launch_bounds__(1024)
     sum = row_sum<1024>(sum);
     count = row_sum<1024>(count);
     if (threadIdx.x) return;
-    put(total, mean ? sum / count : sum);
+    *total = mean ? sum / count : sum;
     *share = mean ? 1 / count : 1;
 }
 
 // dx = g share (softmax - one-hot), 0 where the row does not count; `step` is 1 if each row has a g
 // of its own, 0 if all have one.
 extern "C" __global__ void __launch_bounds__(THREADS)
-    loss_backward(const T* x, const long long* targets, const float* logs, const T* g,
+    loss_backward(const T* x, const long long* targets, const float* logs, const float* g,
                   const float* share, T* dx, long long rows, long long width, long long ignore,
                   long long step) {
     int n = width;
@@ -137,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     if (row >= rows) return;
     long long target = targets[row], within = target < 0 ? 0 : target < n ? target : n - 1;
     bool counts = target != ignore;
-    float shift = logs[row], scale = counts ? get(g[row * step]) * (share ? *share : 1) : 0, v[8];
+    float shift = logs[row], scale = counts ? g[row * step] * (share ? *share : 1) : 0, v[8];
     EACH_TILE(t) {
         load(x + row * n, t, n, v);
 #pragma unroll

@@ -1,10 +1,14 @@
 """Softmax, its logarithm and cross-entropy over rows. Of a row of logits one number is kept, the
-logarithm of its sum of exponentials; the gradient is made from the logits in the backward pass, and
-the mean never waits for the host."""
+logarithm of its sum of exponentials; the gradient is made from the logits in the backward pass, in
+their own memory where nobody else will look at it, and the mean never waits for the host."""
+
+from sys import getrefcount
 
 import cupy
 
 from ...arrays import kernel
+from ...core.graph import spent
+from ...core.recording import mode
 from ...ops import fused
 from .source import FLOATS, Source, blocks, c_name, like, packed, takes
 
@@ -51,7 +55,7 @@ def _by_rows(name, x, axis):
 def cross_entropy(
     logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
-    """logits (N, V) and targets (N,), without class weights and smoothing."""
+    """logits (N, V) and targets (N,), without class weights and smoothing; float32."""
     if weight is not None or label_smoothing or reduction not in ("mean", "sum", "none"):
         return NotImplemented
     if not takes(logits) or logits.ndim != 2 or targets.shape != logits.shape[:1]:
@@ -60,25 +64,37 @@ def cross_entropy(
         return NotImplemented
     logits, (rows, width) = packed(logits), logits.shape
     targets = cupy.ascontiguousarray(targets, "int64")
-    logs = cupy.empty(rows, "float32")
-    none = reduction == "none"
-    loss, share = 0, 0  # addresses: none
-    if none:
-        out = cupy.empty(rows, logits.dtype)
-    else:
-        loss, share = cupy.empty(rows, "float32"), cupy.empty(1, "float32")
-    arguments = (logits, targets, loss, logs, out if none else 0, rows, width, ignore_index)
-    _launch("losses", logits, rows, width, arguments)
+    out, logs = cupy.empty(rows, "float32"), cupy.empty(rows, "float32")
+    _launch("losses", logits, rows, width, (logits, targets, out, logs, rows, width, ignore_index))
+    none, share = reduction == "none", 0  # an address: none
     if not none:
-        out = cupy.empty((), logits.dtype)
+        losses, out, share = out, cupy.empty((), "float32"), cupy.empty(1, "float32")
         total = SOURCE.kernel("loss_total", T=c_name(logits), ROW=32)
         mean = int(reduction == "mean")
-        total((1,), (1024,), (loss, targets, out, share, rows, ignore_index, mean))
+        total((1,), (1024,), (losses, targets, out, share, rows, ignore_index, mean))
 
     def pullback(g):
-        dx, g = like(logits), packed(g)
+        if not kept:
+            spent(g)
+        once = not mode.retaining and seen_here_alone(kept)
+        x = kept.pop() if once else kept[0]
+        dx, g = x if once else like(x), packed(g)
         rest = (share, dx, rows, width, ignore_index, int(none))
-        _launch("loss_backward", logits, rows, width, (logits, targets, logs, g, *rest))
+        _launch("loss_backward", x, rows, width, (x, targets, logs, g, *rest))
         return dx
 
+    kept = [logits]  # under no name of the pullback's, which would count
     return out, (pullback, None)
+
+
+def seen_here_alone(kept):
+    """Whether nothing but this list, of one array, can reach the memory of it: no tensor, no view,
+    nothing that another op keeps. As in `core/graph.py`, 2 are where it is held and the call; an
+    array that is a view keeps the one it looks into, and has its pointer in common with it."""
+    viewing = kept[0].base is not None
+    return (
+        getrefcount(kept[0]) == 2
+        and (not viewing or getrefcount(kept[0].base) == 2)
+        and getrefcount(kept[0].data) == 2 + viewing
+        and getrefcount(kept[0].data.mem) == 2
+    )

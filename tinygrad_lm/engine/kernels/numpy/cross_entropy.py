@@ -1,9 +1,11 @@
-"""Cross-entropy in blocks of rows: no one-hot matrix, no row of log-probabilities is kept. The
-gradient is made in the forward pass, where the exponentials are at hand."""
+"""Cross-entropy in blocks of rows: no one-hot matrix, no row of log-probabilities is kept. Of
+float32 and float64 the gradient is made in the forward pass, where the exponentials are at hand. Of
+16 bits it is made in the backward pass: each is rounded once, and at no time are all in float32."""
 
 import numpy
 
 from ...arrays import exist, kernel
+from ...arrays.libraries import is_half
 from ...core.recording import mode
 from ...ops import fused
 from .blocks import floating, in_blocks
@@ -21,8 +23,22 @@ def cross_entropy(
         return NotImplemented
     counted = targets != ignore_index
     ids = targets * counted
-    if not floating(logits) or not exist(ids, logits.shape[1]):
+    if not (floating(logits) or is_half(logits.dtype)) or not exist(ids, logits.shape[1]):
         return NotImplemented
+    losses, slopes = (of_halves if is_half(logits.dtype) else of_floats)(logits, ids, counted)
+    share = losses.dtype.type(1)
+    if reduction == "mean":  # of no rows: 0 / 0
+        share = (1 / counted.sum()).astype(losses.dtype)
+
+    def pullback(g):
+        # dlogits = g (softmax - one-hot) / N with N rows that count
+        return slopes(g * numpy.minimum(share, 1))  # where no row counts, it is 0
+
+    return losses.sum() * share, (pullback, None)
+
+
+def of_floats(logits, ids, counted):
+    """The losses (N,), and a function: number -> (softmax - one-hot) times it."""
     losses = numpy.empty(len(ids), logits.dtype)
     slope = numpy.empty_like(logits, order="C") if mode.recording else logits
 
@@ -40,13 +56,34 @@ def cross_entropy(
 
     slope_wanted = mode.recording
     in_blocks(forward, logits, ids, counted, losses, slope)
-    share = logits.dtype.type(1)
-    if reduction == "mean":  # of no rows: 0 / 0
-        share = (1 / counted.sum()).astype(logits.dtype)
-    value = losses.sum() * share
+    return losses, lambda scale: slope * scale
 
-    def pullback(g):
-        # dlogits = g (softmax - one-hot) / N with N rows that count
-        return slope * (g * numpy.minimum(share, 1))  # where no row counts, it is 0
 
-    return value, (pullback, None)
+def of_halves(logits, ids, counted):
+    """The same in float32, of 16-bit logits. Kept are those, and a logarithm for each row."""
+    losses, logs = numpy.empty(len(ids), "float32"), numpy.empty((len(ids), 1), "float32")
+
+    def forward(logits, ids, counted, losses, logs):
+        x = logits.astype("float32")
+        top, chosen = x.max(axis=1, keepdims=True), x[numpy.arange(len(ids)), ids]
+        x -= top
+        logs[...] = top + numpy.log(row_sums(numpy.exp(x, out=x)))
+        numpy.subtract(logs[:, 0], chosen, out=losses)
+        losses[~counted] = 0
+
+    def slopes(scale):
+        def backward(logits, ids, counted, logs, dx):
+            x = logits.astype("float32")
+            x -= logs
+            numpy.exp(x, out=x)
+            x[numpy.arange(len(ids)), ids] -= 1
+            x *= scale
+            x[~counted] = 0  # also what is inf or NaN
+            dx[...] = x
+
+        dx = numpy.empty_like(logits, order="C")
+        in_blocks(backward, logits, ids, counted, logs, dx)
+        return dx
+
+    in_blocks(forward, logits, ids, counted, losses, logs)
+    return losses, slopes
