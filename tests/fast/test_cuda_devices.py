@@ -176,6 +176,17 @@ def test_a_users_op_runs_there_too(two_gpus):
     assert str(x.grad.device) == "cuda:1" and x.grad.tolist() == [3.0, 3.0]
 
 
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_attention_has_the_shared_memory_it_asks_for_on_each(kind, two_gpus):
+    found = []
+    for where in ("cuda:0", "cuda:1"):
+        x = tg.linspace(-1, 1, 40 * 64).to(where, getattr(tg, kind)).view(1, 1, 40, 64)
+        y = tg.nn.functional.scaled_dot_product_attention(x.requires_grad_(), x, x, is_causal=True)
+        y.sum().backward()
+        found.append([y.tolist(), x.grad.tolist()])
+    assert found[0] == found[1]
+
+
 def losses(where, kind="AdamW", dropout=0.0, steps=3):
     from tinygrad_lm.models.gpt import GPT, GPTConfig
 

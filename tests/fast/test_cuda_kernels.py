@@ -216,6 +216,13 @@ def test_rows_at_equal_ids_add_up(rows, width, ids, kind, gpu):
     assert arrays.to_numpy(totals[0]).tobytes() == arrays.to_numpy(totals[1]).tobytes()
 
 
+def test_rows_longer_than_a_grid_is_wide_are_left_to_cupy(gpu):
+    from tinygrad_lm.engine.kernels.cuda import rows
+
+    total, g = (gpu.empty((1, (1 << 24) + 8), "float16") for _ in range(2))
+    assert rows.add_rows(total, gpu.asarray([0]), g) is NotImplemented
+
+
 def test_rows_are_added_by_a_graph_at_new_ids(gpu):
     ids, g = gpu.arange(100) % 7, gpu.asarray(real(100, 16).astype("float32"))
     total, stream = gpu.zeros((9, 16), "float32"), gpu.cuda.Stream(non_blocking=True)
@@ -251,6 +258,40 @@ def test_the_order_of_threads_does_not_matter(case, gpu, emulated_gpu):
         overruns = emulated_gpu.counts()["overruns"]
         second = both(case.split()[0], inputs, settings, "bfloat16", gpu)[0]
     assert emulated_gpu.counts()["overruns"] == overruns
+    for one, other in zip(first, second, strict=True):
+        assert arrays.to_numpy(one).tobytes() == arrays.to_numpy(other).tobytes()
+
+
+def stepped(kind, gpu, **settings):
+    p = tinygrad_lm.nn.Parameter(wrap(gpu.asarray(real(7, 900).astype("float32"))))
+    p.grad = wrap(gpu.asarray(real(7, 900, seed=1).astype("float32")))
+    optimizer = getattr(tinygrad_lm.optim, kind)([p], lr=0.1, **settings)
+    norm = tinygrad_lm.nn.utils.clip_grad_norm_([p], 1.0)
+    for _ in range(2):
+        optimizer.step()
+    return [p.array, p.grad.array, norm.array]
+
+
+def drawn(gpu):
+    generator = tinygrad_lm.Generator("cuda").manual_seed(5)
+    return [tinygrad_lm.rand(n, device="cuda", generator=generator).array for n in (5003, 70)]
+
+
+ORDERS = {
+    "sums of columns": lambda gpu: [
+        arrays.sum_rows(gpu.asarray(rounded(real(3000, 301), k)), 1) for k in KINDS
+    ],
+    "adamw": lambda gpu: stepped("AdamW", gpu, amsgrad=True),
+    "sgd": lambda gpu: stepped("SGD", gpu, momentum=0.9),
+    "random numbers": drawn,
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_the_order_of_threads_does_not_matter_to_what_is_no_op(name, gpu, emulated_gpu):
+    first = ORDERS[name](gpu)
+    with emulated_gpu.backwards(), emulated_gpu.without_pool():
+        second = ORDERS[name](gpu)
     for one, other in zip(first, second, strict=True):
         assert arrays.to_numpy(one).tobytes() == arrays.to_numpy(other).tobytes()
 

@@ -31,7 +31,7 @@ def counted(emulated_gpu, action):
 # ---------------------------------------------------------------- a training step
 
 
-B, T, C, V = 4, 16, 32, 24
+B, T, C, V = 4, 16, 64, 24
 
 
 class Step:
@@ -101,7 +101,7 @@ def test_a_step_takes_few_launches(phases):
 
 
 # Of the step above, two layers: kernels and products by cublasLt. They may only go down.
-MOST_LAUNCHES = {"forward": 65, "backward": 79, "clip": 3, "update": 2}
+MOST_LAUNCHES = {"forward": 31, "backward": 45, "clip": 3, "update": 2}
 
 
 def test_two_runs_are_the_same_bit_for_bit(gpu):
@@ -111,11 +111,12 @@ def test_two_runs_are_the_same_bit_for_bit(gpu):
         assert a.tobytes() == b.tobytes()
 
 
-def test_the_order_of_threads_changes_no_bit(emulated_gpu):
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_the_order_of_threads_changes_no_bit(dropout, emulated_gpu):
     """Where it does, a kernel adds with atomics or lacks a barrier."""
-    first = losses()
+    first = losses(dropout=dropout)
     with emulated_gpu.backwards():
-        second = losses()
+        second = losses(dropout=dropout)
     assert first[0] == second[0]
     for a, b in zip(first[1], second[1]):
         assert a.tobytes() == b.tobytes()
@@ -124,8 +125,8 @@ def test_the_order_of_threads_changes_no_bit(emulated_gpu):
 # ---------------------------------------------------------------- memory
 
 
-# In activations (B, T, C) of float32; the scores (B, H, T, T) are one here.
-KEPT_PER_LAYER = 18.2
+# In activations (B, T, C) of float32; the scores are in none of them.
+KEPT_PER_LAYER = 16.1
 
 
 def test_a_layer_keeps_little_for_the_way_back(emulated_gpu):

@@ -4,7 +4,7 @@ static const int THREADS = 32 * WARPS, ROWS = 16 * M * WARPS;
 typedef Tile<T, D, THREADS> Rows;
 
 // Shared memory holds tiles of these many lines.
-static const int BIG = ROWS * D / 64, SMALL = BN * D / 64;
+static const int BIG = ROWS * Rows::PIECES / 8, SMALL = BN * Rows::PIECES / 8;
 
 struct Layout {
     Strides q, k, v, out, g, dq, dk, dv;

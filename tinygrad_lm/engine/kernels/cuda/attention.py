@@ -1,4 +1,5 @@
-"""Attention in tiles on tensor cores, for bfloat16 and float16: the scores never reach memory.
+"""Attention in tiles on tensor cores: the scores never reach memory. Products of float32 keep its
+digits, in three products of TF32 (mma.cuh), or are TF32's own where `allow_tf32` says so.
 
 q, k, v and the gradient of the result may be views, such as the heads of a projection that was
 split: rows may lie anywhere, as long as each is whole. The result lies in memory as (B, T, H, D).
@@ -14,12 +15,13 @@ from typing import Any
 import cupy
 import numpy
 
-from ...arrays import kernel
+from ...arrays import allow_tf32, kernel
 from ...ops import fused
 from .source import Source
 
 SIZES = (32, 64, 96, 128)  # of a head, D
-KINDS = {"bfloat16": "__nv_bfloat16", "float16": "__half"}
+KINDS = {"bfloat16": "__nv_bfloat16", "float16": "__half", "float32": "float"}
+FULL = ("float", "Tf32")  # of 32 bits
 HEADERS = ("mma.cuh", "attention.cuh")
 # What each kernel is compiled with: 16 M rows a warp, in registers; BN rows at a time from memory,
 # in backward SLICE of them at once; BLOCKS share the registers of a multiprocessor. HOLD: whether
@@ -41,19 +43,25 @@ TILES: dict[str, dict[int, dict[str, int]]] = {  # kernel -> D -> tiles
         128: {**FEW, "HOLD": 1},
     },
 }
+# Of float32, in all three kernels: its rows are twice as long.
+WIDE = {**FEW, "BN": 32, "HOLD": 0}
+WIDER = {**WIDE, "WARPS": 8, "BN": 16, "BLOCKS": 1}
+WIDE_TILES = {32: WIDE, 64: WIDE, 96: WIDER, 128: WIDER}
 
 
-def tiles(name: str, D: int, DROP: int) -> dict[str, int]:
+def tiles(name: str, kind: str, D: int, DROP: int) -> dict[str, int]:
+    if kind in FULL:
+        return WIDE_TILES[D]
     return FEW if DROP and D <= 64 else TILES[name][D]  # the choices of dropout take registers
 
 
-def _source(name: str, D: int, DROP: int) -> Source:
-    chosen = {"D": D, "DROP": DROP, **tiles(name, D, DROP)}
-    choices = {key: (value,) for key, value in chosen.items()}
-    return Source(name, HEADERS, T=tuple(KINDS.values()), **choices)
+def _source(name: str, kind: str, D: int, DROP: int) -> Source:
+    chosen = {"T": kind, "D": D, "DROP": DROP, **tiles(name, kind, D, DROP)}
+    return Source(name, HEADERS, **{key: (value,) for key, value in chosen.items()})
 
 
-SOURCES = {key: _source(*key) for key in product(TILES, SIZES, (0, 1))}
+ALL = product(TILES, (*KINDS.values(), "Tf32"), SIZES, (0, 1))
+SOURCES = {form: _source(*form) for form in ALL}
 
 
 @kernel(fused.scaled_dot_product_attention, cupy.ndarray)
@@ -71,7 +79,10 @@ def attention(q, k, v, mask=None, *, causal=False, scale=None, keep=None, p=0.0)
             cupy.broadcast_to(keep, (B, H, T, S)).astype(bool, copy=False)
         )
     share = 1.0 if keep is None else 1 / (1 - p) if p < 1 else 0.0
-    form = (KINDS[q.dtype.name], D, int(keep is not None))
+    kind = "Tf32" if q.itemsize == 4 and allow_tf32() else KINDS[q.dtype.name]
+    form = (q.data.device_id, kind, D, int(keep is not None))
+    if not _has_room(*form):
+        return NotImplemented
     kept = 0 if keep is None else keep
     sizes = (*map(numpy.int32, (T, S, causal)), numpy.float32(scale * math.log2(math.e)))
     scale, share = numpy.float32(scale), numpy.float32(share)
@@ -100,6 +111,7 @@ def fits(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray, mask: Any) -> bool:
         mask is None
         and q.ndim == k.ndim == 4
         and q.size * k.size > 0
+        and max(q.shape[:2]) < 1 << 16  # the most that a grid has
         and k.shape == v.shape == (*q.shape[:2], k.shape[-2], q.shape[3])
         and q.shape[3] in SIZES
         and q.dtype.name in KINDS
@@ -110,6 +122,7 @@ def fits(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray, mask: Any) -> bool:
 def rows(x: cupy.ndarray) -> cupy.ndarray:
     """x if its rows can be read 16 bytes at a time, else a copy."""
     whole = x.strides[3] == x.itemsize and not any(s % 16 for s in x.strides[:3])
+    whole = whole and abs(x.strides[2]) < 1 << 31
     return x if whole and x.data.ptr % 16 == 0 else cupy.ascontiguousarray(x)
 
 
@@ -137,15 +150,30 @@ def gradients(q: cupy.ndarray, k: cupy.ndarray, v: cupy.ndarray) -> list:
     return [cupy.empty((B, x.shape[2], H, D), x.dtype).swapaxes(1, 2) for x in (q, k, v)]
 
 
+def _memory(name: str, kind: str, D: int, DROP: int) -> int:
+    """Bytes of shared memory for a block's tiles."""
+    size = tiles(name, kind, D, DROP)
+    held = {"attention": 1, "attention_dq": 3, "attention_dkv": 2}[name]
+    rows = held * 16 * size["M"] * size["WARPS"] + 4 * size["BN"]
+    return (4 if kind in FULL else 2) * D * rows + 16 * size["BN"]
+
+
 @cache
-def _launcher(name: str, kind: str, D: int, DROP: int) -> Any:
+def _has_room(device: int, kind: str, D: int, DROP: int) -> bool:
+    """Whether a GPU has the shared memory for it, and the instructions."""
+    gpu = cupy.cuda.Device(device)
+    room = gpu.attributes["MaxSharedMemoryPerBlockOptin"]
+    most = max(_memory(name, kind, D, DROP) for name in TILES)
+    return int(gpu.compute_capability) >= 80 and most <= room
+
+
+@cache
+def _launcher(name: str, device: int, kind: str, D: int, DROP: int) -> Any:
     """(B, H, rows, arguments) -> a launch with a block for every 16 M WARPS rows of a head, and
-    shared memory for the tiles that it has."""
-    size = tiles(name, D, DROP)
-    found = SOURCES[name, D, DROP].kernel(name, T=kind, D=D, DROP=DROP, **size)
+    shared memory for the tiles that it has; more than usual is asked for on each GPU."""
+    size, memory = tiles(name, kind, D, DROP), _memory(name, kind, D, DROP)
+    found = SOURCES[name, kind, D, DROP].kernel(name, T=kind, D=D, DROP=DROP, **size)
     threads, rows = 32 * size["WARPS"], 16 * size["M"] * size["WARPS"]
-    held = {"attention": 1, "attention_dq": 3, "attention_dkv": 2}[name] * rows
-    memory = 2 * D * (held + 4 * size["BN"]) + 16 * size["BN"]
     if memory > 48 << 10:
         found.max_dynamic_shared_size_bytes = memory
 

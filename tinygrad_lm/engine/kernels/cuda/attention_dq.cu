@@ -6,13 +6,14 @@
 __device__ inline void row_sums(float (&sums)[2], Rows g, Rows out, int row) {
     sums[0] = sums[1] = 0;
 #pragma unroll
-    for (int k = 0; k < D / 16; k++) {
+    for (int k = 0; k < D; k += Rows::DEEP) {
         unsigned a[4], b[4];
-        g.left(a, row, 16 * k);
-        out.left(b, row, 16 * k);
+        g.left(a, row, k);
+        out.left(b, row, k);
 #pragma unroll
-        for (int i = 0; i < 8; i++)
-            sums[i / 2 % 2] += get(reinterpret_cast<T*>(a)[i]) * get(reinterpret_cast<T*>(b)[i]);
+        for (int i = 0; i < Rows::EACH; i++)
+            sums[i * sizeof(T) / 4 % 2] +=
+                get(reinterpret_cast<T*>(a)[i]) * get(reinterpret_cast<T*>(b)[i]);
     }
     sums[0] = quad_sum(sums[0]), sums[1] = quad_sum(sums[1]);
 }

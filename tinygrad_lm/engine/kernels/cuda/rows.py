@@ -66,6 +66,8 @@ def add_rows(total, ids, g):
     if not takes(total, g) or not g.size or not is_packed(total):
         return NotImplemented
     n, rows, width = len(ids), len(total), math.prod(g.shape[1:])
+    if blocks(width, 256) >= 1 << 16:  # more than a grid has beside its first axis
+        return NotImplemented
     name, key = ("unsigned short", "H") if rows <= 1 << 16 else ("unsigned", "I")
     chosen = {"T": c_name(g), "KEY": name}
     ids, keys = cupy.ascontiguousarray(ids, "int64"), cupy.empty(n, key)
