@@ -23,12 +23,9 @@ def two_gpus(gpu):
     assert tg.cuda.current_device() == 0
 
 
-def test_all_of_this_file_on_two_emulated_gpus(gpu):
+def test_all_of_this_file_on_two_emulated_gpus(gpu, emulated_gpu):
     if gpu.cuda.runtime.getDeviceCount() > 1:
         return  # it runs there already
-    emulation = pytest.importorskip("cupy_on_cpu")
-    if not emulation.installed():
-        pytest.skip("only where the GPU is emulated")
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-W", "default", __file__]
     for compiled in "10":  # the engine's core in C and in Python
         more = {"CUPY_ON_CPU_DEVICES": "2", "TINYGRAD_LM_COMPILED": compiled}
