@@ -275,3 +275,30 @@ def test_too_little_memory_is_said_in_one_sentence(gpu):
     finally:
         gpu.cuda.set_allocator(previous)
     assert isinstance(caught.value, MemoryError)
+
+
+# ---------------------------------------------------------------- values at the edges
+
+
+EDGES = [3.0, -3.0, 5.5, 0.1, -0.7, 7e4, 1e30, 0.0, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("kind", (*FLOATS, "float64"))
+@pytest.mark.parametrize("use", [
+    lambda x, y: x % y,
+    lambda x, y: x // y,
+    lambda x, y: tg.fmod(x, y),
+    lambda x, y: tg.div(x, y, rounding_mode="trunc"),
+    lambda x, y: x % 0.75 + 7.5 % y,
+    lambda x, y: x // 0.75 + 7 // y,
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_whole_quotients_of_what_is_not_exact_or_not_finite(use, kind):
+    def found(device):
+        x = tg.tensor(EDGES, device=device).to(getattr(tg, kind))
+        out = use(x[:, None], x)
+        return out.dtype, out.double().cpu().numpy()
+
+    here, there = on_both(found)
+    assert here[0] is there[0]
+    np.testing.assert_allclose(there[1], here[1], rtol=1e-6)

@@ -17,6 +17,7 @@ NAMES: tuple[str, ...] = (
     "layer_norm",
     "linear",
     "philox",
+    "quotients",
     "rows",
     "softmax",
 )
