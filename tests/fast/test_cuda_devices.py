@@ -206,6 +206,8 @@ def test_one_optimizer_for_two_gpus(two_gpus):
     optimizer = tg.optim.Adam(params, lr=0.5)
     for p in params:
         (p * 2).sum().backward()
+    assert tg.nn.utils.clip_grad_norm_(params, 1.0).item() == pytest.approx(24**0.5)
+    assert [p.grad.tolist()[0] for p in params] == pytest.approx([6**-0.5] * 2, rel=1e-5)
     optimizer.step()
     optimizer.zero_grad(set_to_none=False)
     assert [str(p.device) for p in params] == ["cuda:0", "cuda:1"]
