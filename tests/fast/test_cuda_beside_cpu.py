@@ -10,6 +10,7 @@ import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.nn import functional as F
+from tinygrad_lm.nn.utils import rnn
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 
@@ -195,6 +196,20 @@ def test_lists_are_keys_where_new_tensors_are_made_on_the_gpu():
     model = GPT(GPTConfig(block_size=4, vocab_size=5, n_layer=1, n_head=1, n_embd=4))
     start = tg.zeros(1, 1, dtype=tg.int64)
     assert model.generate(start, 6, top_k=2).shape == (1, 7)
+
+
+def test_sequences_are_packed_where_new_tensors_are_made_on_the_gpu():
+    def found(device):
+        tg.set_default_device(device)
+        x = tg.arange(24.0).reshape(2, 3, 4).requires_grad_()
+        packed = rnn.pack_padded_sequence(x, [1, 3], batch_first=True, enforce_sorted=False)
+        out, lengths = rnn.pad_packed_sequence(packed, batch_first=True)
+        (out * out).sum().backward()
+        assert x.grad.device.type == out.device.type == device and lengths.device.type == "cpu"
+        return packed.data.tolist(), out.tolist(), lengths.tolist(), x.grad.tolist()
+
+    here, there = on_both(found)
+    assert here == there
 
 
 def test_devices_are_compared_by_number(gpu):

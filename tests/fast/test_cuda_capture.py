@@ -157,6 +157,7 @@ def test_arguments_of_two_calls_in_a_row_do_not_meet():
         assert out.tolist() == [2.0 * i] * 4
 
 
+SCHEDULE = tg.optim.lr_scheduler.StepLR(tg.optim.SGD([tg.nn.Parameter(tg.ones(1))], lr=1.0), 1)
 REFUSED = {
     "item": (lambda x: x + x.sum().item(), "return the loss and read it outside"),
     "bool": (lambda x: x if x.sum() > 0 else -x, "read it outside"),
@@ -169,6 +170,7 @@ REFUSED = {
     "our generator": (lambda x: (tg.rand(3), x * 2)[1], "draw"),
     "a number": (lambda x: (x * 2, 3.0), "compute it outside, got float|got float"),
     "a result on the CPU": (lambda x: (x * 2, tg.ones(3)), "got a Tensor on cpu"),
+    "a schedule": (lambda x: SCHEDULE.step() or x * 2, "step it after the captured step"),
     "a wait": (lambda x: arrays.cupy().cuda.get_current_stream().synchronize() or x, "wait for it"),
 }
 
@@ -267,6 +269,25 @@ def test_a_step_without_arguments_or_results():
     for i in range(5):
         assert fast() is None and w.tolist() == [i + 1.0] * 3
     assert fast.way.graph is not None
+
+
+@pytest.mark.parametrize("written", ["a tensor outside", "a result"])
+def test_a_graph_outside_sees_that_a_replay_writes(written):
+    state, w = tg.ones(4, device="cuda"), tg.ones(4, device="cuda", requires_grad=True)
+
+    def step(x):
+        state.add_(x)
+        return state * 2
+
+    x = tg.ones(4, device="cuda")
+    fast = after_warmup(step, x)
+    result = fast(x)
+    used = state if written == "a tensor outside" else result
+    loss, other = (w * used).sum(), (w * used.clone()).sum()
+    fast(x)
+    with pytest.raises(RuntimeError, match="must keep its value until backward"):
+        loss.backward()
+    other.backward()
 
 
 @pytest.mark.parametrize("replaced", ["optimizer.load_state_dict", "state", "data"])

@@ -23,12 +23,9 @@ def two_gpus(gpu):
     assert tg.cuda.current_device() == 0
 
 
-def test_all_of_this_file_on_two_emulated_gpus(gpu):
+def test_all_of_this_file_on_two_emulated_gpus(gpu, emulated_gpu):
     if gpu.cuda.runtime.getDeviceCount() > 1:
         return  # it runs there already
-    emulation = pytest.importorskip("cupy_on_cpu")
-    if not emulation.installed():
-        pytest.skip("only where the GPU is emulated")
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-W", "default", __file__]
     for compiled in "10":  # the engine's core in C and in Python
         more = {"CUPY_ON_CPU_DEVICES": "2", "TINYGRAD_LM_COMPILED": compiled}
@@ -220,6 +217,8 @@ def test_one_optimizer_for_two_gpus(two_gpus):
     optimizer = tg.optim.Adam(params, lr=0.5)
     for p in params:
         (p * 2).sum().backward()
+    assert tg.nn.utils.clip_grad_norm_(params, 1.0).item() == pytest.approx(24**0.5)
+    assert [p.grad.tolist()[0] for p in params] == pytest.approx([6**-0.5] * 2, rel=1e-5)
     optimizer.step()
     optimizer.zero_grad(set_to_none=False)
     assert [str(p.device) for p in params] == ["cuda:0", "cuda:1"]

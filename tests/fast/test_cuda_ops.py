@@ -25,47 +25,63 @@ def on_both(function):
 
 @pytest.mark.parametrize("name", [name for name, op in OPS.items() if op.view])
 def test_a_result_in_its_input_s_memory_is_tied_to_it(name, gpu):
+    """Where the CPU's is: a copy would neither see writes nor be one."""
     for case in some_cases(SPECS[name], 8):
+        here, source = run(OPS[name], case)
         out, leaves = run(OPS[name], case, gpu.asarray)
-        if out.array.data.mem is leaves[0].array.data.mem and out.array.size:
-            assert arrays.owner_of(out.array) is arrays.owner_of(leaves[0].array)
+        tied = arrays.owner_of(here.array) is arrays.owner_of(source[0].array)
+        assert (arrays.owner_of(out.array) is arrays.owner_of(leaves[0].array)) == tied
+        assert (out.array.data.mem is leaves[0].array.data.mem) == tied or not out.array.size
 
 
-def test_a_write_through_a_diagonal_reaches_gradients():
+VIEWS = {
+    "diagonal": lambda y: y.diagonal(1),
+    "diagonal of two": lambda y: y.reshape(1, 3, 3).diagonal(0, 1, 2),
+    "as_strided": lambda y: y.as_strided((2, 2), (4, 2), 1),
+    "unfold": lambda y: y.unfold(1, 2, 2)[1],
+    "part of a window": lambda y: y.T.unfold(0, 3, 1)[0][1:, 1],
+    "rows": lambda y: y.T[1:],
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_write_through_a_view_reaches_gradients(name):
     def slope(device):
         x = tg.ones(3, 3, device=device, requires_grad=True)
         y = x * 2
-        y.diagonal(1).fill_(0)
+        VIEWS[name](y).fill_(0)
         y.sum().backward()
-        return x.grad.tolist()
+        return y.tolist(), x.grad.tolist()
 
     here, there = on_both(slope)
-    assert here == there == [[2, 0, 2], [2, 2, 0], [2, 2, 2]]
+    assert here == there and here[0] == here[1] != [[2] * 3] * 3
 
 
-def test_a_write_through_a_detached_diagonal_is_noticed():
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_write_through_a_detached_view_is_noticed(name):
     def attempt(device):
         x = tg.ones(3, 3, device=device, requires_grad=True)
         y = x * 2
         z = y * y
-        y.detach().diagonal().fill_(7)
+        VIEWS[name](y.detach()).fill_(7)
         with pytest.raises(RuntimeError, match="written in place"):
             z.sum().backward()
 
     on_both(attempt)
 
 
-def test_a_diagonal_sees_a_write_to_its_base():
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_sees_a_write_to_its_base(name):
     def slope(device):
-        x = tg.ones(2, 3, 3, device=device, requires_grad=True)
+        x = tg.ones(3, 3, device=device, requires_grad=True)
         y = x * 2
-        d = y.diagonal(0, 1, 2)
-        y[:, 0, 0] = 5
+        d = VIEWS[name](y)
+        y[:, 1] = 5
         d.sum().backward()
         return d.tolist(), x.grad.tolist()
 
     here, there = on_both(slope)
-    assert here == there and there[0] == [[5, 2, 2]] * 2
+    assert here == there
 
 
 @pytest.mark.parametrize("write", [
@@ -88,6 +104,22 @@ def test_expanded_tensors_are_not_written(write):
         return x.tolist()
 
     assert on_both(attempt) == ([1.0], [1.0])
+
+
+@pytest.mark.parametrize("look", [
+    lambda x: x.unfold(0, 3, 1),
+    lambda x: x.unfold(0, 3, 2).T,
+    lambda x: x.as_strided((4, 2), (1, 1)),
+])  # fmt: skip
+def test_windows_that_overlap_are_not_written(look):
+    def attempt(device):
+        x = tg.arange(7.0, device=device)
+        for write in (lambda v: v.mul_(2), lambda v: v.exp_(), lambda v: v.__setitem__(0, 5)):
+            with pytest.raises(RuntimeError, match="memory of its own"):
+                write(look(x))
+        return x.tolist()
+
+    assert on_both(attempt) == ([*range(7)], [*range(7)])
 
 
 def test_a_column_of_stride_0_with_one_element_may_be_written(gpu):
@@ -243,3 +275,30 @@ def test_too_little_memory_is_said_in_one_sentence(gpu):
     finally:
         gpu.cuda.set_allocator(previous)
     assert isinstance(caught.value, MemoryError)
+
+
+# ---------------------------------------------------------------- values at the edges
+
+
+EDGES = [3.0, -3.0, 5.5, 0.1, -0.7, 7e4, 1e30, 0.0, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("kind", (*FLOATS, "float64"))
+@pytest.mark.parametrize("use", [
+    lambda x, y: x % y,
+    lambda x, y: x // y,
+    lambda x, y: tg.fmod(x, y),
+    lambda x, y: tg.div(x, y, rounding_mode="trunc"),
+    lambda x, y: x % 0.75 + 7.5 % y,
+    lambda x, y: x // 0.75 + 7 // y,
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_whole_quotients_of_what_is_not_exact_or_not_finite(use, kind):
+    def found(device):
+        x = tg.tensor(EDGES, device=device).to(getattr(tg, kind))
+        out = use(x[:, None], x)
+        return out.dtype, out.double().cpu().numpy()
+
+    here, there = on_both(found)
+    assert here[0] is there[0]
+    np.testing.assert_allclose(there[1], here[1], rtol=1e-6)

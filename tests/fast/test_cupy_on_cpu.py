@@ -48,16 +48,8 @@ extern "C" __global__ void behind(float* y, int n) { y[n] = 1; }
 
 
 @pytest.fixture(scope="module")
-def device():
-    cupy_on_cpu = pytest.importorskip("cupy_on_cpu")
-    if not cupy_on_cpu.installed():
-        pytest.skip("only where the GPU is emulated")
-    return cupy_on_cpu
-
-
-@pytest.fixture(scope="module")
-def cupy(device):
-    return pytest.importorskip("cupy")
+def cupy(emulated_gpu, gpu):
+    return gpu
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +57,11 @@ def kernel(cupy):
     return cupy.RawModule(code=SOURCE).get_function
 
 
-def test_threads_wait_for_one_another(cupy, kernel, device):
+def test_threads_wait_for_one_another(cupy, kernel, emulated_gpu):
     x, y = cupy.arange(1000, dtype="float32"), cupy.zeros(1, "float32")
     kernel("total")((1,), (256,), (x, y, 1000))
     assert y.item() == 499500
-    with device.backwards():
+    with emulated_gpu.backwards():
         kernel("total")((1,), (256,), (x, y, 1000))
     assert y.item() == 499500
     z = cupy.zeros(32, "int32")
@@ -77,7 +69,7 @@ def test_threads_wait_for_one_another(cupy, kernel, device):
     assert (z.get() - 800 == np.arange(32) // 8 * 8 + 1).all()
 
 
-def test_a_missing_barrier_shows(cupy, kernel, device):
+def test_a_missing_barrier_shows(cupy, kernel, emulated_gpu):
     def run(missing):
         y = cupy.zeros(64, "float32")
         kernel("reversed")((1,), (64,), (y, missing), shared_mem=256)
@@ -85,7 +77,7 @@ def test_a_missing_barrier_shows(cupy, kernel, device):
 
     want = np.arange(64, 0, -1)
     assert (run(0) == want).all() and (run(1) != want).any()
-    with device.backwards():
+    with emulated_gpu.backwards():
         assert (run(0) == want).all()
 
 
@@ -107,30 +99,30 @@ def test_launches_a_gpu_refuses(cupy, kernel):
     large((1,), (32,), (y, 0), shared_mem=100_000)
 
 
-def test_memory_is_counted_and_watched(cupy, kernel, device):
-    with device.without_pool():
-        before = device.counts()
-        device.reset_peak()
+def test_memory_is_counted_and_watched(cupy, kernel, emulated_gpu):
+    with emulated_gpu.without_pool():
+        before = emulated_gpu.counts()
+        emulated_gpu.reset_peak()
         x = cupy.empty(1000, "float32")
         assert x[:1].get().tobytes() == b"\xa5" * 4
         y = cupy.zeros(500, "float32")
         del y
-        after = device.counts()
+        after = emulated_gpu.counts()
         assert after["bytes"] - before["bytes"] == 4000
         assert after["peak_bytes"] - before["bytes"] == 6000
         kernel("behind")((1,), (1,), (x, 1000))
         del x
-        assert device.counts()["overruns"] == before["overruns"] + 1
-    with device.memory(device.counts()["bytes"] + 10_000):
+        assert emulated_gpu.counts()["overruns"] == before["overruns"] + 1
+    with emulated_gpu.memory(emulated_gpu.counts()["bytes"] + 10_000):
         with pytest.raises(MemoryError):
             cupy.zeros(1 << 20)
 
 
-def test_copies_and_waits_are_counted(cupy, device):
+def test_copies_and_waits_are_counted(cupy, emulated_gpu):
     def found(action):
-        before = device.counts()
+        before = emulated_gpu.counts()
         action()
-        after = device.counts()
+        after = emulated_gpu.counts()
         return {k: after[k] - before[k] for k in ("launches", "waits", "uploads", "downloads")}
 
     x = cupy.arange(4.0)
@@ -141,25 +133,25 @@ def test_copies_and_waits_are_counted(cupy, device):
     assert found(lambda: cupy.cuda.Device().synchronize())["waits"] == 1
 
 
-def test_a_graph_does_what_was_recorded(cupy, device):
+def test_a_graph_does_what_was_recorded(cupy, emulated_gpu):
     stream = cupy.cuda.Stream(non_blocking=True)
     x, out = cupy.arange(5.0), cupy.zeros(5)
     with stream:
         out[:] = x * 2 + 1  # compiles
         out[:] = 0
-        before = device.counts()
+        before = emulated_gpu.counts()
         stream.begin_capture()
         out[:] = x * 2 + 1
         out += 1
         graph = stream.end_capture()
-        assert device.counts()["launches"] == before["launches"] and not out.any()
+        assert emulated_gpu.counts()["launches"] == before["launches"] and not out.any()
         graph.launch()
         assert out.tolist() == [2, 4, 6, 8, 10]
         x += 1
         graph.launch()
         assert out.tolist() == [4, 6, 8, 10, 12]
         # Two products of the expression, a sum in place; the assignment is a copy.
-        assert device.counts()["replayed_launches"] - before["replayed_launches"] == 2 * 3
+        assert emulated_gpu.counts()["replayed_launches"] - before["replayed_launches"] == 2 * 3
 
 
 @pytest.mark.parametrize(

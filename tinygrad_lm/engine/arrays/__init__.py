@@ -45,7 +45,7 @@ from .dtypes import (
 )
 from .ids import are_ids, check_bounds, exist, hold, look_at, noted
 from .inputs import explained, out_of_memory, plain, upstream_gradient
-from .layout import copied, overlaps, row_major, unstretched
+from .layout import copied, is_writable, overlaps, row_major, unstretched
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
@@ -57,12 +57,12 @@ from .libraries import (
     address,
     as_array,
     ask_devices,
+    as_strided,
     broadcast_to,
     cuda_is_available,
     cupy,
     in_float32,
     is_numpy,
-    is_writable,
     library,
     on_host,
     owner_of,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .libraries import LIBRARIES, library
+from .libraries import LIBRARIES, is_numpy, library
 
 
 def order_of(x: Any) -> list[int] | None:
@@ -63,3 +63,10 @@ def overlaps(x: Any) -> bool:
                 return True
             reach += step * (n - 1)
     return False
+
+
+def is_writable(array: Any) -> bool:
+    """Whether each element has memory of its own, and NumPy's flag allows it; CuPy has no flag."""
+    if is_numpy(array):
+        return array.flags.writeable
+    return array.flags.c_contiguous or not array.size or not overlaps(array)

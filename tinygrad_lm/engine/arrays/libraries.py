@@ -4,7 +4,8 @@ the module that made the array x and calls NumPy's names on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy
@@ -56,7 +57,23 @@ def owner_of(array: Array) -> Array:
         if type(base) in LIBRARIES:
             array = base
         base = getattr(base, "base", None)  # NumPy's as_strided puts a dummy in between
-    return array
+    noted = _OWNERS.get(id(array))
+    return noted[1] if noted else array
+
+
+# What `as_strided` made of a library whose arrays then forget their owner: id -> (weak reference,
+# that owner).
+_OWNERS: dict[int, tuple[Any, Array]] = {}
+
+
+def as_strided(x: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
+    """The memory from x on in another shape with these steps, in bytes; it has x's owner."""
+    out = library(x).lib.stride_tricks.as_strided(x, tuple(shape), tuple(strides))
+    if out.base is None:  # as CuPy's
+        key = id(out)
+        _OWNERS[key] = weakref.ref(out, lambda _: _OWNERS.pop(key, None)), owner_of(x)
+        out = out[...]
+    return out
 
 
 def address(array: Array) -> int:
@@ -64,13 +81,6 @@ def address(array: Array) -> int:
     if type(array) is numpy.ndarray:
         return array.__array_interface__["data"][0]
     return array.data.ptr  # type: ignore[attr-defined]
-
-
-def is_writable(array: Array) -> bool:
-    """Whether each element has memory of its own, and NumPy's flag allows it; CuPy has no flag."""
-    if type(array) is numpy.ndarray:
-        return array.flags.writeable
-    return all(step or n < 2 for n, step in zip(array.shape, array.strides)) or not array.size
 
 
 def to_numpy(array: Any) -> numpy.ndarray:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..arrays import changed, cupy, is_recording_step, leaves, recording_step
+from ..arrays import changed, cupy, is_recording_step, leaves, recording_step, writes
+from ..arrays.versions import marking
 from ..core.tensor import Tensor
 from ..random.generator import default_generator
 from .slots import Slots, check_outputs, detached, rolled
@@ -34,6 +35,7 @@ class Captured:
         self.slots: Slots | None = None
         self.actions: list[Callable] = []
         self.graph: Any = None
+        self.mark: Any = None
         self.outputs: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -54,6 +56,7 @@ class Captured:
         for action in self.actions:
             action()
         self.graph.launch()
+        self.mark()  # a graph outside that needs what was written must not go back
         return self.outputs
 
     def _check_call(self) -> None:
@@ -105,7 +108,7 @@ class Captured:
         gc.disable()  # what it frees in between would be freed on the device, too
         try:
             with self._aside(), recording_step() as actions:
-                dice = rolled(), default_generator.get_state().tobytes()
+                dice, before = (rolled(), default_generator.get_state().tobytes()), writes.last
                 self.stream.begin_capture()
                 try:
                     found = self._run()
@@ -122,6 +125,9 @@ class Captured:
         finally:
             if collecting:
                 gc.enable()
+        written = [at() for at, when in list(writes.of.values()) if when > before]
+        results = [x.array for x in leaves(found) if x is not None]
+        self.mark = marking([array for array in written if array is not None] + results)
         self.actions, self.outputs, self.graph = actions, outputs, graph
 
     def _give_up(self) -> None:

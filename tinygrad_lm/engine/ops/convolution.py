@@ -24,7 +24,7 @@ def convolution(x, weight, bias=None, *, stride, padding, dilation, groups=1):
             f"[convolution] weight {tuple(weight.shape)} in {groups} group(s) must fit the "
             f"channels and sizes of the input, got {tuple(x.shape)}"
         )
-    columns = columns_of(x, kernel, stride, padding, dilation)
+    columns = columns_of(x, kernel, stride, padding, dilation).contiguous()
     counts = columns.shape[x.ndim :]
     rows = weight.reshape(groups, outputs // groups, channels * math.prod(kernel))
     columns = columns.reshape(len(x), groups, rows.shape[-1], math.prod(counts))

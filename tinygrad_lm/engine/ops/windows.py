@@ -8,7 +8,8 @@ import math
 from functools import reduce
 from operator import add
 
-from ..arrays import LIBRARIES, in_float32, library, overlaps, rounded, row_major
+from ..arrays import LIBRARIES, in_float32, is_numpy, library, overlaps, rounded, row_major
+from ..arrays import as_strided as strided
 from ..core.op import primitive
 from .index import sum_by_id
 
@@ -40,7 +41,11 @@ def fold(g, *, axis, length, step=1, dilation=1):
         )
     how = {"axis": axis, "step": step, "dilation": dilation}
     seen = (*(slice(None),) * axis, slice(needed))
-    return folded(g, length=length, **how), (lambda h: unfolded(h[seen], size=size, **how),)
+
+    def dg(h):  # which products read several times
+        return row_major(unfolded(h[seen], size=size, **how))
+
+    return folded(g, length=length, **how), (dg,)
 
 
 def unfolded(x, axis, size, step, dilation):
@@ -136,12 +141,9 @@ def _elements(axis, bounds):
 
 
 def strided_view(x, shape, strides):
-    """The memory of x in another shape with these steps, in bytes. CuPy's forgets whose memory it
-    looks at, and a write would go unnoticed: there it is a copy."""
-    out = library(x).lib.stride_tricks.as_strided(x, tuple(shape), tuple(strides))
-    if out.base is None:
-        return out.copy()
-    if overlaps(out):
+    """The memory of x in another shape with these steps, in bytes."""
+    out = strided(x, shape, strides)
+    if is_numpy(out) and overlaps(out):  # CuPy's has no such flag, `is_writable` looks
         out.flags.writeable = False
     return out
 

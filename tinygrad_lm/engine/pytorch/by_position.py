@@ -18,7 +18,7 @@ from ..ops.elementwise import clone
 from . import keys
 from .common import Device, Dtype, Operand, axis_of, numpy_names, to_tensor
 from .creation import finish, full_like, ones_like
-from .indexing import getitem, indices_of, spread_along
+from .indexing import check_within, getitem, indices_of, spread_along
 from .names import named, one_op
 from .reductions import amax, amin, prod
 from .shapes import broadcast_to, reshape
@@ -50,6 +50,7 @@ def scatter(
             f"and {input.ndim}; unsqueeze?"
         )
     source = value if src is None else src
+    check_within("scatter", index, axis, input, *([source] if isinstance(source, Tensor) else []))
     if reduce is None and isinstance(source, Tensor) and source.ndim == input.ndim:
         return ops.scatter(input, source, indices=index, axis=axis)
     check_bounds(index, input.array.shape[axis], "scatter")
@@ -85,6 +86,7 @@ def scatter_reduce(
             f"[scatter_reduce] both dtypes must be equal, got {input.dtype} and {src.dtype}; cast?"
         )
     axis, places = axis_of(input, dim, "scatter_reduce"), indices_of(index, "scatter_reduce", input)
+    check_within("scatter_reduce", places, axis, input, src)
     check_bounds(places, input.array.shape[axis], "scatter_reduce")
     src = src[tuple(slice(0, n) for n in places.shape)]
     if reduce in ("prod", "amax", "amin"):

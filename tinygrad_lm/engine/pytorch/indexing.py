@@ -99,6 +99,17 @@ def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
     return index
 
 
+def check_within(name: str, index: Array, axis: int, *whole: Tensor) -> None:
+    """An error where positions, one each, reach beyond one of these on another axis."""
+    for x in whole:
+        shape = x.array.shape
+        if any(n > m for d, (n, m) in enumerate(zip(index.shape, shape)) if d != axis):
+            raise RuntimeError(
+                f"[{name}] index must be no larger than the tensor apart from dim {axis}, got "
+                f"{tuple(index.shape)} and {tuple(shape)}"
+            )
+
+
 @numpy_names
 def gather(input: Tensor, dim: int, index: Operand, *, sparse_grad: bool = False) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and likewise for the others."""
@@ -107,6 +118,7 @@ def gather(input: Tensor, dim: int, index: Operand, *, sparse_grad: bool = False
     axis, index = axis_of(input, dim, "gather"), indices_of(index, "gather", input)
     if not input.ndim and index.ndim:
         return named(getitem(input.reshape(1), wrap(index)), "GatherBackward0")
+    check_within("gather", index, axis, input)
     return ops.gather(input, indices=index, axis=axis) if input.ndim else input
 
 
@@ -137,6 +149,7 @@ def take_along_dim(input: Tensor, indices: Operand, dim: int | None = None) -> T
 def scatter_add(input: Tensor, dim: int, index: Operand, src: Tensor) -> Tensor:
     """input plus src added at index along dim; positions that repeat add up, in order."""
     axis, index = axis_of(input, dim, "scatter_add"), indices_of(index, "scatter_add", input)
+    check_within("scatter_add", index, axis, input, src)
     return ops.scatter_add(input, src, indices=index, axis=axis)
 
 

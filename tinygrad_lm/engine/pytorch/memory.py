@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..arrays import address, library, mark_written, owner_of, to_numpy
+from ..arrays import address, as_strided, library, mark_written, owner_of, to_numpy
 from ..core.tensor import Tensor
 from .common import sizes
 from .conversions import cast, type_of
@@ -32,7 +32,7 @@ def resize_(input: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     whole, lib = owner_of(old), library(old)
     there = whole.nbytes - (address(old) - address(whole))
     room, needed = there // old.itemsize, math.prod(shape)
-    flat = lib.lib.stride_tricks.as_strided(old, (min(room, needed),), (old.itemsize,))
+    flat = as_strided(old, (min(room, needed),), (old.itemsize,))
     if needed > room:
         flat = lib.concatenate([flat, lib.zeros(needed - room, old.dtype)])
     input.array = flat.reshape(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import float32, library
+from ..arrays import float32, in_float32, library, rounded
 from ..core.tensor import Tensor, wrap
 from ..ops import elementwise
 from ..ops import reduce as ops
@@ -100,10 +100,10 @@ def unique(
 ) -> Any:
     """The different elements in order, or the different slices along dim; also the place of each in
     them, and their counts."""
-    x, lib = input.array, library(input.array)
+    x, lib = in_float32(input.array), library(input.array)  # CuPy sorts no bfloat16
     axis = None if dim is None else axis_of(input, dim, "unique")
     found = lib.unique(x, return_inverse=True, return_counts=True, axis=axis)
-    values, inverse, counts = map(wrap, found)
+    values, inverse, counts = map(wrap, (rounded(found[0], input.array.dtype), *found[1:]))
     inverse = wrap(inverse.array.reshape(x.shape if dim is None else -1))
     chosen = [values, *([inverse] * return_inverse), *([counts] * return_counts)]
     return tuple(chosen) if chosen[1:] else values

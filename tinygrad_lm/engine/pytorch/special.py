@@ -83,17 +83,23 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return (x / (1.0 - x)).log()
 
 
+def _together(*given: Operand) -> list[Tensor]:
+    """Tensors of all, a number's on the device of the others."""
+    where = next((x for x in given if isinstance(x, Tensor)), None)
+    return [to_tensor(x, where) for x in given]
+
+
 @one_op
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """input log(other); 0 where input is 0, unless other is NaN."""
-    x, y = to_tensor(input), to_tensor(other)
+    x, y = _together(input, other)
     return x * masked_fill(y, (x == 0) & ((y <= 0) | (y == math.inf)), 1).log()
 
 
 @one_op
 def xlog1py(input: Operand, other: Operand) -> Tensor:
     """input log(1 + other); 0 where input is 0, unless other is NaN."""
-    x, y = to_tensor(input), to_tensor(other)
+    x, y = _together(input, other)
     return x * log1p(masked_fill(y, (x == 0) & ((y <= -1) | (y == math.inf)), 0))
 
 

@@ -14,8 +14,8 @@ from .tensor_extras import storage_offset as offset_of
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """All windows of `size` elements along an axis, one every `step`, what is in them last. A view,
-    on a GPU a copy."""
+    """All windows of `size` elements along an axis, one every `step`, what is in them last. A
+    view."""
     axis = axis_of(input, dimension, "unfold")
     x = input if input.ndim else shape.view(input, shape=(1,))
     out = ops.unfold(x, axis=axis, size=size, step=step)
@@ -25,8 +25,8 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def as_strided(
     input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """out[i, j] = memory[storage_offset + i stride[0] + j stride[1]]: a view, on a GPU a copy. It
-    must stay within the elements of the tensor itself, which must have no gaps."""
+    """out[i, j] = memory[storage_offset + i stride[0] + j stride[1]]: a view. It must
+    stay within the elements of the tensor itself, which must have no gaps."""
     if len(size) != len(stride):
         raise RuntimeError(
             f"[as_strided] needs one stride per size, got {tuple(size)} and {tuple(stride)}"

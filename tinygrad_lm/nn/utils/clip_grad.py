@@ -12,11 +12,14 @@ import numpy
 from ...engine.arrays import (
     ON_CUDA,
     Array,
+    device_of,
     get_num_threads,
+    is_numpy,
     kernel,
     library,
     mark_written,
     quietly,
+    to_device,
     with_kernels,
 )
 from ...engine.arrays.replay import one_call
@@ -86,7 +89,10 @@ def clip_grads_with_norm_(
 def _total(arrays: list[Array], norm_type: float, name: str, error_if_nonfinite: bool) -> Tensor:
     if not arrays:
         return tensor(0.0)
-    total = quietly(total_norm, arrays[0], arrays, float(norm_type))
+    norms = [_norm(group, float(norm_type)) for group in _by_device(arrays)]
+    total = norms[0]
+    if norms[1:]:
+        total = _norm([to_device(n, device_of(total)) for n in norms], float(norm_type))
     if error_if_nonfinite and not bool(library(total).isfinite(total)):
         raise RuntimeError(
             f"[{name}] the norm must be finite, got {float(total)}; look for the first "
@@ -95,9 +101,25 @@ def _total(arrays: list[Array], norm_type: float, name: str, error_if_nonfinite:
     return wrap(total)
 
 
+def _by_device(arrays: list[Array]) -> list[list[Array]]:
+    """Those of each device together."""
+    groups: dict[Any, list[Array]] = {}
+    for a in arrays:
+        groups.setdefault(None if is_numpy(a) else getattr(a.device, "id", 0), []).append(a)
+    return [*groups.values()]
+
+
+def _norm(arrays: list[Array], p: float) -> Array:
+    return quietly(total_norm, arrays[0], arrays, p)
+
+
 def _clip_all(norm: Array, gradients: list[Array], longest: float) -> None:
-    if gradients:
-        clip(norm, gradients, longest)
+    for group in _by_device(gradients):
+        _clip(to_device(norm, device_of(group[0])), group, longest)
+
+
+def _clip(norm: Array, gradients: list[Array], longest: float) -> None:
+    clip(norm, gradients, longest)
 
 
 @one_call

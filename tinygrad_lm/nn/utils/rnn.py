@@ -88,7 +88,7 @@ def pack_padded_sequence(
             f"[pack_padded_sequence] lengths must be in 1 ... {x.shape[0]} and fall, got {numbers};"
             " enforce_sorted=False sorts them"
         )
-    there = arange(numbers[0]).unsqueeze(1) < lengths  # (T, B)
+    there = arange(numbers[0], device="cpu").unsqueeze(1) < lengths  # (T, B)
     data = named(x[: numbers[0]][there.to(x.device)], "pack_padded_sequence")
     return PackedSequence(data, there.sum(1), order)
 
@@ -109,7 +109,7 @@ def pad_packed_sequence(
             f"got {total}"
         )
     starts = pad(sizes.cumsum(0) - sizes, (0, total - len(sizes))).unsqueeze(1)
-    rows = arange(int(sizes[0]))
+    rows = arange(int(sizes[0]), device="cpu")
     there = rows < pad(sizes, (0, total - len(sizes))).unsqueeze(1)  # (T, B)
     places = ((starts + rows) * there).to(data.device)
     shown = there.reshape(*there.shape, *[1] * (data.ndim - 1)).to(data.device)

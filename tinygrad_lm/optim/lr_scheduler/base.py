@@ -12,7 +12,7 @@ from functools import wraps
 from types import FunctionType
 from typing import Any
 
-from ...engine.arrays.replay import ONE_CALL
+from ...engine.arrays.replay import ONE_CALL, check_not_recording
 from ..optimizer import Optimizer
 
 
@@ -94,6 +94,7 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """One more epoch: call it after the optimizer's step. epoch: PyTorch's old form, which
         jumps there (with a warning)."""
+        check_not_recording("step a schedule on a GPU", "step it after the captured step")
         self._step_count += 1
         if epoch is not None:
             warnings.warn("[step] epoch is deprecated: step() counts by itself", stacklevel=2)

@@ -18,6 +18,7 @@ NAMES: tuple[str, ...] = (
     "linear",
     "one_query",
     "philox",
+    "quotients",
     "rows",
     "softmax",
 )
