@@ -45,7 +45,7 @@ from .dtypes import (
 )
 from .ids import are_ids, check_bounds, exist, look_at, noted
 from .inputs import explained, out_of_memory, plain, upstream_gradient
-from .layout import copied, overlaps, row_major, unstretched
+from .layout import copied, in_eights, joined, overlaps, row_major, unstretched
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,
