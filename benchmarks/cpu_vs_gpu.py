@@ -208,12 +208,13 @@ def one_process(column: Column, seconds: float, args: argparse.Namespace, out: A
     for name in ("only", "sizes", "dtypes"):
         if given := getattr(args, name):
             command += [f"--{name}", *map(str, given)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
-    clock = threading.Timer(seconds + LAST_CALL, child.kill)
-    clock.start()
     name, device, threads = column
     title = f"{crossover.NAMES[name]} {device}{f', {threads} threads' * bool(threads)}"
-    with tqdm(disable=not sys.stderr.isatty(), desc=title) as bar:
+    bar = tqdm(disable=not sys.stderr.isatty(), desc=title)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+    with process as child, bar:
+        clock = threading.Timer(seconds + LAST_CALL, child.kill)
+        clock.start()
         for line in child.stdout or ():
             if not line.startswith("{"):
                 continue
@@ -227,9 +228,9 @@ def one_process(column: Column, seconds: float, args: argparse.Namespace, out: A
             bar.update()
             bar.write(said(row), file=sys.stdout)
             sys.stdout.flush()
-    clock.cancel()
-    if child.wait() > 0:
-        print(f"{title} ended with {child.returncode}; its other rows are missing")
+        clock.cancel()
+    if child.returncode:
+        print(f"{title} ended with {child.returncode}; its other rows are missing", flush=True)
 
 
 def said(row: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything worth doing on a GPU within eight minutes, ordered by value: what no GPU has measured
 # comes first. Each phase has a limit of its own and never stops the next; results lie in $OUT as
-# they come. What is left of the eight minutes when they are nearly up is left out, and said.
+# they come: rows.jsonl, what was printed in log.log, a line for each phase in summary.txt. A phase for
+# which no time is left is left out, and said to be.
 #
 #     OUT=results bash benchmarks/on_gpu.sh               # on a machine with a GPU
 #     REHEARSE=1 OUT=/tmp/r bash benchmarks/on_gpu.sh     # without one: CuPy on the CPU, small
@@ -20,18 +21,20 @@ export PYTHON PYTHONPATH="$PWD:$PWD/tests:$PYTHONPATH" PYTEST_DISABLE_PLUGIN_AUT
 SUMMARY="$OUT/summary.txt"
 : > "$SUMMARY"
 TESTS=(tests/fast/test_cuda*.py)
-WORKERS=12 QUICK="" TEXT=shakespeare SANITIZE="compute-sanitizer --error-exitcode 9 --tool"
-WRITER="gpt2 --batch 1 --repeats 3" BIG="--only gpt2 --sizes 64"
+WORKERS=12 QUICK="" CPU="" TEXT=shakespeare BIG="--only gpt2 --sizes 64"
+WRITER="gpt2 --batch 1 --repeats 3"
+MEMCHECK="compute-sanitizer --error-exitcode 9 --tool memcheck" RACECHECK=${MEMCHECK/mem/race}
 if [ -n "$REHEARSE" ]; then # needs no download
     export TINYGRAD_LM_CUPY_ON_CPU=1 REHEARSE_WITH=cupy_on_cpu
     TESTS=(tests/fast/test_cuda_kernels.py -k gelu)
-    WORKERS=1 QUICK="--quick" TEXT=builtin SANITIZE="echo would run" BIG="--only gpt2"
+    WORKERS=1 QUICK="--quick" CPU="--only mlp matmul gelu" TEXT=builtin BIG="--only gpt2"
+    MEMCHECK="" RACECHECK="echo"
     WRITER="gpt-cpu --batch 1 --prompt 2 --tokens 3 --repeats 1"
 fi
 BENCH="$PYTHON benchmarks/cpu_vs_gpu.py $QUICK --append --out $OUT/rows.jsonl"
 
 # phase NUMBER NAME LIMIT COMMAND...: runs the command for at most LIMIT seconds, all of its output
-# in NAME.log, and writes a line about it.
+# in NAME.log, and writes a line about it. Few files, as not every machine gives many back.
 phase() {
     local number=$1 name=$2 limit=$3 start=$SECONDS rc last
     shift 3
@@ -57,18 +60,18 @@ print(*(f'{d.name} {d.version}' for d in m.distributions() if d.name and d.name.
 }
 export -f build
 
-phase 0 build 60 bash -c build
-phase 1 tests 90 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
-phase 2 small 125 $BENCH --devices cuda --budget 115 --only mlp baby
+phase 0 log 60 bash -c build
+phase 1 log 90 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
+phase 2 log 140 $BENCH --devices cuda --budget 130 --only mlp baby
 phase 3 generate 60 $PYTHON benchmarks/generate.py --device cuda --dtype bfloat16 --work $WRITER
-phase 4 ops 75 $BENCH --devices cuda --budget 65 --only matmul attention ops transfers
-phase 5 steps 70 $BENCH --devices cuda --budget 60 --only gpt-cpu width rnn moons generation gpt2-short
-phase 6 sanitizer 25 $SANITIZE memcheck $PYTHON benchmarks/every_kernel.py
-phase 6 sanitizer 60 $SANITIZE racecheck $PYTHON benchmarks/every_kernel.py
-phase 7 cpu 60 $BENCH --devices cpu --budget 50
-phase 8 shakespeare 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 --data $TEXT \
+phase 4 log 75 $BENCH --devices cuda --budget 65 --only matmul attention ops transfers
+phase 5 log 70 $BENCH --devices cuda --budget 60 --only gpt-cpu width rnn moons generation gpt2-short
+phase 6 log 25 $MEMCHECK $PYTHON benchmarks/every_kernel.py
+phase 6 log 60 $RACECHECK $PYTHON benchmarks/every_kernel.py
+phase 7 log 60 $BENCH --devices cpu --budget 50 $CPU
+phase 8 log 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 --data $TEXT \
     --seconds 65 --curve "$OUT/curve.json" $QUICK
-phase 9 big 120 $BENCH --devices cuda --budget 80 $BIG
+phase 9 log 120 $BENCH --devices cuda --budget 80 $BIG
 echo "all: $SECONDS s" | tee -a "$SUMMARY"
 [ -f "$OUT/generate.log" ] && cat "$OUT/generate.log" >> "$SUMMARY"
 [ -f "$OUT/rows.jsonl" ] && $PYTHON benchmarks/cpu_vs_gpu.py --report --out "$OUT/rows.jsonl"

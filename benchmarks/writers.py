@@ -16,6 +16,15 @@ GPT2_124M = Size(12, 12, 768, 256, 1, **GPT2)
 Writer = Callable[[Any, int], Iterator[Any]]
 
 
+def drawn(torch: Any, model: Any) -> Any:
+    """The model with weights that are the same in both modules."""
+    torch.manual_seed(1337)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(0.02 * torch.randn(p.shape) + float("ln_" in name and "weight" in name))
+    return model.eval()
+
+
 def ours(on: On, size: Size, room: int, store: bool = False) -> Writer:
     """The library's own loop. store: the matrices in 16 bits, on a CPU."""
     from tinygrad_lm.models.gpt import GPT, GPTConfig
@@ -23,7 +32,7 @@ def ours(on: On, size: Size, room: int, store: bool = False) -> Writer:
     from tinygrad_lm.text.sampling import Sampling
 
     config = GPTConfig(room, size.vocabulary, size.layers, size.heads, size.width)
-    model = on.model(GPT(config).eval())
+    model = on.model(drawn(on.torch, GPT(config)))
     if store:
         model.store_weights(on.torch.bfloat16)
     return lambda ids, n: (step.logits for step in steps(model, ids, n, Sampling()))
@@ -33,11 +42,9 @@ def theirs(on: On, size: Size, room: int) -> Writer:
     """The network of works.py with a cache that is there already. Compiled, a token's pass and its
     draw are one program over a cache of fixed size with a mask, as gpt-fast has it."""
     torch, F = on.torch, on.torch.nn.functional
-    model, D = on.model(gpt_class(torch)(size)).eval(), size.width // size.heads
-    if on.dtype == "bfloat16":
-        model = model.to(torch.bfloat16)
-    kind, eager = model.wte.weight.dtype, on.mode == "eager"
-    model.wpe = torch.nn.Embedding(room, size.width).to(on.device, kind)
+    model = drawn(torch, gpt_class(torch)(dataclasses.replace(size, context=room)))
+    kind, eager = torch.bfloat16 if on.dtype == "bfloat16" else torch.float32, on.mode == "eager"
+    model, D = model.to(on.device, kind), size.width // size.heads
     shape = (size.batch, size.heads, room, D)
     cache = [[torch.zeros(shape, dtype=kind, device=on.device) for _ in "kv"] for _ in model.h]
     if not eager:
@@ -86,15 +93,15 @@ def theirs(on: On, size: Size, room: int) -> Writer:
 
 
 def generation(on: On, batch: int, size: Size = GPT2_124M, tokens: int = 16) -> Built:
-    """`batch` texts, each `tokens` after as many."""
+    """`batch` texts, each `tokens` after as many. What comes out is what was expected of the first
+    new token: those after it depend on draws."""
     torch = on.torch
-    torch.manual_seed(1337)
     size = dataclasses.replace(size, batch=batch)
     write = (theirs if on.theirs else ours)(on, size, 2 * tokens)
     ids = torch.randint(0, size.vocabulary, (batch, tokens)).to(on.device)
 
     def step(ids: Any) -> Any:
-        *_, logits = write(ids, tokens)
-        return logits
+        first, *_ = write(ids, tokens)
+        return first
 
     return Built(step, [(ids,)], batch * tokens, 2.0 * 2 * batch * tokens * size.parameters)
