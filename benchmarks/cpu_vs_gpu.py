@@ -38,20 +38,18 @@ from tqdm import tqdm
 from windows import number, timed, used_bytes, waiter
 
 KINDS = ("ops", "steps", "transfers")
-# (module, device, threads of the CPU or 0 for all): share of the budget. A column gets its share of
-# what is left, so that seconds which an earlier one did not need are not lost.
+# (module, device): share of the budget. A column gets its share of what is left, so that seconds
+# which an earlier one did not need are not lost.
 COLUMNS = {
-    (OURS, "cuda", 0): 0.3,
-    (THEIRS, "cuda", 0): 0.3,
-    (OURS, "cpu", 0): 0.15,
-    (THEIRS, "cpu", 0): 0.15,
-    (OURS, "cpu", 2): 0.05,
-    (THEIRS, "cpu", 2): 0.05,
+    (OURS, "cuda"): 0.3,
+    (THEIRS, "cuda"): 0.3,
+    (OURS, "cpu"): 0.2,
+    (THEIRS, "cpu"): 0.2,
 }
 LAST_CALL = 20  # seconds that a row may go on after the budget of its process, before it is ended
 REHEARSED = os.environ.get("REHEARSE_WITH", "")  # a module that emulates a GPU for ours
 
-Column = tuple[str, str, int]
+Column = tuple[str, str, int]  # module, device, threads of the CPU or 0 for all
 
 # ---------------------------------------------------------------- in a process of its own
 
@@ -94,10 +92,9 @@ def measure(module: str, device: str, case: Case, quick: bool) -> dict[str, Any]
         return step
 
     step, others = by_turns(built.batches), {}
-    if SWEEPS[case.work].kind == "steps":
+    if SWEEPS[case.work].kind == "steps" and device == "cuda":
         others["reading"] = lambda: number(step())
-        if device == "cuda":
-            others["uploading"] = from_host(on, built.batches, by_turns)
+        others["uploading"] = from_host(on, built.batches, by_turns)
     short = {"enough": 0.1} if SWEEPS[case.work].kind != "steps" else {}
     short = {"windows": 2, "enough": 0.01} if quick else short
     found = timed(lambda: run(*built.batches[0]), step, wait, others, **short)
@@ -176,12 +173,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def columns(devices: Sequence[str]) -> dict[Column, float]:
+def columns(devices: Sequence[str], threads: Sequence[int]) -> dict[Column, float]:
     """The columns that can be measured here; what is missing is said in a sentence."""
     found: dict[Column, float] = {}
     missing = []
-    for (module, device, threads), share in COLUMNS.items():
-        if device not in devices or threads >= (os.cpu_count() or 1):
+    cores = os.cpu_count() or 1
+    counts = {"cuda": [0], "cpu": list(dict.fromkeys(n if n < cores else 0 for n in threads))}
+    for (module, device), share in COLUMNS.items():
+        if device not in devices:
             continue
         name = f"{crossover.NAMES[module]} on {'a GPU' if device == 'cuda' else 'the CPU'}"
         if not harness.has(module):
@@ -190,9 +189,9 @@ def columns(devices: Sequence[str]) -> dict[Column, float]:
             cupy = module == THEIRS or harness.has("cupy")
             missing.append(f"{name} ({'no GPU was found' if cupy else 'CuPy is not installed'})")
         else:
-            found[module, device, threads] = share
+            found |= {(module, device, n): share / len(counts[device]) for n in counts[device]}
     if missing:
-        print(f"Not measured here: {', '.join(dict.fromkeys(missing))}.", flush=True)
+        print(f"Not measured here: {', '.join(missing)}.", flush=True)
     return found
 
 
@@ -210,10 +209,11 @@ def one_process(column: Column, seconds: float, args: argparse.Namespace, out: A
             command += [f"--{name}", *map(str, given)]
     name, device, threads = column
     title = f"{crossover.NAMES[name]} {device}{f', {threads} threads' * bool(threads)}"
+    late: list[bool] = []
     bar = tqdm(disable=not sys.stderr.isatty(), desc=title)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
     with process as child, bar:
-        clock = threading.Timer(seconds + LAST_CALL, child.kill)
+        clock = threading.Timer(seconds + LAST_CALL, lambda: (late.append(True), child.kill()))
         clock.start()
         for line in child.stdout or ():
             if not line.startswith("{"):
@@ -230,7 +230,8 @@ def one_process(column: Column, seconds: float, args: argparse.Namespace, out: A
             sys.stdout.flush()
         clock.cancel()
     if child.returncode:
-        print(f"{title} ended with {child.returncode}; its other rows are missing", flush=True)
+        why = "ended, its time was up" if late else f"failed with {child.returncode}"
+        print(f"{title}: {why}; its other rows are missing", flush=True)
 
 
 def said(row: dict[str, Any]) -> str:
@@ -265,7 +266,7 @@ def run(args: argparse.Namespace) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("a" if args.append else "w") as out:
         out.write(json.dumps(head()) + "\n")
-        left, asked = args.budget, columns(args.devices)
+        left, asked = args.budget, columns(args.devices, args.threads)
         while asked:
             whole = sum(asked.values())
             column, begin = next(iter(asked)), time.time()
@@ -284,6 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtypes", nargs="+", default=[], choices=dtypes, help="these alone")
     parser.add_argument("--budget", type=float, default=150, help="seconds, of all processes")
     parser.add_argument("--devices", nargs="+", default=["cuda", "cpu"], choices=["cuda", "cpu"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[0, 2], help="CPU; 0: all cores")
     parser.add_argument("--quick", action="store_true", help="sizes / 64, short windows: a trial")
     parser.add_argument("--out", type=Path, help="rows; by default named after this machine")
     parser.add_argument("--append", action="store_true", help="rows alone, to those that are there")

@@ -177,9 +177,9 @@ def rates(rows: list[Row]) -> dict[str, float]:
     return found
 
 
-def best(rows: list[Row], module: str) -> Row | None:
-    """The fastest row on the GPU."""
-    found = [r for r in rows if r["module"] == module and r["device"] == "cuda" and "ms" in r]
+def best(rows: list[Row], module: str, device: str = "cuda") -> Row | None:
+    """The fastest row on a device."""
+    found = [r for r in rows if r["module"] == module and r["device"] == device and "ms" in r]
     return min((r for r in found if agrees(r, rows) is not False), key=cost, default=None)
 
 
@@ -204,8 +204,31 @@ def against(here: list[Row]) -> str:
     return f"PyTorch's best / ours: **{cost(other) / cost(mine):.2f}** ({forms_of})"
 
 
+def short(ms: float) -> str:
+    return f"{ms:,.0f}" if ms >= 100 else f"{ms:.3g}"
+
+
+def overview(rows: list[Row]) -> str:
+    """Milliseconds of each one's fastest form, by work and size."""
+    lines, where = [], [(m, d) for d in ("cpu", "cuda") for m in NAMES]
+    for work, sweep in SWEEPS.items():
+        for size in sorted({r["size"] for r in rows if r["work"] == work}):
+            here = [r for r in rows if (r["work"], r["size"]) == (work, size)]
+            found = [best(here, *column) for column in where]
+            how = [
+                f" ({r['dtype']} {r['mode']})" if r and r["device"] == "cuda" else "" for r in found
+            ]
+            cells = [f"{short(cost(r))}{said}" if r else "" for r, said in zip(found, how)]
+            lines.append([sweep.title, f"{sweep.axis} {size:,}", *cells])
+    head = [f"{NAMES[m]} {'CPU' if d == 'cpu' else 'GPU'}, ms" for m, d in where]
+    kept = [i for i in range(2 + len(head)) if any(line[i] for line in lines)]
+    table = [["work", "size", *head], *lines]
+    head, *lines = [[line[i] for i in kept] for line in table]
+    return harness.markdown(head, lines)
+
+
 def summary(path: Path) -> str:
-    """What it was measured on, and from which sizes on a GPU pays."""
+    """What it was measured on, from which sizes on a GPU pays, the fastest of each."""
     heads, rows = load(path)
     cards = sorted({h["card"] for h in heads if h["card"]})
     text = [f"({'; '.join(cards) or 'no GPU'}; {heads[0]['machine'].get('processor', '')})"]
@@ -213,6 +236,7 @@ def summary(path: Path) -> str:
     if found := crossings(rows):
         names = ["work", "axis", "ours: the GPU is faster", "PyTorch: the GPU is faster"]
         text += ["### From which size on", harness.markdown(names, found)]
+    text += ["### The fastest form of each", overview(rows)]
     return "\n\n".join(text) + "\n"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 WINDOWS, ENOUGH = 5, 0.2  # how many, and seconds of each at least
 LEAST, MOST, LIMIT = 4, 10, 5.0  # warm-up steps (a captured step records in its third), seconds
 STEADY = 0.05
-LONG = 10.0  # seconds of windows after which two are enough
+LONG = 3.0  # seconds of windows after which two are enough
 
 
 def waiter(torch: Any, device: str) -> Callable[[], None]:
@@ -77,8 +77,9 @@ def timed(
     up: the same step, on one batch, so that its losses depend on the gradients."""
     losses: list[float] = []
     warm = warm_up(first, wait, losses)
-    n = max(1, round(enough / max(warm[-1], 1e-6)))
-    _, once = window(step, wait, n)  # with full queues: how many steps a window really needs
+    n, once = max(1, round(enough / max(warm[-1], 1e-6))), warm[-1]
+    if n > 1:  # with full queues: how many steps a window really needs
+        _, once = window(step, wait, n)
     n = max(1, round(enough / max(once, 1e-7)))
     begin, pairs = time.perf_counter(), []
     while len(pairs) < windows and (len(pairs) < 2 or time.perf_counter() - begin < LONG):

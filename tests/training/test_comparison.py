@@ -70,21 +70,22 @@ def test_what_is_asked_for_is_what_comes():
 
 
 def test_a_column_gets_its_share_of_what_is_left(monkeypatch, tmp_path):
-    """300 s: 0.3 of them; the 210 s that are left if it needs all are 0.3/0.7 and so on. The second
-    returns at once, and its seconds go to the others."""
+    """PyTorch's return at once, and their seconds go to the others: 0.3 of the time, then twice 0.3
+    of 0.7 of what is left, and so on."""
     now, given = [0.0], []
 
     def one_process(column, seconds, args, out):
-        given.append(round(seconds))
+        given.append((column[2], round(seconds)))
         now[0] += 0 if column[0] == THEIRS else seconds
 
-    shares = {c: s for c, s in cpu_vs_gpu.COLUMNS.items() if c[2] == 0}
-    monkeypatch.setattr(cpu_vs_gpu, "columns", lambda devices: dict(shares))
+    monkeypatch.setattr(cpu_vs_gpu, "has_gpu", lambda module: True)
+    monkeypatch.setattr(harness, "has", lambda module: True)
+    monkeypatch.setattr(cpu_vs_gpu.os, "cpu_count", lambda: 16)
     monkeypatch.setattr(cpu_vs_gpu, "one_process", one_process)
     monkeypatch.setattr(cpu_vs_gpu.time, "time", lambda: now[0])
     monkeypatch.setattr(crossover, "show", lambda path: None)
     cpu_vs_gpu.main(["--budget", "300", "--out", str(tmp_path / "rows.jsonl")])
-    assert given == [100, 100, 100, 100]
+    assert given == [(0, 90), (0, 90), (0, 52), (2, 52), (0, 52), (2, 105)]
 
 
 @pytest.mark.parametrize("torch", [False, True])
@@ -92,7 +93,7 @@ def test_without_a_gpu_a_sentence_says_what_is_missing(torch, monkeypatch, tmp_p
     monkeypatch.setattr(cpu_vs_gpu, "has_gpu", lambda module: False)
     monkeypatch.setattr(harness, "has", lambda module: torch or module not in ("torch", "cupy"))
     asked = ["--only", "mlp", "--quick", "--budget", "30", "--out", str(tmp_path / "rows.jsonl")]
-    ours = {c: s for c, s in cpu_vs_gpu.COLUMNS.items() if c[:2] != (THEIRS, "cpu")}
+    ours = {c: s for c, s in cpu_vs_gpu.COLUMNS.items() if c != (THEIRS, "cpu")}
     monkeypatch.setattr(cpu_vs_gpu, "COLUMNS", ours if torch else cpu_vs_gpu.COLUMNS)
     cpu_vs_gpu.main(asked)
     said = capsys.readouterr().out
@@ -104,7 +105,7 @@ def test_without_a_gpu_a_sentence_says_what_is_missing(torch, monkeypatch, tmp_p
     _, rows = crossover.load(tmp_path / "rows.jsonl")
     threads = {row["threads"] for row in rows}
     assert {r["device"] for r in rows} == {"cpu"} and os.cpu_count() in threads
-    assert all(r["reading_ms"] > 0 and "uploading_ms" not in r for r in rows)
+    assert all("uploading_ms" not in r and r["ms"] for r in rows)
     assert "### the MLP of makemore" in (tmp_path / "rows.md").read_text()
 
 
