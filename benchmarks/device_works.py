@@ -1,7 +1,8 @@
 """The programs that are timed on a CPU and on a GPU, each written once in PyTorch's vocabulary and
 run with either module. Unlike those of works.py they read nothing: a step returns its loss as a
 tensor, and its batches lie on the device already. Parameters and batches are drawn on the CPU, so
-that both modules and both devices compute the same numbers."""
+that both modules and both devices compute the same numbers. Training steps are here, single ops and
+transfers in device_ops.py, text in writers.py; sweeps.py lists them all."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from works import BABY, GPT2, Size, gpt_class
+from works import Size, gpt_class
 
+PROGRAMS = 2  # grows where losses change: those of other programs are not compared
 BATCHES = 4  # drawn beforehand, used in turn
+COMPILED = {"compiled": None, "reduced": "reduce-overhead"}  # our name -> mode of torch.compile
 
 
 class Built(NamedTuple):
@@ -32,7 +35,7 @@ class On:
     torch: Any
     device: str
     dtype: str = "float32"
-    mode: str = "eager"  # eager, compiled, reduced (reduce-overhead), captured
+    mode: str = "eager"  # compiled, reduced: by PyTorch; captured: by us; transfers have their own
 
     @property
     def theirs(self) -> bool:
@@ -52,12 +55,16 @@ class On:
     def ours(self) -> bool:
         return not self.theirs
 
+    def compiled(self, f: Callable) -> Callable:
+        if self.ours or self.mode not in COMPILED:
+            return f
+        return self.torch.compile(f, mode=COMPILED[self.mode])
+
     def function(self, f: Callable, masters: bool = True) -> Callable:
         """The forward pass, by PyTorch under autocast and compiled, as nanoGPT calls it. Without an
         optimiser that keeps masters, ours runs under autocast, too."""
         torch = self.torch
-        if self.theirs and self.mode in ("compiled", "reduced"):
-            f = torch.compile(f, mode="reduce-overhead" if self.mode == "reduced" else None)
+        f = self.compiled(f)
         if self.dtype != "bfloat16" or (self.ours and masters):
             return f
 
@@ -142,7 +149,7 @@ def moons(on: On, points: int) -> Built:
     """micrograd's demo on tensors: two moons, 2-16-16-1, SVM loss and L2."""
     torch, nn = on.torch, on.torch.nn
     torch.manual_seed(1337)
-    angle = torch.linspace(0, math.pi, points // 2)
+    angle = torch.linspace(0, math.pi, max(1, points // 2))
     upper = torch.stack([torch.cos(angle), torch.sin(angle)], dim=1)
     lower = torch.stack([1 - torch.cos(angle), 0.5 - torch.sin(angle)], dim=1)
     X = torch.cat([upper, lower]) + 0.1 * torch.randn(len(upper) * 2, 2)
@@ -199,148 +206,3 @@ def rnn(on: On, batch: int) -> Built:
     ]
     work = 6.0 * batch * 16 * (128 * 64 + 64 * 27)
     return Built(trained(on, model, 5e-4, clip=None), batches, 16 * batch, work)
-
-
-# ---------------------------------------------------------------- single ops
-
-
-def op(on: On, name: str, n: int) -> Built:
-    """Forward only, no graph: an element-wise op, or one over rows of 1024."""
-    torch, F = on.torch, on.torch.nn.functional
-    torch.manual_seed(1)
-    width = min(n, 1024)
-    x = on.put(torch.randn(max(1, n // width), width))
-    weight, bias = on.put(torch.ones(width)), on.put(torch.zeros(width))
-    calls = {
-        "add": lambda x: x + x,
-        "exp": lambda x: x.exp(),
-        "sum": lambda x: x.sum(-1),
-        "softmax": lambda x: x.softmax(-1),
-        "layer_norm": lambda x: F.layer_norm(x, (width,), weight, bias),
-        "gelu": lambda x: F.gelu(x),
-    }
-    call, bytes_each = calls[name], 2 if on.dtype == "bfloat16" else 4
-    return Built(quiet(on, call), [(x,)], moved=bytes_each * n * (1.0 if name == "sum" else 2.0))
-
-
-def quiet(on: On, call: Callable) -> Callable:
-    def step(*inputs: Any) -> Any:
-        with on.torch.no_grad():
-            return call(*inputs)
-
-    return step
-
-
-def matmul(on: On, n: int) -> Built:
-    torch = on.torch
-    torch.manual_seed(1)
-    a, b = on.put(torch.randn(n, n)), on.put(torch.randn(n, n))
-    return Built(quiet(on, lambda a, b: a @ b), [(a, b)], flops=2.0 * n**3)
-
-
-def attention(on: On, T: int) -> Built:
-    """Causal attention, forward and backward, 4 sequences of 12 heads, 64 wide."""
-    torch, F = on.torch, on.torch.nn.functional
-    torch.manual_seed(1)
-    q, k, v = (on.put(torch.randn(4, 12, T, 64)) for _ in range(3))
-    for x in (q, k, v):
-        x.requires_grad = True
-    g = on.put(torch.ones(4, 12, T, 64))
-
-    def step(g: Any) -> Any:
-        for x in (q, k, v):
-            x.grad = None
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        y.backward(g)
-        return y.detach()
-
-    return Built(step, [(g,)], 4 * T, 3 * 2.0 * 2 * 4 * 12 * 64 * T * T / 2)
-
-
-WRITER = Size(12, 12, 768, 256, 1, **GPT2)
-
-
-def generation(on: On, batch: int, size: Size = WRITER) -> Built:
-    """A new token per step for each of `batch` rows: GPT-2 124M over a context of 256, as
-    `generate` does it: the whole context each time, the last logits, softmax, a draw."""
-    torch = on.torch
-    torch.manual_seed(1337)
-    size = dataclasses.replace(size, batch=batch)
-    model = on.model(gpt_class(torch)(size))
-    head, ids = (
-        model.logits_of,
-        torch.randint(0, size.vocabulary, (batch, size.context)).to(on.device),
-    )
-    logits_of = on.function(head)
-
-    def step(ids: Any) -> Any:
-        with torch.no_grad():
-            probs = logits_of(ids)[:, -1, :].softmax(-1)
-            return torch.multinomial(probs, 1)
-
-    return Built(step, [(ids,)], batch, size.flops / 3)
-
-
-def transfer(on: On, size: int) -> Built:
-    """So many bytes from the host to the GPU (mode "upload") or back ("download"), as a program
-    that does not think of it does: memory that may be paged."""
-    here = on.torch.ones(size // 4)
-    there = here.to(on.device)
-    step = (lambda: here.to(on.device)) if on.mode == "upload" else (lambda: there.to("cpu"))
-    return Built(step, [()], moved=float(size))
-
-
-# ---------------------------------------------------------------- the list
-
-
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """A program over sizes; `build(on, size)`. axis: what a size is called."""
-
-    build: Callable[[On, int], Built]
-    sizes: tuple[int, ...]
-    axis: str
-    title: str
-    kind: str = "step"  # step, op, transfer
-    cpu: int = 1 << 40  # the largest size that a CPU is asked for
-    full: tuple[int, ...] = ()  # with --full alone
-    random: bool = False  # its losses depend on draws
-
-
-def at(size: Size) -> Callable[[On, int], Built]:
-    return lambda on, batch: gpt(on, dataclasses.replace(size, batch=batch))
-
-
-WIDE = {"vocabulary": 50304, "bias": True}
-ELEMENTS = tuple(1 << k for k in range(10, 27, 4))
-SWEEPS = {
-    "gpt2": Sweep(
-        at(Size(12, 12, 768, 1024, 64, **WIDE)), (16,), "batch", "GPT-2 124M, T 1024", cpu=0,
-        full=(64,),
-    ),
-    "baby": Sweep(
-        at(Size(*BABY, dropout=0.2)), (64,), "batch", "baby GPT, T 256, dropout 0.2", random=True,
-        cpu=0,
-    ),
-    "mlp": Sweep(mlp, (32, 512, 4096, 65536), "batch", "the MLP of makemore"),
-    "gpt-cpu": Sweep(
-        at(Size(4, 4, 128, 64, 12)), (1, 12, 64, 256), "batch", "nanoGPT's CPU configuration",
-    ),
-    "matmul": Sweep(matmul, (32, 128, 512, 2048, 8192), "n", "a matrix product", "op", 4096),
-    "rnn": Sweep(rnn, (32, 1024), "batch", "the RNN of makemore"),
-    "moons": Sweep(moons, (100, 10_000), "points", "two moons on tensors"),
-    "gpt2-short": Sweep(
-        at(Size(12, 12, 768, 256, 1, **GPT2)), (1, 4), "batch", "GPT-2 124M, T 256",
-    ),
-    "generation": Sweep(generation, (1,), "batch", "GPT-2 124M writes", random=True),
-    "attention": Sweep(attention, (64, 256, 1024, 2048), "T", "causal attention", "op", 1024),
-    "transfer": Sweep(
-        transfer, (1 << 16, 1 << 20, 1 << 26), "bytes", "host to GPU and back", "transfer", cpu=0,
-    ),
-    **{
-        name: Sweep(
-            lambda on, n, name=name: op(on, name, n), ELEMENTS, "elements", name, "op"
-        )
-        for name in ("gelu", "softmax", "layer_norm", "add", "exp", "sum")
-    },
-}  # fmt: skip

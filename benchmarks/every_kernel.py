@@ -10,8 +10,10 @@ import importlib
 import os
 from typing import Any
 
-from device_works import On, attention, gpt, mlp, moons, op
+from device_ops import attention, op
+from device_works import Built, On, gpt, mlp, moons, rnn
 from works import Size
+from writers import generation
 
 
 def train(on: On, captured: bool) -> float:
@@ -22,6 +24,10 @@ def train(on: On, captured: bool) -> float:
     for i in range(4):
         loss = step(*built.batches[i % len(built.batches)])
     return float(loss.item())
+
+
+def writing(on: On, batch: int) -> Built:
+    return generation(on, batch, Size(1, 2, 64, 8, batch, 96), 4)
 
 
 def main() -> None:
@@ -36,7 +42,7 @@ def main() -> None:
         on = On(torch, "cuda", dtype)
         for captured in (False, True):
             print(f"GPT, {dtype}, captured {captured}: loss {train(on, captured):.4f}", flush=True)
-        for build, size in ((mlp, 8), (moons, 10), (attention, 40)):
+        for build, size in ((mlp, 8), (moons, 10), (rnn, 2), (attention, 40), (writing, 2)):
             built = build(on, size)
             built.step(*built.batches[0])
         for name in ("add", "exp", "sum", "softmax", "layer_norm", "gelu"):

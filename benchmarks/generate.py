@@ -5,15 +5,16 @@ the weights once per token would take.
     python benchmarks/generate.py --work gpt2 --device cuda --dtype bfloat16 --batch 1
 
 A prompt is read at once, then each token costs one position: its logits give a distribution, and
-one id is drawn. Ours is the library's own loop (`text.generation.steps`); PyTorch's is the same
-network with keys and values in memory that is there already, eager, and compiled over a cache of
-fixed size with a mask, as gpt-fast has it. The engines stay in processes of their own and take
-turns, text by text. `TINYGRAD_LM_COMPILED=0` measures NumPy alone.
+one id is drawn. Who writes is in writers.py: the library's own loop, and PyTorch eager and
+compiled, on a GPU by its mode reduce-overhead. The engines stay in processes of their own and take
+turns, text by text. On a GPU `host / device` is the share of the time after which all is queued:
+near 1 the host is what takes it. `TINYGRAD_LM_COMPILED=0` measures NumPy alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
@@ -24,115 +25,68 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any
 
+import cpu_vs_gpu
 import harness
-from device_works import WRITER, On
-from windows import waiter
-from works import Size, gpt_class
+import writers
+from crossover import PEAKS
+from device_works import On
+from windows import used_bytes, waiter
+from works import Size
 
-SIZES = {"gpt-cpu": Size(4, 4, 128, 64, 1), "gpt2": WRITER}
+SIZES = {"gpt-cpu": Size(4, 4, 128, 64, 1), "gpt2": writers.GPT2_124M}
 OURS_16 = f"{harness.OURS}, bfloat16 weights"
+MODES = {"cpu": "compiled", "cuda": "reduced"}  # of PyTorch, see device_works.py
 BYTES = {"float32": 4, "tf32": 4, "bfloat16": 2}
 
 
 # ---------------------------------------------------------------- inside a measuring process
 
 
-def ours(torch: Any, on: On, size: Size, args: argparse.Namespace) -> Callable:
-    """write(ids, n) -> seconds until the first token, and of all others."""
-    from tinygrad_lm.models.gpt import GPT, GPTConfig
-    from tinygrad_lm.text.generation import steps
-    from tinygrad_lm.text.sampling import Sampling
-
-    room = args.prompt + args.tokens
-    config = GPTConfig(room, size.vocabulary, size.layers, size.heads, size.width)
-    model, wait = on.model(GPT(config).eval()), waiter(torch, args.device)
-    if args.store:
-        model.store_weights(torch.bfloat16)
-
-    def write(ids: Any, n: int) -> tuple[float, float]:
-        wait()
-        start = time.perf_counter()
-        found = steps(model, ids, n, Sampling())
-        next(found)
-        wait()
-        first = time.perf_counter()
-        for _ in found:
-            pass
-        wait()
-        return first - start, time.perf_counter() - first
-
-    return write
-
-
-def theirs(torch: Any, on: On, size: Size, args: argparse.Namespace) -> Callable:
-    """The same with PyTorch: the network of works.py, whose attention looks into a cache."""
-    F, model = torch.nn.functional, on.model(gpt_class(torch)(size)).eval()
-    wait, room, D = waiter(torch, args.device), args.prompt + args.tokens, size.width // size.heads
-    if args.dtype == "bfloat16":
-        model = model.to(torch.bfloat16)
-    kind = model.wte.weight.dtype
-    model.wpe = torch.nn.Embedding(room, size.width).to(args.device, kind)
-    shape = (args.batch, size.heads, room, D)
-    cache = [[torch.zeros(shape, dtype=kind, device=args.device) for _ in "kv"] for _ in model.h]
-    places = torch.arange(room, device=args.device)
-
-    def attend(q: Any, k: Any, v: Any, past: Any, at: Any, end: int | None) -> Any:
-        """end: how many positions there are, where that may be another number each time."""
-        for memory, new in zip(past, (k, v)):
-            memory.index_copy_(2, at, new)
-        if end is None:
-            return F.scaled_dot_product_attention(q, *past, attn_mask=(places <= at)[None])
-        k, v = (memory[:, :, :end] for memory in past)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=len(at) > 1)
-
-    def logits(ids: Any, at: Any, end: int | None) -> Any:
-        B, T = ids.shape
-        x = model.wte(ids) + model.wpe(at)
-        for block, past in zip(model.h, cache):
-            parts = block.attn.c_attn(block.ln_1(x)).split(size.width, dim=2)
-            heads = [z.view(B, T, size.heads, D).transpose(1, 2) for z in parts]
-            y = attend(*heads, past, at, end).transpose(1, 2).reshape(B, T, size.width)
-            x = x + block.attn.c_proj(y)
-            x = x + block.c_proj(block.gelu(block.c_fc(block.ln_2(x))))
-        return model.lm_head(model.ln_f(x[:, -1:]))[:, -1]
-
-    one = torch.compile(logits) if args.compile else logits
-
-    def write(ids: Any, n: int) -> tuple[float, float]:
-        wait()
-        with torch.no_grad():
-            times, chosen = [time.perf_counter()], ids
-            for i in range(n):
-                if i == 0:
-                    found = logits(ids, places[: ids.shape[1]], ids.shape[1])
-                else:
-                    at = args.prompt + i - 1
-                    found = one(chosen, places[at : at + 1], None if args.compile else at + 1)
-                chosen = torch.multinomial(found.float().softmax(-1), 1)
-                if i in (0, n - 1):
-                    wait()
-                    times.append(time.perf_counter())
-        return times[1] - times[0], times[-1] - times[1]
-
-    return write
+def timed(write: writers.Writer, wait: Callable, ids: Any, n: int) -> dict[str, float]:
+    """Milliseconds until the first token, of each other, and until each other one is queued."""
+    wait()
+    start = time.perf_counter()
+    found = write(ids, n)
+    next(found)
+    wait()
+    first = time.perf_counter()
+    for _ in found:
+        pass
+    queued = time.perf_counter()
+    wait()
+    rest = (time.perf_counter() - first, queued - first)
+    each, host = (1e3 * seconds / (n - 1) for seconds in rest)
+    return {"first": 1e3 * (first - start), "step": each, "host": host}
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Write a text for every line that comes in, and say how long it took."""
+    """Write a text for every line that comes in, and say how long it took; where the GPU is
+    emulated, also how often a token waits for it."""
+    emulated = None
     if os.environ.get("REHEARSE_WITH") and args.engine == harness.OURS:
-        importlib.import_module(os.environ["REHEARSE_WITH"]).install()
+        emulated = importlib.import_module(os.environ["REHEARSE_WITH"])
+        emulated.install()
     torch, size = importlib.import_module(args.engine), SIZES[args.work]
     torch.set_num_threads(args.threads)
+    torch.set_float32_matmul_precision("high" if args.dtype == "tf32" else "highest")
     torch.manual_seed(1337)
-    make = ours if args.engine == harness.OURS else theirs
-    write = make(torch, On(torch, args.device, args.dtype), size, args)
+    on = On(torch, args.device, args.dtype, "eager" if not args.compile else MODES[args.device])
+    size, room = dataclasses.replace(size, batch=args.batch), args.prompt + args.tokens
+    if args.engine == harness.OURS:
+        write = writers.ours(on, size, room, args.store)
+    else:
+        write = writers.theirs(on, size, room)
+    wait = waiter(torch, args.device)
     ids = torch.randint(0, size.vocabulary, (args.batch, args.prompt)).to(args.device)
-    write(ids, args.tokens)  # warm up: each length has plans and kernels of its own
+    timed(write, wait, ids, args.tokens)  # each length has plans and kernels of its own
     print("ready", flush=True)
     for _ in sys.stdin:
-        first, rest = write(ids, args.tokens)
-        found = {"first": 1e3 * first, "step": 1e3 * rest / (args.tokens - 1)}
-        print(json.dumps({"ms": found, "peak_mb": harness.memory("VmHWM")}), flush=True)
+        before = emulated.counts()["waits"] if emulated else 0
+        found = {"ms": timed(write, wait, ids, args.tokens)}
+        if emulated:  # three are the clock's
+            found["waits"] = (emulated.counts()["waits"] - before - 3) / args.tokens
+        on_gpu = used_bytes(args.engine, args.device) / 2**20
+        print(json.dumps({**found, "peak_mb": on_gpu or harness.memory("VmHWM")}), flush=True)
 
 
 # ---------------------------------------------------------------- taking turns
@@ -142,8 +96,13 @@ def rows(args: argparse.Namespace) -> harness.Runs:
     """Who writes: row -> (arguments for Python, additions to the environment)."""
     given = ["work", "device", "dtype", "prompt", "tokens", "threads"]
     command = [__file__, *[f"--{name}={getattr(args, name)}" for name in given]]
-    found = harness.rows(command, compile_too=args.device == "cpu" and not args.no_compile)
+    found = harness.rows(command, compile_too=not args.no_compile)
     found.pop(harness.ALONE, None)
+    if args.device == "cuda":
+        there = cpu_vs_gpu.has_gpu("torch")
+        found = {
+            n: run for n, run in found.items() if "malloc" not in n and (there or n == harness.OURS)
+        }
     if args.device == "cpu" and args.dtype == "float32":
         found[OURS_16] = ([*found[harness.OURS][0], "--store"], {})
         if "PyTorch" in found:
@@ -185,24 +144,34 @@ def bandwidth(threads: int, size: int = 1 << 29) -> float:
 
 def table(record: dict[str, Any]) -> str:
     """One line per batch size and engine."""
+    dtype, rate = record["settings"]["dtype"], record["bandwidth"]
     head = ["texts", "engine", "ms per token", "tokens/s", "its time / ours"]
-    head += ["of the memory's limit", "ms until the first token", "peak MB"]
+    head += ["of the memory's limit"] if rate else ["MFU", "host / device", "waits per token"]
     lines = []
     for batch, results in record["batches"].items():
         mine = harness.step_times(results[harness.OURS])
         for name in reversed(results):  # ours last
             found = results[name]
             times = harness.step_times(found)
-            half = "bfloat16" in name or record["settings"]["dtype"] == "bfloat16"
-            least = 1e3 * record["parameters"] * (2 if half else 4) / (record["bandwidth"] or 1)
+            ms = median(times)
+            if rate:
+                half = "bfloat16" in name or dtype == "bfloat16"
+                least = 1e3 * record["parameters"] * (2 if half else 4) / rate
+                how = [f"{least / ms:.0%}"]
+            else:
+                arithmetic = 2e3 * record["parameters"] * int(batch)
+                host = median(r["ms"]["host"] for r in found)
+                waits = found[0].get("waits")
+                how = [f"{arithmetic / ms / PEAKS[dtype]:.2%}", f"{host / ms:.2f}"]
+                how += ["" if waits is None else f"{waits:.2f}"]
             lines.append(
-                [batch, name, harness.spread(times, 1), f"{1e3 * int(batch) / median(times):,.0f}"]
-                + [harness.spread(harness.ratios(times, mine))]
-                + [f"{least / median(times):.0%}" if record["bandwidth"] else ""]
+                [batch, name, harness.spread(times, 1 if rate else 2)]
+                + [f"{1e3 * int(batch) / ms:,.0f}", harness.spread(harness.ratios(times, mine))]
+                + how
                 + [f"{median(r['ms']['first'] for r in found):.0f}"]
                 + [f"{median(r['peak_mb'] for r in found):.0f}"]
             )
-    return harness.markdown(head, lines)
+    return harness.markdown([*head, "ms until the first token", "peak MB"], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -223,6 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.engine:
         args.batch = args.batch[0]
         return serve(args)
+    if args.device == "cuda" and not cpu_vs_gpu.has_gpu(harness.OURS):
+        parser.error("--device cuda needs CuPy and a GPU, none was found")
     size = SIZES[args.work]
     parameters = 12 * size.layers * size.width**2 + size.vocabulary * size.width
     record = {

@@ -2,7 +2,9 @@
 
     python benchmarks/step.py --work gpt-cpu --repeats 5
 
-With `--device cuda` cpu_vs_gpu.py times the same work on a GPU and gives tokens/s and MFU.
+    python benchmarks/step.py --work gpt2-b4 --device cuda --dtype bfloat16
+
+On a GPU cpu_vs_gpu.py times the same work, and gives tokens/s and MFU.
 
 PyTorch runs in its best form (fused AdamW, scaled_dot_product_attention, eager and torch.compile,
 the same threads), as found and with the malloc settings that we ask for ourselves. A run of the
@@ -22,14 +24,17 @@ from statistics import median
 from typing import Any
 
 import cpu_vs_gpu
+import crossover
 import harness
+from crossover import PEAKS
 from threadpoolctl import threadpool_limits
 from works import WORKS, Product, Work
 
 GEMM = "matrix products alone"
-# What cpu_vs_gpu.py calls these works.
-ON_GPU = {"mlp": "mlp", "moons": "moons", "rnn": "rnn", "gpt-cpu": "gpt-cpu"}
-ON_GPU |= {"baby-gpt-dropout": "baby", "gpt2-b1": "gpt2-short", "gpt2-b4": "gpt2-short"}
+# What cpu_vs_gpu.py calls these works, and their sizes there.
+ON_GPU = {"mlp": ("mlp", 32), "moons": ("moons", 100), "rnn": ("rnn", 32)}
+ON_GPU |= {"gpt-cpu": ("gpt-cpu", 12), "baby-gpt-dropout": ("baby", 64), "gpt2": ("gpt2", 1)}
+ON_GPU |= {"gpt2-b1": ("gpt2-short", 1), "gpt2-b4": ("gpt2-short", 4)}
 
 
 def products_ms(products: list[Product]) -> float:
@@ -123,6 +128,15 @@ def agreement(record: dict[str, Any]) -> str:
     return f"Losses after step {at} {verdict}: {apart:.1e} apart, {allowed:.0e} allowed."
 
 
+def on_gpu(name: str, size: int, dtype: str | None) -> None:
+    """Ours and PyTorch's on the GPU in all forms, and the table of them."""
+    rows = harness.RESULTS / f"step-{name}-{size}-cuda.jsonl"
+    rows.unlink(missing_ok=True)
+    given = ["--only", name, "--sizes", str(size), "--devices", "cuda", "--out", str(rows)]
+    cpu_vs_gpu.main([*given, *(["--dtypes", dtype] if dtype else []), "--append"])
+    print(crossover.report(rows))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--work", "--preset", choices=list(WORKS), default="gpt-cpu")
@@ -132,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--dtype", choices=list(PEAKS), help="on a GPU: this one alone")
     parser.add_argument("--engine", help="measure this module here: a line in, JSON out")
     parser.add_argument("--compile", action="store_true", help="with --engine: torch.compile")
     parser.add_argument("--capture", action="store_true", help="with --engine: a captured step")
@@ -140,8 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.device == "cuda":
         if args.work not in ON_GPU:
             parser.error(f"--work on a GPU must be one of {', '.join(ON_GPU)}, got {args.work}")
-        out = ["--out", str(harness.RESULTS / f"step-{args.work}-cuda.jsonl")]
-        return cpu_vs_gpu.main(["--only", ON_GPU[args.work], "--devices", "cuda", *out])
+        return on_gpu(*ON_GPU[args.work], args.dtype)
+    if args.dtype:
+        parser.error("--dtype is for --device cuda; on a CPU a step is in float32")
     if args.engine:
         turn = measured(work, args)
         for _ in sys.stdin:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Mapping
 from typing import Any
 
 WINDOWS, ENOUGH = 5, 0.2  # how many, and seconds of each at least
 LEAST, MOST, LIMIT = 4, 10, 5.0  # warm-up steps (a captured step records in its third), seconds
 STEADY = 0.05
+LONG = 3.0  # seconds of windows after which two are enough
 
 
 def waiter(torch: Any, device: str) -> Callable[[], None]:
@@ -20,7 +20,8 @@ def waiter(torch: Any, device: str) -> Callable[[], None]:
 
 
 def used_bytes(module: str, device: str) -> int:
-    """What all memory pools of this process hold on the GPU, by the driver's own count."""
+    """What all memory pools of this process hold on the GPU, by the driver's own count. Pools give
+    nothing back while a step is timed, so that this is also the most."""
     if device != "cuda":
         return 0
     if module == "torch":
@@ -53,39 +54,41 @@ def warm_up(step: Callable, wait: Callable, losses: list[float]) -> list[float]:
     return seconds
 
 
-def window(step: Callable, wait: Callable, n: int, read: bool = False) -> tuple[float, float]:
+def window(step: Callable, wait: Callable, n: int) -> tuple[float, float]:
     """Seconds per step until n steps are queued, and until they are done."""
     wait()
     start = time.perf_counter()
     for _ in range(n):
-        found = step()
-        if read:
-            number(found)
+        step()
     queued = time.perf_counter() - start
     wait()
     return queued / n, (time.perf_counter() - start) / n
 
 
 def timed(
-    step: Callable, wait: Callable, windows: int = WINDOWS, enough: float = ENOUGH
+    first: Callable,
+    step: Callable,
+    wait: Callable,
+    others: Mapping[str, Callable] | None = None,
+    windows: int = WINDOWS,
+    enough: float = ENOUGH,
 ) -> dict[str, Any]:
-    """step() -> a tensor of one number. Milliseconds of each window, and the first losses."""
+    """Milliseconds of each window of step(), and of one window of each of the others. first() warms
+    up: the same step, on one batch, so that its losses depend on the gradients."""
     losses: list[float] = []
-    warm = warm_up(step, wait, losses)
-    n = max(1, round(enough / max(warm[-1], 1e-6)))
-    _, once = window(step, wait, n)  # with full queues: how many steps a window really needs
+    warm = warm_up(first, wait, losses)
+    n, once = max(1, round(enough / max(warm[-1], 1e-6))), warm[-1]
+    if n > 1:  # with full queues: how many steps a window really needs
+        _, once = window(step, wait, n)
     n = max(1, round(enough / max(once, 1e-7)))
-    pairs = [window(step, wait, n) for _ in range(windows)]
-    _, reading = window(step, wait, n, read=True)
+    begin, pairs = time.perf_counter(), []
+    while len(pairs) < windows and (len(pairs) < 2 or time.perf_counter() - begin < LONG):
+        pairs.append(window(step, wait, n))
     return {
         "first_ms": 1e3 * warm[0],
         "steps": n,
         "host_ms": [1e3 * host for host, _ in pairs],
         "ms": [1e3 * done for _, done in pairs],
-        "reading_ms": 1e3 * reading,
+        **{f"{name}_ms": 1e3 * window(f, wait, n)[1] for name, f in (others or {}).items()},
         "losses": losses[:LEAST],
     }
-
-
-def middle(row: dict[str, Any]) -> float:
-    return float(median(row["ms"]))

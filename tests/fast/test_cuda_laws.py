@@ -199,3 +199,15 @@ def test_an_op_takes_as_few_launches_as_it_did(name, emulated_gpu, gpu):
 
 def test_the_table_names_every_op():
     assert stated().keys() == OPS.keys() - {"copy_to"}
+
+
+@pytest.mark.parametrize("join", [tg.cat, tg.stack])
+def test_joining_many_sends_nothing(join, emulated_gpu):
+    """CuPy uploads a table of addresses for more than eight, and then no RNN could be captured."""
+    arrays = np.random.default_rng(0).standard_normal((70, 3, 2), np.float32)
+    for axis in (0, 1, -1):
+        xs = [tg.tensor(a, device="cuda") for a in arrays]
+        found, out = counted(emulated_gpu, lambda xs=xs, axis=axis: join(xs, axis))
+        assert found["uploads"] == found["waits"] == 0
+        wanted = {tg.cat: np.concatenate, tg.stack: np.stack}[join](arrays, axis)
+        assert out.cpu().numpy().tobytes() == np.ascontiguousarray(wanted).tobytes()

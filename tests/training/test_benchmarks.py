@@ -2,7 +2,6 @@
 and the report from made-up results. Nothing here judges a time."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -406,28 +405,6 @@ def test_the_machine_is_described(monkeypatch):
     before = harness.sources()
     monkeypatch.setattr(harness, "CODE", (".typed",))
     assert len(before) == 12 and harness.sources() != before
-
-
-def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
-    """Two phases of the script for a GPU, on CuPy's emulation, at the smallest sizes."""
-    pytest.importorskip("cupy", reason="CuPy is not installed, which the rehearsal needs")
-    if sys.platform == "win32":
-        pytest.skip("the script is one of bash")
-    settings = {"REHEARSE": "1", "OUT": str(tmp_path), "PHASES": "2 3", "PYTHON": sys.executable}
-    script = ["bash", str(FOLDER / "on_gpu.sh")]
-    done = subprocess.run(
-        script, env={**os.environ, **settings}, capture_output=True, text=True, timeout=300
-    )
-    lines = (tmp_path / "summary.txt").read_text().splitlines()
-    log = (tmp_path / "log.log").read_text()
-    *_, table = lines  # of generate.py: ours alone, as PyTorch has no GPU here
-    lines = [line for line in lines if re.match(r"\[\d\] |all:", line)]
-    assert table.startswith("| 1 | tinygrad_lm |")
-    assert [": rc 0" in line for line in lines] == [*[True] * 5, False], done.stdout + log
-    _, rows = crossover.load(tmp_path / "rows.jsonl")
-    assert {r["work"] for r in rows} == {"gpt2", "baby", "mlp"}
-    assert all("error" not in r and crossover.agrees(r, rows) is not False for r in rows), rows
-    assert len(json.loads((tmp_path / "curve.json").read_text())["curve"]) == 3
 
 
 def rates(**libraries):

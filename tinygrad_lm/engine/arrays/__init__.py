@@ -45,7 +45,7 @@ from .dtypes import (
 )
 from .ids import are_ids, check_bounds, exist, hold, look_at, noted
 from .inputs import explained, out_of_memory, plain, upstream_gradient
-from .layout import copied, is_writable, overlaps, row_major, unstretched
+from .layout import copied, in_eights, is_writable, joined, overlaps, row_major, unstretched
 from .libraries import (
     DEVICE_TYPES,
     LIBRARIES,

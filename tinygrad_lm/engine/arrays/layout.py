@@ -5,9 +5,10 @@ leaves it where it stands.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from .libraries import LIBRARIES, is_numpy, library
+from .libraries import DEVICE_TYPES, LIBRARIES, is_numpy, library
 
 
 def order_of(x: Any) -> list[int] | None:
@@ -52,6 +53,20 @@ def row_major(x: Any) -> Any:
     if type(x) not in LIBRARIES or x.flags.c_contiguous:
         return x
     return library(x).ascontiguousarray(x)
+
+
+def in_eights(xs: Sequence[Any]) -> bool:
+    """Whether these must be joined by eights: more of them CuPy joins by a table of their
+    addresses, which it uploads, and a captured step must not do that."""
+    return len(xs) > 8 and DEVICE_TYPES.get(type(xs[0])) == "cuda"
+
+
+def joined(xs: Sequence[Any], axis: int) -> Any:
+    """Arrays one after another along an axis."""
+    lib = library(xs[0])
+    while in_eights(xs):
+        xs = [lib.concatenate(xs[i : i + 8], axis) for i in range(0, len(xs), 8)]
+    return lib.concatenate(xs, axis)
 
 
 def overlaps(x: Any) -> bool:

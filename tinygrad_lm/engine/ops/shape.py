@@ -9,6 +9,8 @@ from ..arrays import (
     LIBRARIES,
     address,
     device_of,
+    in_eights,
+    joined,
     library,
     rounded,
     row_major,
@@ -89,7 +91,7 @@ def concatenate(*xs, axis):
         return lambda g: g[(*lead, slice(end - size, end))]
 
     pullbacks = [piece(end, x.shape[axis]) for end, x in zip(ends, xs, strict=True)]
-    return row_major(library(xs[0]).concatenate(xs, axis)), tuple(pullbacks)
+    return row_major(joined(xs, axis)), tuple(pullbacks)
 
 
 @primitive
@@ -101,6 +103,8 @@ def stack(*xs, axis):
 def stacked(xs, axis):
     """Joined along a new axis."""
     lib = library(xs[0])
+    if in_eights(xs):
+        return joined([lib.expand_dims(x, axis) for x in xs], axis)
     if xs[0].ndim or type(xs[0]) not in LIBRARIES:
         return row_major(lib.stack(xs, axis))
     return lib.array(xs, xs[0].dtype)  # eight times as fast
