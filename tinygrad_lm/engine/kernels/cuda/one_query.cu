@@ -18,8 +18,8 @@ __device__ inline float dot(const T* row, const float* q, int D) {
 // is 0 where nothing is seen. scale is that of the scores times log2(e). Memory: a float for each
 // key, for each column of q, and 8 for each thread.
 extern "C" __global__ void __launch_bounds__(256)
-one_query(const T* q, const T* k, const T* v, const unsigned char* seen, T* out, Layout at, int keys,
-          int D, float scale) {
+one_query(const T* q, const T* k, const T* v, const unsigned char* seen, T* out, Layout at,
+          int keys, int D, float scale) {
     extern __shared__ float weights[];
     float *query = weights + keys, *parts = query + D;
     const long long head = blockIdx.x, batch = blockIdx.y;
