@@ -125,7 +125,7 @@ def _one_pass(model: GPT, rows: Sequence[tuple[np.ndarray, int]], longest: int) 
         target[first - 1 : len(tokens) - 1] = tokens[first:]
     device = next(model.parameters()).device
     x, y = creation.tensor(ids, device=device), creation.tensor(wanted, device=device)
-    logits, found = model(x, y)[0], []  # (B, T, V); the loss beside it is a mean in their dtype
+    logits, found = model(x, y)[0], []  # (B, T, V); the loss beside it is a mean over all
     for i, (tokens, first) in enumerate(rows):
         places = slice(first - 1, len(tokens) - 1)
         scores = logits[i, places]
