@@ -133,6 +133,21 @@ uint3 index_of(int i) {
     return {unsigned(i % x), unsigned(i / x % y), unsigned(i / (x * y))};
 }
 
+// A warp goes as far as it can before the next one begins: forwards and backwards, that is what
+// shows a missing barrier of the block.
+void run_warp(int first) {
+    int lanes = device_threads - first < 32 ? device_threads - first : 32;
+    do {
+        for (int turn = 0; turn < lanes; turn++) {
+            int i = first + (device_backwards ? lanes - 1 - turn : turn);
+            if (fibers[i].state != READY) continue;
+            device_thread = i;
+            threadIdx = fibers[i].index;
+            go(scheduler, fibers[i]);
+        }
+    } while (open_warp(first));
+}
+
 void run_together() {
     if (!stacks) stacks = static_cast<char*>(malloc(STACK * 1024));
     fibers.resize(device_threads);
@@ -140,24 +155,14 @@ void run_together() {
         start(fibers[i], stacks + STACK * i);
         fibers[i].index = index_of(i);
     }
-    for (int left = 0; left < device_threads;) {
-        bool progress = false;
-        left = 0;
-        for (int turn = 0; turn < device_threads; turn++) {
-            int i = device_backwards ? device_threads - 1 - turn : turn;
-            if (fibers[i].state == READY) {
-                device_thread = i;
-                threadIdx = fibers[i].index;
-                go(scheduler, fibers[i]);
-                progress = true;
-            }
-            left += fibers[i].state == LEFT;
-        }
-        for (int first = 0; first < device_threads; first += 32) progress |= open_warp(first);
-        progress |= open_block();
-        if (!progress && left < device_threads)
+    int warps = (device_threads + 31) / 32;
+    do {
+        for (int turn = 0; turn < warps; turn++)
+            run_warp(32 * (device_backwards ? warps - 1 - turn : turn));
+    } while (open_block());
+    for (int i = 0; i < device_threads; i++)
+        if (fibers[i].state != LEFT)
             return device_fail("threads wait at a barrier that others never reach");
-    }
 }
 
 void run_one_by_one() {

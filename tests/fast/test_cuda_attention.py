@@ -175,6 +175,16 @@ def test_infinity_and_nan_reach_what_sees_them_and_nothing_else(gpu):
     assert not exact(pullback(g)[2]).any()
 
 
+def test_an_infinity_in_float32_is_nan_where_it_is_seen_and_nothing_else(gpu):
+    q, k, v = (heads(gpu, "float32", 1, 1, 100, 64, seed) for seed in range(3))
+    k[0, 0, 50, 3], q[0, 0, 40, 5] = np.inf, np.nan
+    out, _ = kernel(gpu)(q, k, v, causal=True)
+    rows = np.isnan(exact(out)).all(3)[0, 0]
+    np.testing.assert_array_equal(rows, (np.arange(100) == 40) | (np.arange(100) >= 50))
+    want = reference(q, k, v, causal=True)[0]
+    assert_near(out[:, :, :40], want[:, :, :40], "float32")
+
+
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_memory_grows_with_the_rows_and_not_with_their_square(kind, gpu, emulated_gpu):
     q, k, v, g = (heads(gpu, kind, 1, 1, 300, 32, seed) for seed in range(4))

@@ -9,6 +9,16 @@ import pytest
 pytestmark = pytest.mark.cuda
 
 SOURCE = r"""
+extern "C" __global__ void in_turns(float* y, int missing) {  // 0 + 1 + 2 + 3, from two tiles
+    __shared__ float tile[2];
+    for (int i = 0; i < 4; i++) {
+        if (threadIdx.x == 0) tile[i % 2] = i;
+        if (!missing) __syncthreads();
+        for (int rest = 0; rest < 2; rest++) __syncwarp();
+        y[threadIdx.x] += tile[i % 2];
+    }
+}
+
 extern "C" __global__ void total(const float* x, float* y, int n) {
     __shared__ float part[32];
     float sum = 0;
@@ -79,6 +89,17 @@ def test_a_missing_barrier_shows(cupy, kernel, emulated_gpu):
     assert (run(0) == want).all() and (run(1) != want).any()
     with emulated_gpu.backwards():
         assert (run(0) == want).all()
+
+
+def test_a_missing_barrier_shows_where_warps_wait_for_themselves(cupy, kernel, device):
+    def run(missing):
+        y = cupy.zeros(64, "float32")
+        kernel("in_turns")((1,), (64,), (y, missing))
+        return y.get()
+
+    assert (run(0) == 6).all() and (run(1) != 6).any()
+    with device.backwards():
+        assert (run(0) == 6).all()
 
 
 def test_barriers_that_nobody_reaches_are_said(cupy, kernel):

@@ -1,5 +1,6 @@
 """Attention in tiles on tensor cores: the scores never reach memory. Products of float32 keep its
-digits, in three products of TF32 (mma.cuh), or are TF32's own where `allow_tf32` says so.
+digits, in three products of TF32 (mma.cuh), or are TF32's own where `allow_tf32` says so. An
+infinity among float32 makes NaN of every score and sum that it is in: what is left of it is none.
 
 q, k, v and the gradient of the result may be views, such as the heads of a projection that was
 split: rows may lie anywhere, as long as each is whole. The result lies in memory as (B, T, H, D).
