@@ -27,7 +27,7 @@ MEMCHECK="compute-sanitizer --error-exitcode 9 --tool memcheck" RACECHECK=${MEMC
 if [ -n "$REHEARSE" ]; then # needs no download
     export TINYGRAD_LM_CUPY_ON_CPU=1 REHEARSE_WITH=cupy_on_cpu
     TESTS=(tests/fast/test_cuda_kernels.py -k gelu)
-    WORKERS=1 QUICK="--quick" CPU="--only mlp matmul gelu" TEXT=builtin BIG="--only gpt2"
+    WORKERS=1 QUICK="--quick" CPU="--only mlp matmul gelu --threads 1" TEXT=builtin BIG="--only gpt2"
     MEMCHECK="" RACECHECK="echo"
     WRITER="gpt-cpu --batch 1 --prompt 2 --tokens 3 --repeats 1"
 fi
