@@ -265,7 +265,7 @@ def run(args: argparse.Namespace) -> None:
     """All columns, one after another."""
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("a" if args.append else "w") as out:
-        out.write(json.dumps(head()) + "\n")
+        out.write(json.dumps({**head(), "quick": args.quick}) + "\n")
         left, asked = args.budget, columns(args.devices, args.threads)
         while asked:
             whole = sum(asked.values())

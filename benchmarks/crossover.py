@@ -232,6 +232,8 @@ def summary(path: Path) -> str:
     heads, rows = load(path)
     cards = sorted({h["card"] for h in heads if h["card"]})
     text = [f"({'; '.join(cards) or 'no GPU'}; {heads[0]['machine'].get('processor', '')})"]
+    if any(h.get("quick") for h in heads):
+        text.append("**A trial**: sizes are divided by 64, and GPTs are tiny ones.")
     text += [said] if (said := missing(rows)) else []
     if found := crossings(rows):
         names = ["work", "axis", "ours: the GPU is faster", "PyTorch: the GPU is faster"]

@@ -26,6 +26,18 @@ def train(on: On, captured: bool) -> float:
     return float(loss.item())
 
 
+def scaled(on: On) -> None:
+    """What no GPT here uses: log-softmax, whose gradient is scaled for 16 bits, and SGD."""
+    torch = on.torch
+    x = on.put(torch.randn(33, 70)).requires_grad_()
+    optimizer, scaler = torch.optim.SGD([x], lr=0.1, momentum=0.9), torch.amp.GradScaler()
+    for _ in range(2):
+        optimizer.zero_grad()
+        scaler.scale(x.log_softmax(-1).square().sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+
 def writing(on: On, batch: int) -> Built:
     return generation(on, batch, Size(1, 2, 64, 8, batch, 96), 4)
 
@@ -45,6 +57,8 @@ def main() -> None:
         for build, size in ((mlp, 8), (moons, 10), (rnn, 2), (attention, 40), (writing, 2)):
             built = build(on, size)
             built.step(*built.batches[0])
+        scaled(on)
+        torch.rand(50, device="cuda", generator=torch.Generator("cuda"))
         for name in ("add", "exp", "sum", "softmax", "layer_norm", "gelu"):
             for n in (96, 100, 2048):
                 built = op(on, name, n)

@@ -27,7 +27,7 @@ MEMCHECK="compute-sanitizer --error-exitcode 9 --tool memcheck" RACECHECK=${MEMC
 if [ -n "$REHEARSE" ]; then # needs no download
     export TINYGRAD_LM_CUPY_ON_CPU=1 REHEARSE_WITH=cupy_on_cpu
     TESTS=(tests/fast/test_cuda_kernels.py -k gelu)
-    WORKERS=1 QUICK="--quick" CPU="--only mlp matmul gelu" TEXT=builtin BIG="--only gpt2"
+    WORKERS=1 QUICK="--quick" CPU="--only mlp matmul gelu --threads 1" TEXT=builtin BIG="--only gpt2"
     MEMCHECK="" RACECHECK="echo"
     WRITER="gpt-cpu --batch 1 --prompt 2 --tokens 3 --repeats 1"
 fi
@@ -63,7 +63,7 @@ export -f build
 phase 0 log 60 bash -c build
 phase 1 log 90 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
 phase 2 log 140 $BENCH --devices cuda --budget 130 --only mlp baby
-phase 3 generate 60 $PYTHON benchmarks/generate.py --device cuda --dtype bfloat16 --work $WRITER
+phase 3 generate 90 $PYTHON benchmarks/generate.py --device cuda --dtype bfloat16 --work $WRITER
 phase 4 log 75 $BENCH --devices cuda --budget 65 --only matmul attention ops transfers
 phase 5 log 70 $BENCH --devices cuda --budget 60 --only gpt-cpu width rnn moons generation gpt2-short
 phase 6 log 25 $MEMCHECK $PYTHON benchmarks/every_kernel.py

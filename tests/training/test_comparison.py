@@ -106,7 +106,8 @@ def test_without_a_gpu_a_sentence_says_what_is_missing(torch, monkeypatch, tmp_p
     threads = {row["threads"] for row in rows}
     assert {r["device"] for r in rows} == {"cpu"} and os.cpu_count() in threads
     assert all("uploading_ms" not in r and r["ms"] for r in rows)
-    assert "### the MLP of makemore" in (tmp_path / "rows.md").read_text()
+    text = (tmp_path / "rows.md").read_text()
+    assert "### the MLP of makemore" in text and "**A trial**" in text
 
 
 # ---------------------------------------------------------------- how it is timed
