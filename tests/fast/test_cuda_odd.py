@@ -140,6 +140,10 @@ ODD = {
     "scatter_reduce beyond": lambda d: m(d, 3, 4).scatter_reduce(
         0, ids(d, [0] * 5), m(d, 1, 5), "amax"
     ),
+    "index_add of more axes": lambda d: m(d, 2).index_add(0, ids(d, 0, 1), m(d, 2, 1)),
+    "index_add of other rows": lambda d: m(d, 2, 3).index_add(0, ids(d, 1), m(d, 1, 4)),
+    "one axis twice": lambda d: m(d, 2, 3).diagonal(0, 1, -1),
+    "a diagonal of one axis": lambda d: m(d, 3).diagonal(),
     "gather beyond": lambda d: m(d, 3, 4).gather(0, ids(d, [0] * 5)),
     "scatter of too little": lambda d: m(d, 3, 4).scatter(0, ids(d, [0] * 4), m(d, 1, 3)),
     "scatter along": lambda d: m(d, 3, 4).scatter(0, ids(d, *[[2] * 4] * 5), 1.0),

@@ -152,7 +152,7 @@ def index_reduce(
         raise RuntimeError(f"[index_reduce] reduce must be one of {REDUCTIONS[1:]}, got {reduce!r}")
     axis = axis_of(input, dim, "index_reduce")
     places = indices_of(index, "index_reduce", input).reshape(-1)
-    spread = wrap(spread_along("index_reduce", places, source, axis))
+    spread = wrap(spread_along("index_reduce", places, source, axis, input))
     out = scatter_reduce(input, dim, spread, source, reduce, include_self=include_self)
     return named(out, "IndexReduceBackward0")
 

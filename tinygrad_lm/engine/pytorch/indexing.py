@@ -164,7 +164,7 @@ def index_add(
         indices_of(index, "index_add", input).reshape(-1),
     )
     check_bounds(index, input.array.shape[axis], "index_add")
-    spread = spread_along("index_add", index, source, axis)
+    spread = spread_along("index_add", index, source, axis, input)
     if isinstance(alpha, float) and not source.is_floating_point():
         raise RuntimeError(
             f"[index_add] alpha of integers must be an integer, got {alpha}; float()?"
@@ -173,10 +173,16 @@ def index_add(
     return ops.scatter_add(input, source, indices=spread, axis=axis)
 
 
-def spread_along(name: str, index: Array, source: Tensor, axis: int) -> Array:
+def spread_along(name: str, index: Array, source: Tensor, axis: int, input: Tensor) -> Array:
     """The one index of each slice of source along axis, for each of its elements."""
-    shape = source.array.shape or (1,)
-    if len(shape) <= axis or len(index) != shape[axis]:
+    shape, whole = source.array.shape or (1,), list(input.array.shape or (1,))
+    whole[axis] = shape[axis] if axis < len(shape) else 0
+    if list(shape) != whole:
+        raise RuntimeError(
+            f"[{name}] source must have the tensor's shape apart from dim {axis}, got "
+            f"{tuple(source.shape)} and {tuple(input.shape)}"
+        )
+    if len(index) != shape[axis]:
         raise RuntimeError(
             f"[{name}] source must have a slice for each of {len(index)} indices along dim {axis}, "
             f"got shape {shape}"

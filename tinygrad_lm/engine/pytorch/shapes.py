@@ -292,6 +292,8 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal of two axes, as a view with the diagonal last."""
     first, second = axis_of(input, dim1, "diagonal"), axis_of(input, dim2, "diagonal")
+    if first == second or not input.ndim:
+        raise RuntimeError(f"[diagonal] dims must be two different ones, got {dim1} and {dim2}")
     return ops.diagonal(input, offset=offset, axis1=first, axis2=second)
 
 
