@@ -65,16 +65,30 @@ def include_options() -> list[str]:
     return [f"-I{place}" for place in folders]
 
 
-@functools.cache
-def folder() -> Path:
-    """Where compiled files are kept: one folder for each state of this tool and of CuPy."""
+def kept(*depends_on: object) -> Path:
+    """A folder for what is compiled: one for each state of this tool, of CuPy and of CUDA's
+    headers, and of what else it depends on."""
     sources = sorted(p for p in HERE.iterdir() if p.suffix in (".h", ".cpp", ".py"))
     text = b"".join(path.read_bytes() for path in sources)
-    text += f"{site()} {importlib.metadata.version('cupy-cuda13x')} {sys.version}".encode()
+    text += (cuda_headers()[0] / "cuda_fp16.hpp").read_bytes()
+    version = importlib.metadata.version("cupy-cuda13x")
+    text += repr((version, sys.version, *depends_on)).encode()
     cache = os.environ.get("CUPY_ON_CPU_CACHE") or Path.home() / ".cache/cupy_on_cpu"
     found = Path(cache) / hashlib.sha1(text).hexdigest()[:16]
-    (found / "kernels").mkdir(parents=True, exist_ok=True)
+    found.mkdir(parents=True, exist_ok=True)
     return found
+
+
+@functools.cache
+def folder() -> Path:
+    """Of the tool itself, which knows where CuPy lies."""
+    return kept(site())
+
+
+@functools.cache
+def kernels() -> Path:
+    """Of kernels, which are the same wherever that is: a new environment finds them made."""
+    return kept("kernels")
 
 
 @contextlib.contextmanager
@@ -167,7 +181,7 @@ def compile_program(text: str, expressions: tuple[str, ...]) -> tuple[bytes, dic
     if not text.strip():
         return b"empty", None
     name = hashlib.sha1((text + repr(expressions)).encode()).hexdigest()
-    library = folder() / "kernels" / f"{name}.so"
+    library = kernels() / f"{name}.so"
     mapping = {e: e if e.isidentifier() else f"expression_{i}" for i, e in enumerate(expressions)}
     with _alone(library):
         if not library.exists():
