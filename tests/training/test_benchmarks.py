@@ -535,8 +535,14 @@ def test_the_report_of_a_gpu_takes_the_best_of_each_and_names_the_card(results, 
     account += "| tinygrad_lm | 14.3 (14 - 15) | 70 |\n| torch | 5.7 (5 - 6) | 176 |\n"
     (harness.RESULTS / "on_gpu.txt").write_text(account, "utf-8")
     said = " ".join(report.gpu_section({}).split())
-    assert "1,234 passed, 5 look" in said and "memcheck: 2 errors" in said
+    assert "1,234 passed, 5 skipped" in said and "memcheck: 2 errors" in said
     assert "a token in 14.3 ms, PyTorch's in 5.7 ms" in said and "racecheck" not in said
+    for head, old in {
+        "| engine | ms per token": True,
+        "| texts | engine | ms per token": False,
+    }.items():
+        (harness.RESULTS / "on_gpu.txt").write_text(f"{head} |\n{account}", "utf-8")
+        assert ("no GPU has run yet" in report.gpu_section({})) == old, head
     void = {**rows[2], "ms": [1.0], "losses": [9.0], "mode": "reduced"}
     (harness.RESULTS / "cpu_vs_gpu.jsonl").write_text(lines + "\n" + json.dumps(void), "utf-8")
     assert "**2.50**" in report.gpu_section({})

@@ -254,7 +254,7 @@ def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
     summary = (tmp_path / "summary.txt").read_text()
     log = (tmp_path / "log.log").read_text()
     phases = re.findall(r"^\[(\d)\] (\w+): rc (\d+)", summary, re.M)
-    assert [p for p, _, _ in phases] == list("01234566789"), summary
+    assert [p for p, _, _ in phases] == list("01123456789"), summary
     assert all(rc == "0" for _, _, rc in phases), done.stdout + log
     assert re.search(r"^\| 1 \| tinygrad_lm \| .* \| [\d.]+ \| [\d.]+ \|", summary, re.M)
     _, rows = crossover.load(tmp_path / "rows.jsonl")
