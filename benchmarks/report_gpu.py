@@ -11,8 +11,7 @@ from typing import Any
 import crossover
 import harness
 import pictures
-
-Records = dict[str, dict[str, Any]]
+from report_steps import Records
 
 ROWS, CURVE = "cpu_vs_gpu.jsonl", "baby-gpt-curve.json"
 CARD = "on_gpu.txt"  # what `on_gpu.sh` said of itself

@@ -23,6 +23,7 @@ import measure  # noqa: E402
 import ops  # noqa: E402
 import products  # noqa: E402
 import report  # noqa: E402
+import report_steps  # noqa: E402
 import scaling  # noqa: E402
 import step  # noqa: E402
 import verdict  # noqa: E402
@@ -648,7 +649,7 @@ def test_a_processor_with_avx512_is_measured_with_and_without(results, monkeypat
             found["results"][OURS] = runs((5, 10, 20))
         harness.save(f"step-{name}", found)  # the second is not looked at: there the plain one is
         harness.save(f"step-{name}", {**found, "machine": wide})
-    found = {(r["processor"], r["work"]): r for r in report.rows(report.measured())}
+    found = {(r["processor"], r["work"]): r for r in report_steps.rows(report.measured())}
     assert np.median(found["Chip 1 (AVX2)", "gpt-cpu-avx2"]["ms"]) == 20
     assert np.median(found["Chip 2 (AVX-512)", "gpt-cpu-avx2"]["ms"]) == 10
     started = []
@@ -663,10 +664,10 @@ def test_a_processor_with_avx512_is_measured_with_and_without(results, monkeypat
 
 def test_a_target_that_is_missed_says_why():
     """The committed results, all of them."""
-    rows = report.rows(report.measured())
-    silent = {r["name"] for r in rows if report.missed(r)}
-    assert silent <= {verdict.named_step(*row) for row in report.REASONS}
-    assert set(report.REASONS) <= set(report.TARGETS)
+    rows = report_steps.rows(report.measured())
+    silent = {r["name"] for r in rows if report_steps.missed(r)}
+    assert silent <= {verdict.named_step(*row) for row in report_steps.REASONS}
+    assert set(report_steps.REASONS) <= set(report_steps.TARGETS)
 
 
 def test_the_first_page_says_what_the_results_say():
@@ -709,6 +710,6 @@ def test_all_of_it_skips_what_the_same_code_measured(pages, results, monkeypatch
         measure.main(["--quick"])
     assert [c[3] for c in started[:3]] == ["mlp", "rnn", "gpt-cpu"]
     assert "ops.py" in started[-1][1] and "2" in started[-1]
-    assert {f"step-{work}" for work, _ in report.TARGETS} <= set(measure.QUICK)
+    assert {f"step-{work}" for work, _ in report_steps.TARGETS} <= set(measure.QUICK)
     with pytest.raises(SystemExit, match="must begin one of step-moons"):
         measure.main(["--only", "nothing"])
