@@ -64,7 +64,7 @@ print(*sorted(f'{d.name} {d.version}' for d in m.distributions() if d.name and d
 export -f build
 
 phase 0 log 60 bash -c build
-phase 1 log 120 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
+phase 1 log 140 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
 phase 1 log 40 $MEMCHECK $PYTHON benchmarks/every_kernel.py
 phase 2 log 140 $BENCH --devices cuda --budget 130 --only mlp baby
 phase 3 generate 90 $PYTHON benchmarks/generate.py --device cuda --dtype bfloat16 --work $WRITER
