@@ -47,7 +47,7 @@ phase() {
         echo "[$number] $name: left out, as the time is up" | tee -a "$SUMMARY"
         return 0
     fi
-    timeout -s INT -k 5 "$limit" "$@" >> "$OUT/$name.log" 2>&1 # INT: pytest then says what failed
+    timeout -s INT -k 10 "$limit" "$@" >> "$OUT/$name.log" 2>&1 # INT: pytest then says what failed
     rc=$?
     last=$(grep -v '^ *$' "$OUT/$name.log" | tail -n 1 | cut -c 1-160)
     echo "[$number] $name: rc $rc, $((SECONDS - start)) s: $last" | tee -a "$SUMMARY"
