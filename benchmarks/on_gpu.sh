@@ -6,13 +6,13 @@
 #
 #     OUT=results bash benchmarks/on_gpu.sh               # on a machine with a GPU
 #     REHEARSE=1 OUT=/tmp/r bash benchmarks/on_gpu.sh     # without one: CuPy on the CPU, small
-#     PHASES="6 7 8 9" bash benchmarks/on_gpu.sh          # these alone, as those that were left out
+#     OUT=more PHASES="6 7 8 9" bash benchmarks/on_gpu.sh # these alone, as those that were left out
 #
 # Phase 8 trains on tiny Shakespeare, which is downloaded, or lies as tinyshakespeare.txt in the
 # folder that TINYGRAD_LM_DATA names; nothing else needs a network.
 #
-# The report takes the results from benchmarks/results: rows.jsonl as cpu_vs_gpu.jsonl, curve.json as
-# baby-gpt-curve.json, summary.txt as on_gpu.txt.
+# The report takes the results from benchmarks/results: rows.jsonl as cpu_vs_gpu.jsonl, summary.txt
+# as on_gpu.txt (of two calls, one after the other), curve.json as baby-gpt-curve.json.
 cd "$(dirname "$0")/.." || exit 1
 OUT=${OUT:-benchmarks/results}
 mkdir -p "$OUT"
