@@ -168,6 +168,11 @@ def has_gpu(module: str) -> bool:
     return subprocess.run([sys.executable, "-c", code], env=environment()).returncode == 0
 
 
+def check_gpu(parser: argparse.ArgumentParser) -> None:
+    if not has_gpu(OURS):
+        parser.error("--device cuda needs CuPy and a GPU, none was found")
+
+
 def environment() -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(harness.ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}
@@ -214,6 +219,7 @@ def one_process(column: Column, seconds: float, args: argparse.Namespace, out: A
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
     with process as child, bar:
         clock = threading.Timer(seconds + LAST_CALL, lambda: (late.append(True), child.kill()))
+        clock.daemon = True  # Ctrl-C need not wait for it
         clock.start()
         for line in child.stdout or ():
             if not line.startswith("{"):
@@ -286,7 +292,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budget", type=float, default=150, help="seconds, of all processes")
     parser.add_argument("--devices", nargs="+", default=["cuda", "cpu"], choices=["cuda", "cpu"])
     parser.add_argument("--threads", nargs="+", type=int, default=[0, 2], help="CPU; 0: all cores")
-    parser.add_argument("--quick", action="store_true", help="sizes / 64, short windows: a trial")
+    parser.add_argument(
+        "--quick", action="store_true", help="sizes / 64, tiny GPTs, short windows: a trial"
+    )
     parser.add_argument("--out", type=Path, help="rows; by default named after this machine")
     parser.add_argument("--append", action="store_true", help="rows alone, to those that are there")
     parser.add_argument("--report", action="store_true", help="table and picture alone")

@@ -1,4 +1,4 @@
-"""From the rows of cpu_vs_gpu.py: a table, the size from which a GPU is faster than the CPU, and
+"""From the rows of cpu_vs_gpu.py: its tables, the size from which a GPU is faster than the CPU, and
 the picture of it. Needs no GPU."""
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def summary(path: Path) -> str:
     if found := crossings(rows):
         names = ["work", "axis", "ours: the GPU is faster", "PyTorch: the GPU is faster"]
         text += ["### From which size on", harness.markdown(names, found)]
-    text += ["### The fastest form of each", overview(rows)]
+    text += ["### The fastest form of each", overview(rows)] if rows else []
     return "\n\n".join(text) + "\n"
 
 

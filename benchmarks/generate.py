@@ -192,8 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.engine:
         args.batch = args.batch[0]
         return serve(args)
-    if args.device == "cuda" and not cpu_vs_gpu.has_gpu(harness.OURS):
-        parser.error("--device cuda needs CuPy and a GPU, none was found")
+    if args.device == "cuda":
+        cpu_vs_gpu.check_gpu(parser)
     size = SIZES[args.work]
     parameters = 12 * size.layers * size.width**2 + size.vocabulary * size.width
     record = {

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Everything worth doing on a GPU within eight minutes, ordered by value: what no GPU has measured
 # comes first. Each phase has a limit of its own and never stops the next; results lie in $OUT as
-# they come: rows.jsonl, what was printed in log.log, a line for each phase in summary.txt. A phase for
-# which no time is left is left out, and said to be.
+# they come: rows.jsonl, what was printed in log.log, a line for each phase in summary.txt. A phase
+# for which no time is left is left out, and said to be.
 #
 #     OUT=results bash benchmarks/on_gpu.sh               # on a machine with a GPU
 #     REHEARSE=1 OUT=/tmp/r bash benchmarks/on_gpu.sh     # without one: CuPy on the CPU, small
-#     PHASES="2 3" bash benchmarks/on_gpu.sh              # these phases alone
+#     OUT=more PHASES="6 7 8 9" bash benchmarks/on_gpu.sh # these alone, as those that were left out
 #
-# The report takes them from benchmarks/results: rows.jsonl as cpu_vs_gpu.jsonl, curve.json as
-# baby-gpt-curve.json, summary.txt as on_gpu.txt.
+# Phase 8 trains on tiny Shakespeare, which is downloaded, or lies as tinyshakespeare.txt in the
+# folder that TINYGRAD_LM_DATA names; nothing else needs a network.
+#
+# The report takes the results from benchmarks/results: rows.jsonl as cpu_vs_gpu.jsonl, summary.txt
+# as on_gpu.txt (of two calls, one after the other), curve.json as baby-gpt-curve.json.
 cd "$(dirname "$0")/.." || exit 1
 OUT=${OUT:-benchmarks/results}
 mkdir -p "$OUT"
@@ -44,7 +47,7 @@ phase() {
         echo "[$number] $name: left out, as the time is up" | tee -a "$SUMMARY"
         return 0
     fi
-    timeout -k 5 "$limit" "$@" >> "$OUT/$name.log" 2>&1
+    timeout -s INT -k 10 "$limit" "$@" >> "$OUT/$name.log" 2>&1 # INT: pytest then says what failed
     rc=$?
     last=$(grep -v '^ *$' "$OUT/$name.log" | tail -n 1 | cut -c 1-160)
     echo "[$number] $name: rc $rc, $((SECONDS - start)) s: $last" | tee -a "$SUMMARY"
@@ -54,19 +57,19 @@ build() {
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
     $PYTHON -c "
 import importlib.metadata as m
-print(*(f'{d.name} {d.version}' for d in m.distributions() if d.name and d.name.lower().split('-')[0]
+print(*sorted(f'{d.name} {d.version}' for d in m.distributions() if d.name and d.name.split('-')[0]
     in ('numpy', 'cupy', 'torch', 'triton', 'pytest', 'nvidia', 'ml_dtypes')), sep=', ')"
     $PYTHON setup.py -q build_ext --inplace
 }
 export -f build
 
 phase 0 log 60 bash -c build
-phase 1 log 90 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
+phase 1 log 140 $PYTHON -m pytest -p xdist.plugin -n $WORKERS -q -W default "${TESTS[@]}"
+phase 1 log 40 $MEMCHECK $PYTHON benchmarks/every_kernel.py
 phase 2 log 140 $BENCH --devices cuda --budget 130 --only mlp baby
 phase 3 generate 90 $PYTHON benchmarks/generate.py --device cuda --dtype bfloat16 --work $WRITER
 phase 4 log 75 $BENCH --devices cuda --budget 65 --only matmul attention ops transfers
 phase 5 log 70 $BENCH --devices cuda --budget 60 --only gpt-cpu width rnn moons generation gpt2-short
-phase 6 log 25 $MEMCHECK $PYTHON benchmarks/every_kernel.py
 phase 6 log 60 $RACECHECK $PYTHON benchmarks/every_kernel.py
 phase 7 log 60 $BENCH --devices cpu --budget 50 $CPU
 phase 8 log 80 $PYTHON benchmarks/shakespeare.py --device cuda --dtype bfloat16 --data $TEXT \

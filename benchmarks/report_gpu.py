@@ -11,8 +11,7 @@ from typing import Any
 import crossover
 import harness
 import pictures
-
-Records = dict[str, dict[str, Any]]
+from report_steps import Records
 
 ROWS, CURVE = "cpu_vs_gpu.jsonl", "baby-gpt-curve.json"
 CARD = "on_gpu.txt"  # what `on_gpu.sh` said of itself
@@ -91,10 +90,8 @@ def _on_the_card() -> str:
     tests = re.search(r"(\d+) passed, (\d+) skipped", account)
     if tests:
         passed, skipped = map(int, tests.groups())
-        said.append(
-            f"Tests of CUDA on that card: {passed:,} passed, {skipped} look into an emulated"
-        )
-        said.append("GPU and skip on a real one.")
+        said.append(f"Tests of CUDA on that card: {passed:,} passed, {skipped} skipped, which look")
+        said.append("into an emulated GPU or need two.")
     for tool, pattern in {"memcheck": r"(\d+ errors)", "racecheck": r"(\d+ hazards)"}.items():
         if found := re.search(r"=========.*SUMMARY: " + pattern, account):
             said.append(f"compute-sanitizer's {tool}: {found[1]}.")
@@ -103,7 +100,7 @@ def _on_the_card() -> str:
     if len(rows) > 1 and (ours := rows.pop(harness.OURS, None)):
         theirs = min(rows.values(), key=float)
         said.append(f"GPT-2 124M writes a token in {ours} ms, PyTorch's in {theirs} ms.")
-        if "| engine | ms per token" in account:  # the table's head of then
+        if re.search(r"^\| engine \| ms per token", account, re.M):  # the table's head of then
             said.append("That was before keys and values were kept and the call for a token")
             said.append("recorded, which no GPU has run yet.")
     return "\n" + textwrap.fill(" ".join(said), 110, break_on_hyphens=False) + "\n"

@@ -77,15 +77,14 @@ def step_of(trainer: Trainer) -> Callable:
 
 
 def validation_loss(trainer: Trainer, device: str) -> float:
-    """Mean over fresh batches, in float32 from the logits on: a 16-bit loss has two digits."""
+    """Mean over fresh batches."""
     config, tokens, losses = trainer.config, trainer.tokens["val"], []
     trainer.model.eval()
     with tl.no_grad():
         for _ in range(config.eval_iters):
             offsets = draw_offsets(tokens, config.block_size, config.batch_size)
             x, y = batch_at(tokens, offsets, config.block_size, device)
-            logits = trainer.model(x, y)[0].float()
-            losses.append(tl.nn.functional.cross_entropy(logits.view(y.numel(), -1), y.view(-1)))
+            losses.append(trainer.model(x, y)[1])
     trainer.model.train()
     return float(tl.stack(losses).mean().item())
 

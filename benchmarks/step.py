@@ -1,11 +1,9 @@
 """Time of a training step, ours against PyTorch's: the same program, run with either module.
 
     python benchmarks/step.py --work gpt-cpu --repeats 5
-
     python benchmarks/step.py --work gpt2-b4 --device cuda --dtype bfloat16
 
-On a GPU cpu_vs_gpu.py times the same work, and gives tokens/s and MFU.
-
+On a GPU cpu_vs_gpu.py times the same work, and gives tokens/s and MFU. The rest is for the CPU:
 PyTorch runs in its best form (fused AdamW, scaled_dot_product_attention, eager and torch.compile,
 the same threads), as found and with the malloc settings that we ask for ourselves. A run of the
 step's matrix products alone says what the arithmetic costs. The programs are in works.py.
@@ -155,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.device == "cuda":
         if args.work not in ON_GPU:
             parser.error(f"--work on a GPU must be one of {', '.join(ON_GPU)}, got {args.work}")
+        cpu_vs_gpu.check_gpu(parser)
         return on_gpu(*ON_GPU[args.work], args.dtype)
     if args.dtype:
         parser.error("--dtype is for --device cuda; on a CPU a step is in float32")

@@ -26,7 +26,7 @@ def page(
     scaled: dict[str, Any] | None,
     machines: Iterable[str],
 ) -> str:
-    """Of one processor. rows: what `report.summary` says of the training steps in `records`;
+    """Of one processor. rows: what `report_steps.summary` says of the training steps in `records`;
     single, scaled: the records of ops.py and scaling.py."""
     lines, behind = [], {}
     if rows:

@@ -23,6 +23,7 @@ import measure  # noqa: E402
 import ops  # noqa: E402
 import products  # noqa: E402
 import report  # noqa: E402
+import report_steps  # noqa: E402
 import scaling  # noqa: E402
 import step  # noqa: E402
 import verdict  # noqa: E402
@@ -535,8 +536,14 @@ def test_the_report_of_a_gpu_takes_the_best_of_each_and_names_the_card(results, 
     account += "| tinygrad_lm | 14.3 (14 - 15) | 70 |\n| torch | 5.7 (5 - 6) | 176 |\n"
     (harness.RESULTS / "on_gpu.txt").write_text(account, "utf-8")
     said = " ".join(report.gpu_section({}).split())
-    assert "1,234 passed, 5 look" in said and "memcheck: 2 errors" in said
+    assert "1,234 passed, 5 skipped" in said and "memcheck: 2 errors" in said
     assert "a token in 14.3 ms, PyTorch's in 5.7 ms" in said and "racecheck" not in said
+    for head, old in {
+        "| engine | ms per token": True,
+        "| texts | engine | ms per token": False,
+    }.items():
+        (harness.RESULTS / "on_gpu.txt").write_text(f"{head} |\n{account}", "utf-8")
+        assert ("no GPU has run yet" in report.gpu_section({})) == old, head
     void = {**rows[2], "ms": [1.0], "losses": [9.0], "mode": "reduced"}
     (harness.RESULTS / "cpu_vs_gpu.jsonl").write_text(lines + "\n" + json.dumps(void), "utf-8")
     assert "**2.50**" in report.gpu_section({})
@@ -642,7 +649,7 @@ def test_a_processor_with_avx512_is_measured_with_and_without(results, monkeypat
             found["results"][OURS] = runs((5, 10, 20))
         harness.save(f"step-{name}", found)  # the second is not looked at: there the plain one is
         harness.save(f"step-{name}", {**found, "machine": wide})
-    found = {(r["processor"], r["work"]): r for r in report.rows(report.measured())}
+    found = {(r["processor"], r["work"]): r for r in report_steps.rows(report.measured())}
     assert np.median(found["Chip 1 (AVX2)", "gpt-cpu-avx2"]["ms"]) == 20
     assert np.median(found["Chip 2 (AVX-512)", "gpt-cpu-avx2"]["ms"]) == 10
     started = []
@@ -657,10 +664,10 @@ def test_a_processor_with_avx512_is_measured_with_and_without(results, monkeypat
 
 def test_a_target_that_is_missed_says_why():
     """The committed results, all of them."""
-    rows = report.rows(report.measured())
-    silent = {r["name"] for r in rows if report.missed(r)}
-    assert silent <= {verdict.named_step(*row) for row in report.REASONS}
-    assert set(report.REASONS) <= set(report.TARGETS)
+    rows = report_steps.rows(report.measured())
+    silent = {r["name"] for r in rows if report_steps.missed(r)}
+    assert silent <= {verdict.named_step(*row) for row in report_steps.REASONS}
+    assert set(report_steps.REASONS) <= set(report_steps.TARGETS)
 
 
 def test_the_first_page_says_what_the_results_say():
@@ -703,6 +710,6 @@ def test_all_of_it_skips_what_the_same_code_measured(pages, results, monkeypatch
         measure.main(["--quick"])
     assert [c[3] for c in started[:3]] == ["mlp", "rnn", "gpt-cpu"]
     assert "ops.py" in started[-1][1] and "2" in started[-1]
-    assert {f"step-{work}" for work, _ in report.TARGETS} <= set(measure.QUICK)
+    assert {f"step-{work}" for work, _ in report_steps.TARGETS} <= set(measure.QUICK)
     with pytest.raises(SystemExit, match="must begin one of step-moons"):
         measure.main(["--only", "nothing"])

@@ -18,6 +18,7 @@ sys.path.insert(0, str(FOLDER))
 
 import cpu_vs_gpu  # noqa: E402
 import crossover  # noqa: E402
+import generate  # noqa: E402
 import harness  # noqa: E402
 import step  # noqa: E402
 import sweeps  # noqa: E402
@@ -254,7 +255,7 @@ def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
     summary = (tmp_path / "summary.txt").read_text()
     log = (tmp_path / "log.log").read_text()
     phases = re.findall(r"^\[(\d)\] (\w+): rc (\d+)", summary, re.M)
-    assert [p for p, _, _ in phases] == list("01234566789"), summary
+    assert [p for p, _, _ in phases] == list("01123456789"), summary
     assert all(rc == "0" for _, _, rc in phases), done.stdout + log
     assert re.search(r"^\| 1 \| tinygrad_lm \| .* \| [\d.]+ \| [\d.]+ \|", summary, re.M)
     _, rows = crossover.load(tmp_path / "rows.jsonl")
@@ -267,6 +268,19 @@ def test_a_gpu_is_rehearsed_on_the_cpu(tmp_path):
     assert "### From which size on" in (tmp_path / "rows.md").read_text()
     assert len(json.loads((tmp_path / "curve.json").read_text())["curve"]) == 3
     assert len(list(tmp_path.iterdir())) <= 8  # more does not come back from some machines
+
+
+@pytest.mark.parametrize("script", [step, generate])
+def test_a_script_for_a_gpu_says_that_there_is_none(script, monkeypatch, capsys):
+    monkeypatch.setattr(cpu_vs_gpu, "has_gpu", lambda module: False)
+    with pytest.raises(SystemExit):
+        script.main(["--work", "gpt-cpu", "--device", "cuda"])
+    assert "none was found" in capsys.readouterr().err
+
+
+def test_a_table_without_rows_is_no_table(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"machine": {}, "card": ""}) + "\n")
+    assert crossover.report(tmp_path / "rows.jsonl") == "(no GPU; )\n"
 
 
 @needs_cupy

@@ -191,7 +191,7 @@ class GPT(nn.Module):
         """(logits, loss) of ids idx (B, T), T <= block_size.
 
         With targets (B, T), -1 meaning "not counted": logits (B, T, V) and the mean cross-entropy
-        in nats, never in 16 bits. Without: logits (B, 1, V) of the last position only, and None.
+        in nats, float32 at least. Without: logits (B, 1, V) of the last position only, and None.
         cache: what was read before idx, which is added to it. padding (B,): how many of a row's
         first positions, those in the cache included, hold nothing: nobody looks at them, and the
         row begins after them.

@@ -19,9 +19,9 @@ class Reader:
     has; 0: all are read in every call. A context that has outgrown the model's block_size loses its
     beginning and is read anew. padding (B,): how many places at the start of a row are empty.
 
-    On a GPU Python takes ten times as long for one token as the kernels that it starts. There a
-    model with a cache is recorded (`capture`) once its calls are all alike, unless it has hooks,
-    which a replay would not run, or does what cannot be recorded."""
+    On a GPU Python takes longer for one token than the kernels that it starts. There a model with a
+    cache is recorded (`capture`) once its calls are all alike, unless it has hooks, which a replay
+    would not run, or does what cannot be recorded."""
 
     def __init__(self, model: Any, padding: Tensor | None, room: int) -> None:
         self.model, self.padding = model, padding

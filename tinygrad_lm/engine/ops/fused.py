@@ -97,8 +97,8 @@ def nll_loss(logp, weight=None, *, targets, ignore_index=-100, reduction="mean")
 def cross_entropy(
     logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
-    """Cross-entropy of logits (N, V) and targets (N,), never in 16 bits; with label smoothing e the
-    target distribution is (1 - e) one-hot + e / V (Szegedy et al., 2015, arXiv 1512.00567)."""
+    """Cross-entropy of logits (N, V) and targets (N,), of 16-bit logits in float32; with label
+    smoothing e the target is (1 - e) one-hot + e / V (Szegedy et al., 2015, arXiv 1512.00567)."""
     # dlogits = g (softmax(logits) - q) / N with q the target distribution and N targets that count;
     # class weights c make it g (softmax(logits) sum(c q) - c q), over the sum of targets' weights
     logits, weight = (x.float() if narrow([x]) else x for x in (logits, weight))

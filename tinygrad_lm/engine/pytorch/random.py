@@ -213,8 +213,9 @@ def multinomial(
     generator: Generator | None = None,
 ) -> Tensor:
     """Positions drawn with probabilities proportional to the last axis: (V,) or (N, V) gives
-    (num_samples,) or (N, num_samples). On a GPU without a generator they come from its own stream;
-    one sample is drawn there, and that it could not be is an error when something is next read."""
+    (num_samples,) or (N, num_samples). RuntimeError: a row that is no probabilities. Of a tensor on
+    a GPU the draws are from that GPU's stream, unless a generator is given; a single sample is
+    drawn there without waiting, and the error then comes when something is next read."""
     probs, device = input.array, input.device
     if generator is None and device.type == "cuda":
         generator = philox.stream(device.index)

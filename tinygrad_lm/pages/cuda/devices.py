@@ -74,7 +74,8 @@ def set_device(device: Where) -> None:
 
 
 def synchronize(device: Where = None) -> None:
-    """Wait until the GPU has done everything it was asked for. IndexError: it met a wrong id."""
+    """Wait until the GPU has done everything it was asked for. IndexError: it met a wrong id;
+    RuntimeError: it met probabilities or logits that are none."""
     on(device).synchronize()
     arrays.ask_devices()
 

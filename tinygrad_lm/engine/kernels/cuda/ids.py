@@ -63,7 +63,7 @@ def look():
                 found.fill(0)
             kind, problem = next(error for error, n in _State.checks.items() if n == check)
             raise kind(
-                f"{problem.format(wrong)}, in a call before this one: a GPU is asked about that "
+                f"{problem.format(wrong)} - in a call before this one: a GPU is asked about that "
                 "when something is read from it"
             )
 

@@ -55,7 +55,7 @@ def _by_rows(name, x, axis):
 def cross_entropy(
     logits, weight=None, *, targets, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
-    """logits (N, V) and targets (N,), without class weights and smoothing; float32."""
+    """logits (N, V) and targets (N,), without class weights and smoothing -> float32."""
     if weight is not None or label_smoothing or reduction not in ("mean", "sum", "none"):
         return NotImplemented
     if not takes(logits) or logits.ndim != 2 or targets.shape != logits.shape[:1]:
