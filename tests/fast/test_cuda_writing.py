@@ -9,9 +9,11 @@ import pytest
 
 import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
-from tinygrad_lm.engine.arrays import reference_only
+from tinygrad_lm.engine.arrays import allow_tf32, reference_only
+from tinygrad_lm.engine.core.recording import mode
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.ops import fused
+from tinygrad_lm.models import lora
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.text.generation import generate_texts, steps
 from tinygrad_lm.text.sampling import Sampling
@@ -262,6 +264,54 @@ def test_new_weights_are_read_by_the_next_text():
         p.data = q.data.cuda()
     want = lively(1).generate(tg.tensor(PROMPT), 8, greedy=True).tolist()
     assert model.generate(idx, 8, greedy=True).tolist() == want
+
+
+def learned(model):
+    lora.add_lora(model)
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            p.data = p.data + 0.5
+
+
+CHANGES = {
+    "cast": lambda model: model.bfloat16(),
+    "other memory": lambda model: setattr(model.lm_head.weight, "data", model.lm_head.weight / 9),
+    "untied": lambda model: setattr(
+        model.lm_head, "weight", tg.nn.Parameter(model.lm_head.weight.detach() / 9)
+    ),
+    "other part": lambda model: setattr(model.transformer.h[0].mlp, "gelu", tg.nn.ReLU()),
+    "LoRA": learned,
+    "hook": lambda model: model.lm_head.register_forward_hook(lambda *_: _[2] / 9),
+    "autocast": lambda model: tg.amp.autocast("cuda", tg.bfloat16).__enter__(),
+    "TF32": lambda model: setattr(tg.backends.cuda.matmul, "allow_tf32", True),
+}
+
+
+@pytest.mark.parametrize("at", [2, 5, 14])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_changes_between_two_tokens(change, at, calls):
+    """As a call that was recorded reads the memory, and does the work, of the model before: none
+    is replayed after that, whether it reads a token or a context of 12."""
+
+    def write(model):
+        before, found = (mode.autocast, allow_tf32()), []
+        writing = steps(model, tg.tensor(PROMPT, device="cuda"), 18, Sampling(greedy=True))
+        try:
+            for n in range(18):
+                if n == at:
+                    CHANGES[change](model)
+                    calls.clear()
+                found.append(next(writing).logits.float().tolist())
+        finally:
+            mode.autocast = before[0]
+            tg.backends.cuda.matmul.allow_tf32 = before[1]
+        return found
+
+    never_recorded = lively().cuda()
+    never_recorded.lm_head.register_forward_hook(lambda *_: None)
+    want = write(never_recorded)
+    np.testing.assert_allclose(write(lively().cuda()), want, rtol=2e-2, atol=2e-2)
+    assert len(calls) == 18 - at
 
 
 def test_logits_that_are_no_numbers():
