@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import is_
 from typing import Any
 
@@ -13,6 +14,16 @@ from ..engine.core.tensor import Tensor
 from ..engine.pytorch import creation
 
 # Shapes: B batch, T time, V vocabulary.
+
+
+def _logits(
+    model: Any, cache: Any, idx: Tensor, padding: Tensor | None, place: Tensor | None = None
+) -> Tensor:
+    given = {"cache": cache, "padding": padding}
+    if place is not None:
+        cache.fix(place)
+    out = model(idx, **{name: x for name, x in given.items() if x is not None})
+    return (out[0] if isinstance(out, tuple) else out)[:, -1, :]
 
 
 class Reader:
@@ -50,14 +61,7 @@ class Reader:
             return self._read("token", idx[:, -1:], self.padding, place)
         elif self.cache is not None:
             idx = idx[:, self.cache.length :]
-        return self._logits(idx, self.padding)
-
-    def _logits(self, idx: Tensor, padding: Tensor | None, place: Tensor | None = None) -> Tensor:
-        given = {"cache": self.cache, "padding": padding}
-        if place is not None:
-            self.cache.fix(place)
-        out = self.model(idx, **{name: x for name, x in given.items() if x is not None})
-        return (out[0] if isinstance(out, tuple) else out)[:, -1, :]
+        return _logits(self.model, self.cache, idx, self.padding)
 
     def _can_be_fixed(self, idx: Tensor) -> bool:
         return idx.is_cuda and hasattr(self.cache, "fix")
@@ -73,14 +77,15 @@ class Reader:
 
     def _read(self, name: str, idx: Tensor, *rest: Tensor | None) -> Tensor:
         """The logits; calls of one name are alike, and recorded where that is possible."""
+        step = partial(_logits, self.model, self.cache)  # which does not hold the reader: a cycle
         now = self._facts() if self.may_record and idx.is_cuda else []
         if not (now and len(now) == len(self.facts) and all(map(is_, now, self.facts))):
             self.may_record = False
-            return self._logits(idx, *rest)
+            return step(idx, *rest)
         if name not in self.recorded:
-            self.recorded = {name: capture(self._logits, warmup=1)}
+            self.recorded = {name: capture(step, warmup=1)}
         try:
             return self.recorded[name](idx, *rest).clone()
         except RuntimeError:  # of the recording; or the model's own, which comes again
             self.may_record = False
-            return self._logits(idx, *rest)
+            return step(idx, *rest)
