@@ -105,6 +105,8 @@ def test_what_the_kernel_does_not_take(gpu):
         assert attention(*(x[..., :12] for x in (q, k, v))) is NotImplemented
         assert attention(q, k[:, :, :0], v[:, :, :0]) is NotImplemented
         assert attention(q, k.astype("float16"), v) is NotImplemented
+        many = gpu.zeros((1 << 16, 1, 1, 8), "float32")  # more than a grid has
+        assert attention(many, many, many) is NotImplemented
 
 
 # ---------------------------------------------------------------- tokens drawn on the GPU

@@ -85,7 +85,8 @@ class Reader:
         if name not in self.recorded:
             self.recorded = {name: capture(step, warmup=1)}
         try:
-            with idx.array.device:  # type: ignore[union-attr]
+            array: Any = idx.array
+            with array.device:
                 return self.recorded[name](idx, *rest).clone()
         except RuntimeError:  # of the recording; or the model's own, which comes again
             self.may_record = False
