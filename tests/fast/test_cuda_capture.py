@@ -3,6 +3,7 @@ is refused in a sentence and leaves nothing half done. On a GPU, or where one is
 
 import gc
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -316,3 +317,51 @@ def test_what_was_replaced_since_the_recording_is_not_written_to_in_silence(repl
     again = tg.capture(step)
     losses = [again(x).item() for _ in range(5)]
     assert losses == sorted(losses, reverse=True)
+
+
+def test_what_another_thread_writes_during_a_recording_is_not_of_it():
+    """Else each replay would seem to write it, and backward there would be refused."""
+    weights, x = tg.ones(3, device="cuda"), tg.ones(3, device="cuda")
+
+    def train():
+        nonlocal weights
+        weights += 1
+
+    def step(x):
+        if arrays.is_recording_step():
+            thread = threading.Thread(target=train)
+            thread.start()
+            thread.join()
+        return x * 2
+
+    train()
+    fast = after_warmup(step, x)
+    fast(x)
+    leaf = tg.ones(3, device="cuda", requires_grad=True)
+    loss = (leaf * weights).sum()
+    fast(x)
+    loss.backward()
+    assert leaf.grad.tolist() == [3.0] * 3
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_a_recording_that_goes_gives_its_memory_back(calls, gpu, emulated_gpu):
+    """At once, and also what lies idle in its pool, which CuPy would keep for ever."""
+    x, w = tg.ones(40, 30, device="cuda"), tg.ones(30, 30, device="cuda")
+
+    def some():
+        fast = tg.capture(lambda x: ((x @ w).exp() @ w).sum(1), warmup=2)
+        for _ in range(calls):
+            fast(x)
+
+    gc.collect()
+    gc.disable()
+    try:
+        found = []
+        for _ in range(4):
+            some()
+            gpu.get_default_memory_pool().free_all_blocks()
+            found.append(emulated_gpu.counts()["bytes"])
+    finally:
+        gc.enable()
+    assert found[1:] == found[:-1]

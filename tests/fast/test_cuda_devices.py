@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import tinygrad_lm as tg
+from tinygrad_lm.models.gpt import GPT, GPTConfig
+from tinygrad_lm.text.sampling import Sampling
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("gpu")]
 TESTS = Path(__file__).resolve().parents[1]
@@ -278,3 +280,27 @@ def test_a_captured_step_says_which_gpu_it_needs(two_gpus):
     with tg.cuda.device(1):
         step = tg.capture(lambda x: x * 2)
         assert [step(x).tolist() for _ in range(5)] == [[2.0] * 3] * 5
+
+
+@pytest.mark.parametrize("settings", [{"greedy": True}, {"top_k": 3}], ids=str)
+def test_text_is_written_where_the_model_is(settings, two_gpus, monkeypatch):
+    """Whichever is current, and recorded there: Python sees the prompt and two tokens."""
+    tg.manual_seed(2)
+    here = GPT(GPTConfig(32, 9, 1, 2, 16)).eval()
+    want = here.generate(tg.tensor([[1, 2]]), 9, generator=tg.Generator(), **settings)
+    calls, forward = [], GPT.forward
+    monkeypatch.setattr(GPT, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+    idx = tg.tensor([[1, 2]], device="cuda:1")
+    found = here.to("cuda:1").generate(idx, 9, generator=tg.Generator(), **settings)
+    assert found.tolist() == want.tolist() and len(calls) == 3
+    nothing = tg.full((1, 3), float("nan"), device="cuda:1")
+    with pytest.raises(RuntimeError, match="must be numbers"):
+        Sampling(**settings).choose(nothing, idx).tolist()
+
+
+def test_ids_and_generators_of_the_other_one_are_refused(two_gpus):
+    x, ids = tg.ones(3, 4, device="cuda:1"), tg.zeros(3, dtype=tg.int64, device="cuda:0")
+    with pytest.raises(RuntimeError, match="ids must be on cuda:1, got them on cuda:0"):
+        tg.nn.functional.cross_entropy(x, ids)
+    with pytest.raises(RuntimeError, match="must be on the tensor's device, cuda:1, got one on"):
+        tg.multinomial(x, 1, generator=tg.Generator("cuda:0"))

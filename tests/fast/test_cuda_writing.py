@@ -1,6 +1,7 @@
 """Writing text on a GPU: attention of one query beside the composition, tokens drawn there, and the
 call for one token recorded; the tokens are those of the CPU. On a GPU, or where one is emulated."""
 
+import gc
 import re
 import threading
 
@@ -9,9 +10,11 @@ import pytest
 
 import tinygrad_lm as tg
 from tinygrad_lm.engine import arrays
-from tinygrad_lm.engine.arrays import reference_only
+from tinygrad_lm.engine.arrays import allow_tf32, reference_only
+from tinygrad_lm.engine.core.recording import mode
 from tinygrad_lm.engine.core.tensor import wrap
 from tinygrad_lm.engine.ops import fused
+from tinygrad_lm.models import lora
 from tinygrad_lm.models.gpt import GPT, GPTConfig
 from tinygrad_lm.text.generation import generate_texts, steps
 from tinygrad_lm.text.sampling import Sampling
@@ -102,6 +105,8 @@ def test_what_the_kernel_does_not_take(gpu):
         assert attention(*(x[..., :12] for x in (q, k, v))) is NotImplemented
         assert attention(q, k[:, :, :0], v[:, :, :0]) is NotImplemented
         assert attention(q, k.astype("float16"), v) is NotImplemented
+        many = gpu.zeros((1 << 16, 1, 1, 8), "float32")  # more than a grid has
+        assert attention(many, many, many) is NotImplemented
 
 
 # ---------------------------------------------------------------- tokens drawn on the GPU
@@ -229,6 +234,25 @@ def test_a_token_waits_for_nothing_and_uploads_nothing(settings, emulated_gpu):
     )
 
 
+@pytest.mark.parametrize("tokens", [2, 5, 14])
+def test_a_text_that_ends_or_is_left_gives_its_memory_back(tokens, gpu, emulated_gpu):
+    """At once: a collector that comes later would find a work space of 32 MB for each text."""
+    model, idx, found = lively().cuda(), tg.tensor(PROMPT, device="cuda"), []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(4):
+            writing = steps(model, idx, 14, Sampling())
+            for _ in range(tokens):
+                next(writing)
+            del writing
+            gpu.get_default_memory_pool().free_all_blocks()
+            found.append(emulated_gpu.counts()["bytes"])
+    finally:
+        gc.enable()
+    assert found[2] == found[3]
+
+
 def test_hooks_see_every_token(calls):
     model, seen = lively().cuda(), []
     model.transformer.h[0].register_forward_hook(lambda *_: seen.append(1))
@@ -264,6 +288,54 @@ def test_new_weights_are_read_by_the_next_text():
         p.data = q.data.cuda()
     want = lively(1).generate(tg.tensor(PROMPT), 8, greedy=True).tolist()
     assert model.generate(idx, 8, greedy=True).tolist() == want
+
+
+def learned(model):
+    lora.add_lora(model)
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            p.data = p.data + 0.5
+
+
+CHANGES = {
+    "cast": lambda model: model.bfloat16(),
+    "other memory": lambda model: setattr(model.lm_head.weight, "data", model.lm_head.weight / 9),
+    "untied": lambda model: setattr(
+        model.lm_head, "weight", tg.nn.Parameter(model.lm_head.weight.detach() / 9)
+    ),
+    "other part": lambda model: setattr(model.transformer.h[0].mlp, "gelu", tg.nn.ReLU()),
+    "LoRA": learned,
+    "hook": lambda model: model.lm_head.register_forward_hook(lambda *_: _[2] / 9),
+    "autocast": lambda model: tg.amp.autocast("cuda", tg.bfloat16).__enter__(),
+    "TF32": lambda model: setattr(tg.backends.cuda.matmul, "allow_tf32", True),
+}
+
+
+@pytest.mark.parametrize("at", [2, 5, 14])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_changes_between_two_tokens(change, at, calls):
+    """As a call that was recorded reads the memory, and does the work, of the model before: none
+    is replayed after that, whether it reads a token or a context of 12."""
+
+    def write(model):
+        before, found = (mode.autocast, allow_tf32()), []
+        writing = steps(model, tg.tensor(PROMPT, device="cuda"), 18, Sampling(greedy=True))
+        try:
+            for n in range(18):
+                if n == at:
+                    CHANGES[change](model)
+                    calls.clear()
+                found.append(next(writing).logits.float().tolist())
+        finally:
+            mode.autocast = before[0]
+            tg.backends.cuda.matmul.allow_tf32 = before[1]
+        return found
+
+    never_recorded = lively().cuda()
+    never_recorded.lm_head.register_forward_hook(lambda *_: None)
+    want = write(never_recorded)
+    np.testing.assert_allclose(write(lively().cuda()), want, rtol=2e-2, atol=2e-2)
+    assert len(calls) == 18 - at
 
 
 def test_logits_that_are_no_numbers():

@@ -1,6 +1,8 @@
 """Reading and writing at positions, against PyTorch at run time: random keys of every kind, values,
 strides, views or copies, gradients, and which keys are refused."""
 
+import itertools
+import re
 from functools import partial
 
 import numpy as np
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from parity import BOTH, assert_same, assert_same_error, assert_same_tensor, each, numbers  # noqa: E402
+
+import tinygrad_lm as tg  # noqa: E402
 
 
 def tensors(library, part):
@@ -284,3 +288,30 @@ def test_a_mask_of_bytes_warns():
             assert x[mask].tolist() == [0, 2]
         with pytest.warns(UserWarning, match="uint8"):
             x[mask] = library.tensor([5.0, 6.0])
+
+
+SCATTERS = {
+    "gather": lambda x, i, s: x.gather(0, i),
+    "scatter": lambda x, i, s: x.scatter(0, i, s),
+    "scatter_add": lambda x, i, s: x.scatter_add(0, i, s),
+    "sum": lambda x, i, s: x.scatter_reduce(0, i, s, "sum"),
+    "amax": lambda x, i, s: x.scatter_reduce(0, i, s, "amax"),
+    "mean": lambda x, i, s: x.scatter_reduce(0, i, s, "mean"),
+}
+SHAPES = [(3, 5), (2, 5), (1, 5), (4, 5), (3, 6), (3,), (5,), (3, 5, 1)]
+
+
+@pytest.mark.parametrize("name", SCATTERS)
+def test_positions_fit_into_the_tensor_and_its_source(name):
+    """Where PyTorch refuses shapes, so do we, in our words, and nothing is broadcast in silence."""
+    for shape, source in itertools.product(SHAPES, SHAPES):
+        found = []
+        for lib in (torch, tg):
+            given = lib.ones(3, 5), lib.zeros(shape, dtype=lib.int64), lib.full(source, 2.0)
+            try:
+                found.append(SCATTERS[name](*given).tolist())
+            except (RuntimeError, IndexError) as error:
+                found.append("refused")
+                words = r"\[\w+\] index must (have as many dims as|be no larger than) "
+                assert lib is torch or re.match(words, str(error))
+        assert found[0] == found[1], (shape, source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
+from threading import get_ident
 
 from .libraries import LIBRARIES, Array, owner_of
 
@@ -21,7 +22,8 @@ class Writes:
 
     def __init__(self) -> None:
         self.last = 0
-        self.of: dict[int, list] = {}  # id of the owner -> [weak reference to it, time]
+        # id of the owner -> [weak reference to it, time, thread]
+        self.of: dict[int, list] = {}
 
 
 writes = Writes()
@@ -32,8 +34,9 @@ def mark_written(array: Array) -> None:
     owner = array if array.base is None else owner_of(array)
     key = id(owner)
     if key not in writes.of:
-        writes.of[key] = [weakref.ref(owner, lambda _: writes.of.pop(key, None)), 0]
-    writes.of[key][1] = writes.last = next(clock)
+        writes.of[key] = [weakref.ref(owner, lambda _: writes.of.pop(key, None)), 0, 0]
+    writes.last = now = next(clock)
+    writes.of[key][1:] = now, get_ident()
 
 
 def marking(arrays: list[Array]) -> Callable:
@@ -44,8 +47,9 @@ def marking(arrays: list[Array]) -> Callable:
 
     def mark() -> None:
         writes.last = now = next(clock)
+        thread = get_ident()
         for entry, _ in entries:
-            entry[1] = now
+            entry[1:] = now, thread
 
     return mark
 

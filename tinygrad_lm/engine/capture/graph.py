@@ -4,8 +4,10 @@ takes longer than the kernels do; a recorded step is started by one call."""
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from ..arrays import changed, cupy, is_recording_step, leaves, recording_step, writes
@@ -30,8 +32,8 @@ class Captured:
         # Of the recording: its memory, which must serve nothing else as long as there are replays,
         # and the stream it was made in.
         cp = cupy()
-        self.pool, self.stream = cp.cuda.MemoryPool(), cp.cuda.Stream(non_blocking=True)
         self.device = cp.cuda.runtime.getDevice()
+        self.pool, self.stream = cp.cuda.MemoryPool(), cp.cuda.Stream(non_blocking=True)
         self.slots: Slots | None = None
         self.actions: list[Callable] = []
         self.graph: Any = None
@@ -58,6 +60,14 @@ class Captured:
         self.graph.launch()
         self.mark()  # a graph outside that needs what was written must not go back
         return self.outputs
+
+    def __del__(self) -> None:
+        """What lies idle in a pool of CuPy's when that goes stays taken for ever."""
+        pool, device = self.__dict__.get("pool"), self.__dict__.get("device")
+        self.__dict__.clear()  # first what may still use it
+        if pool is not None and not sys.is_finalizing():
+            with cupy().cuda.Device(device):
+                pool.free_all_blocks()
 
     def _check_call(self) -> None:
         if is_recording_step():
@@ -125,7 +135,8 @@ class Captured:
         finally:
             if collecting:
                 gc.enable()
-        written = [at() for at, when in list(writes.of.values()) if when > before]
+        here, entries = get_ident(), list(writes.of.values())  # other threads write their own
+        written = [at() for at, when, thread in entries if when > before and thread == here]
         results = [x.array for x in leaves(found) if x is not None]
         self.mark = marking([array for array in written if array is not None] + results)
         self.actions, self.outputs, self.graph = actions, outputs, graph

@@ -50,8 +50,9 @@ def scatter(
             f"and {input.ndim}; unsqueeze?"
         )
     source = value if src is None else src
-    check_within("scatter", index, axis, input, *([source] if isinstance(source, Tensor) else []))
-    if reduce is None and isinstance(source, Tensor) and source.ndim == input.ndim:
+    each = isinstance(source, Tensor) and source.ndim > 0
+    check_within("scatter", index, axis, input, source if each else None)  # type: ignore[arg-type]
+    if reduce is None and each:
         return ops.scatter(input, source, indices=index, axis=axis)
     check_bounds(index, input.array.shape[axis], "scatter")
     if reduce is not None:

@@ -99,14 +99,25 @@ def indices_of(given: Operand, name: str, input: Tensor | None = None) -> Array:
     return index
 
 
-def check_within(name: str, index: Array, axis: int, *whole: Tensor) -> None:
-    """An error where positions, one each, reach beyond one of these on another axis."""
-    for x in whole:
-        shape = x.array.shape
-        if any(n > m for d, (n, m) in enumerate(zip(index.shape, shape)) if d != axis):
+def check_within(
+    name: str, index: Array, axis: int, input: Tensor, source: Tensor | None = None
+) -> None:
+    """An error where positions, one each, reach beyond input on another axis, or beyond source."""
+    places = index.shape or (1,)
+    for what, x, free in (("tensor", input, axis), ("source", source, None)):
+        if x is None:
+            continue
+        shape = x.array.shape or (1,)
+        if len(shape) != len(places):
             raise RuntimeError(
-                f"[{name}] index must be no larger than the tensor apart from dim {axis}, got "
-                f"{tuple(index.shape)} and {tuple(shape)}"
+                f"[{name}] index must have as many dims as the {what}, got {tuple(index.shape)} "
+                f"and {tuple(x.shape)}; unsqueeze?"
+            )
+        if any(n > m for d, (n, m) in enumerate(zip(places, shape)) if d != free):
+            apart = f" apart from dim {axis}" if x is input else ""
+            raise RuntimeError(
+                f"[{name}] index must be no larger than the {what}{apart}, got "
+                f"{tuple(index.shape)} and {tuple(x.shape)}"
             )
 
 

@@ -28,7 +28,10 @@ def _generator(generator: Generator | None, device: Device = None) -> Generator:
         raise TypeError(f"[generator] must be a Generator, got {type(generator).__name__}")
     if generator.device.type != "cpu":
         target = arrays.get_default_device() if device is None else arrays.device(device)
-        if target.type != generator.device.type:
+        if target.type != generator.device.type or target.index not in (
+            None,
+            generator.device.index,
+        ):
             raise RuntimeError(
                 f"[generator] must be on the tensor's device, {target}, got one on "
                 f"{generator.device}; device={str(generator.device)!r}?"

@@ -19,7 +19,7 @@ def whole_ids(name: str, ids: Tensor, like: Tensor) -> Array:
     array = ids.array
     if array.dtype.kind not in "iu":
         raise RuntimeError(f"[{name}] ids must be integers, got {ids.dtype}; use long()")
-    if type(array) is not type(like.array):
+    if ids.device != like.device:
         raise RuntimeError(
             f"[{name}] ids must be on {like.device}, got them on {ids.device}; move with .to()"
         )

@@ -309,7 +309,8 @@ static int mark(PyObject *array) {
     PyObject *base = PyObject_GetAttr(array, s_base), *key = PyLong_FromVoidPtr(array);
     PyObject *entry = base == Py_None && key ? PyDict_GetItemWithError(WRITES(of), key) : NULL;
     PyObject *time = entry ? PyIter_Next(the_clock) : NULL;
-    int failed = !time || PyList_SetItem(entry, 1, Py_NewRef(time));
+    int failed = !time || PyList_SetItem(entry, 1, Py_NewRef(time)) ||
+                 PyList_SetItem(entry, 2, PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
     if (!failed) Py_XSETREF(WRITES(last), Py_NewRef(time));
     Py_XDECREF(base);
     Py_XDECREF(key);

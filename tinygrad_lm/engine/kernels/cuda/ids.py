@@ -35,7 +35,8 @@ def note(ids, name, what, first, size, ignore=None):
 
 @kernel(hold, cupy.ndarray)
 def note_false(conditions, problem):
-    return _note(conditions, 1, 2, NO_ID, (RuntimeError, problem))
+    with conditions.device:  # which may not be the current one outside an op
+        return _note(conditions, 1, 2, NO_ID, (RuntimeError, problem))
 
 
 def _note(numbers, first, size, ignore, error):
