@@ -254,8 +254,9 @@ def machine() -> dict[str, Any]:
     """What the figures depend on."""
     versions = {"python": platform.python_version()}
     for name in ("numpy", "torch"):
-        if has(name):
-            versions[name] = importlib.metadata.version(name)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            if has(name):
+                versions[name] = importlib.metadata.version(name)
     blas = [p for p in threadpool_info() if p["user_api"] == "blas"]
     if blas:
         versions[blas[0]["internal_api"]] = f"{blas[0]['version']} ({blas[0]['architecture']})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -264,8 +264,9 @@ def score_completions(
     if limit is not None and limit < 1:
         raise ValueError(f"[eval] limit must be >= 1, got {limit}; None takes every row")
     _check_vocabulary(model, tokenizer)
-    given = islice(_rows(path_or_rows), limit)
-    questions = [_question(model, tokenizer, row, where) for where, row in given]
+    with contextlib.closing(_rows(path_or_rows)) as found:  # a file, also after a row is refused
+        given = islice(found, limit)
+        questions = [_question(model, tokenizer, row, where) for where, row in given]
     if not questions:
         raise ValueError("[eval] there must be at least one row, got none; is the file empty?")
     right = np.zeros(3)
@@ -280,7 +281,7 @@ def score_completions(
     return Completions(n, shares[0], shares[1], shares[2], (errors[0], errors[1], errors[2]))
 
 
-def _rows(path_or_rows: StrPath | Iterable[Any]) -> Iterator[tuple[str, Any]]:
+def _rows(path_or_rows: StrPath | Iterable[Any]) -> Generator[tuple[str, Any], None, None]:
     """Each row, and before it what an error calls it."""
     if not isinstance(path_or_rows, (str, os.PathLike)):
         yield from ((f"row {number}", row) for number, row in enumerate(path_or_rows, 1))
