@@ -115,11 +115,7 @@ def _norm(arrays: list[Array], p: float) -> Array:
 
 def _clip_all(norm: Array, gradients: list[Array], longest: float) -> None:
     for group in _by_device(gradients):
-        _clip(to_device(norm, device_of(group[0])), group, longest)
-
-
-def _clip(norm: Array, gradients: list[Array], longest: float) -> None:
-    clip(norm, gradients, longest)
+        clip(to_device(norm, device_of(group[0])), group, longest)
 
 
 @one_call
